@@ -1,0 +1,29 @@
+"""Which adapter serves which backend name: a table, so that nothing is imported to list it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from localfirst.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from localfirst.backends.base import Backend
+
+BACKENDS: dict[str, str] = {
+    "xllamacpp": "localfirst.backends.llama_cpp:XllamacppBackend",
+    "onnx": "localfirst.backends.onnx_genai:OnnxBackend",
+}
+"""Backend name -> `module:class`."""
+
+
+def make_backend(name: str) -> Backend:
+    """Import and make the adapter of a backend name.
+
+    Raises:
+        UnknownNameError: there is no such backend.
+    """
+    if name not in BACKENDS:
+        raise UnknownNameError(f"No backend named `{name}`", detail=f"known: {', '.join(BACKENDS)}")
+    module_name, _, class_name = BACKENDS[name].partition(":")
+    return cast("Backend", getattr(import_module(module_name), class_name)())

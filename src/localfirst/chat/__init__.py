@@ -1,0 +1,1 @@
+"""What turns messages into a prompt and an answer into events. Runs inside the worker, where a template that never ends can be killed."""

@@ -1,0 +1,125 @@
+"""Every failure that `lf` explains. Plain data: what happened, the evidence, and what to type next.
+
+One class per cause that a program may want to tell apart; `code` is stable, `exit_code` is documented in the README.
+Rendering is the command line's business; nothing here prints.
+"""
+
+from __future__ import annotations
+
+
+class LfError(Exception):
+    """A failure with a message (what), a detail (evidence) and a hint (what to type next; only where the cause has one)."""
+
+    code = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, detail: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+        self.hint = hint
+
+
+class UsageError(LfError):
+    """The command's words contradict each other or a value is out of range."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class UnknownNameError(LfError):
+    """No such model, variant, backend or runtime, or more than one that fits the name; candidates are in the detail."""
+
+    code = "unknown-name"
+    exit_code = 3
+
+
+class NoFitError(LfError):
+    """The model does not fit this machine's memory (or is predicted slower than asked for)."""
+
+    code = "no-fit"
+    exit_code = 4
+
+
+class DiskFullError(LfError):
+    """Not enough free space, before or during a write."""
+
+    code = "disk-full"
+    exit_code = 5
+
+
+class NetworkError(LfError):
+    """The network is needed and is off, unreachable, or answers with an error."""
+
+    code = "network"
+    exit_code = 6
+
+
+class IntegrityError(LfError):
+    """Bytes are not what the catalog, the hub or the manifest says they are."""
+
+    code = "integrity"
+    exit_code = 7
+
+
+class RuntimeMissingError(LfError):
+    """An engine is not installed, and its installation failed or was refused."""
+
+    code = "runtime-missing"
+    exit_code = 8
+
+
+class DeviceError(LfError):
+    """A device was demanded that this machine or its engines do not have."""
+
+    code = "device"
+    exit_code = 9
+
+
+class LicenseError(LfError):
+    """A licence or a repository's gate has not been accepted."""
+
+    code = "license"
+    exit_code = 10
+
+
+class ModelFileError(LfError):
+    """A file is not the model it claims to be: damaged, truncated, of another format, or of a kind that is never loaded."""
+
+    code = "model-file"
+
+
+class CatalogError(LfError):
+    """The catalog has a mistake; the message names the line and the key."""
+
+    code = "catalog"
+
+
+class TemplateError(LfError):
+    """The model's chat template raised, was refused by the sandbox, or did not end."""
+
+    code = "template"
+
+
+class ContextError(LfError):
+    """The prompt is longer than the context; the detail has both numbers."""
+
+    code = "context"
+
+
+class EngineError(LfError):
+    """The engine refused or failed; the detail has its own words."""
+
+    code = "engine"
+
+
+class WorkerCrashError(LfError):
+    """The worker process died; the message names the signal, the detail has the last lines of its log."""
+
+    code = "worker-crash"
+
+
+class StoreError(LfError):
+    """The store cannot be read or written (permissions, a damaged manifest)."""
+
+    code = "store"

@@ -1,0 +1,1 @@
+"""The engine builds that exist, and how each is found, installed, checked and removed."""

@@ -1,0 +1,1 @@
+"""One file per request: wires the parts, returns values, prints nothing."""

@@ -1,0 +1,1 @@
+"""Model files on disk, each with a verified digest: listings, bytes, manifests, locks."""

@@ -1,0 +1,380 @@
+"""The values that the layers hand each other: what a machine is, what a model is, and what was decided.
+
+Plain frozen data. Sizes are bytes (int), contexts are tokens (int), rates are per second (float).
+Unknown is `None`, never 0 and never a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+DeviceKind = Literal["gpu", "igpu", "npu"]
+Placement = Literal["cpu", "gpu", "igpu", "npu"]
+"""Where a plan computes: the processor, or one of the machine's devices."""
+Format = Literal["gguf", "onnx", "mlx", "openvino", "litertlm", "llamafile", "safetensors", "executorch"]
+Origin = Literal["native", "qat", "vendor-ptq", "qat-derived", "community"]
+"""How the low-bit weights came to be. `native`: trained so (BitNet, MXFP4). `qat-derived`: someone else's conversion of a
+vendor's QAT checkpoint."""
+Tier = Literal["vendor", "runtime-vendor", "platform", "community"]
+"""Who published a build: the model's author, the engine's or chip's maker, a conversion platform close to an engine, anyone."""
+Confidence = Literal["verified", "page", "memory"]
+"""How well a catalog fact is known: two independent sources or the vendor itself, one public page, or recollection."""
+Host = Literal["huggingface", "foundry", "builtin"]
+"""Where a variant's files live: a Hugging Face hub, Microsoft's Foundry catalog, or this package."""
+Verdict = Literal["gpu", "split", "cpu", "tight", "no"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """A processor as the operating system describes it."""
+
+    name: str | None
+    arch: str
+    """`x86_64` or `arm64`, whatever the platform calls it."""
+    cores_physical: int | None
+    cores_logical: int | None
+    cores_usable: int | None
+    """Cores a worker may keep busy: physical (performance) cores within the affinity mask and the container's quota."""
+    features: tuple[str, ...] = ()
+    """Instruction sets by flag, never by model name: `avx2`, `avx512f`, `amx_int8`, `neon`, `dotprod`, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Main memory. All three are `None` where the machine does not say."""
+
+    total_bytes: int | None
+    available_bytes: int | None
+    """Free for a new process now, already capped by `limit_bytes`."""
+    limit_bytes: int | None
+    """The smallest container (cgroup) limit that applies, or `None` for no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A GPU or NPU."""
+
+    kind: DeviceKind
+    vendor: str
+    name: str
+    memory_total_bytes: int | None = None
+    memory_free_bytes: int | None = None
+    unified: bool = False
+    """Shares the machine's main memory: one pool, never to be added to it."""
+    usable: bool = True
+    reason: str | None = None
+    """Why it is not usable, or a remark on how its memory was found."""
+    driver: str | None = None
+    compute_capability: str | None = None
+    bandwidth_bytes_per_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the probe found."""
+
+    platform: str
+    """As `sys.platform`: `linux`, `darwin`, `win32`."""
+    cpu: Cpu
+    memory: Memory
+    devices: tuple[Device, ...] = ()
+    container: str | None = None
+    wsl: bool = False
+    disk_free_bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KvGroup:
+    """Layers that keep the same amount of key/value cache per token."""
+
+    layers: int
+    kv_heads: int
+    head_dim: int
+    window_tokens: int | None = None
+    """Sliding window of these layers, or `None` where they attend to the whole context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The numbers that memory and speed are computed from. Any of them may be unknown."""
+
+    layers: int | None = None
+    hidden_size: int | None = None
+    heads: int | None = None
+    vocab_size: int | None = None
+    context_tokens: int | None = None
+    kv_groups: tuple[KvGroup, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of a variant. `path` is relative to the repository, with `/`; it may be a glob where the name is not pinned."""
+
+    path: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One downloadable build of a model."""
+
+    name: str
+    """Unique within its model; what `@quant` selects, e.g. `q4_0` or `int4-cpu`."""
+    format: Format
+    quantization: str
+    origin: Origin
+    tier: Tier
+    host: Host
+    repo: str
+    revision: str | None
+    files: tuple[ModelFile, ...]
+    devices: tuple[str, ...]
+    """What its publisher made it for: `cpu`, `cuda`, `metal`, `vulkan`, `rocm`, `openvino-npu`, `qnn-npu`, `webgpu`, ..."""
+    size_bytes: int | None
+    """Bytes to download; the sum of the files where all are known, else the publisher's figure."""
+    gated: bool
+    confidence: Confidence
+    source: str
+    context_tokens: int | None = None
+    """A shorter context than the model's own, for builds that fix one (NPU graphs)."""
+    note: str | None = None
+    bits_per_weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An entry of the catalog."""
+
+    name: str
+    title: str
+    vendor: str
+    parameters: int | None
+    active_parameters: int | None
+    """Parameters used per token in a mixture of experts; `None` for dense models."""
+    task: str
+    """`chat`, `embedding`, `vision-chat`, ..."""
+    license: str
+    license_url: str | None
+    family: str
+    size: str | None
+    """The part of the name that `family:size` selects, e.g. `4b`."""
+    aliases: tuple[str, ...]
+    architecture: Architecture
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """A model name as typed, taken apart by `catalog.names`. Exactly one of `name`, `repo`, `path` is set."""
+
+    name: str | None = None
+    size: str | None = None
+    quantization: str | None = None
+    backend: str | None = None
+    repo: str | None = None
+    file: str | None = None
+    revision: str | None = None
+    path: str | None = None
+
+
+RuntimeState = Literal["installed", "importable", "external", "installable", "unavailable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """An engine build as it stands on this machine: what it can load, and whether it is there."""
+
+    name: str
+    """`llama-cpu`, `onnx-cpu`, ..."""
+    backend: str
+    """The adapter that drives it: `xllamacpp`, `onnx`, ..."""
+    engine: str
+    version: str
+    formats: tuple[Format, ...]
+    placement: Placement
+    variant_devices: tuple[str, ...]
+    """Which of `Variant.devices` this build serves, e.g. `("cpu",)`."""
+    state: RuntimeState
+    reason: str | None = None
+    """Why it is unavailable here."""
+    download_bytes: int | None = None
+    installed_bytes: int | None = None
+    python: str | None = None
+    """The interpreter that can import the engine, where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Memory that a plan needs, in bytes, by term."""
+
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    runtime_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """The sum of all terms."""
+        return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.runtime_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Decode speed in tokens per second: a measurement where there is one, else a range."""
+
+    low_tps: float | None = None
+    high_tps: float | None = None
+    measured_tps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The answer for one candidate (variant, runtime, device): how it would run here, and why it won or lost."""
+
+    model: Model
+    variant: Variant
+    runtime: Runtime | None
+    placement: Placement
+    device_name: str | None
+    context_tokens: int | None
+    need: Need | None
+    free_bytes: int | None
+    verdict: Verdict
+    speed: Speed
+    installed: bool
+    reason: str
+    """For the winner, the rules that put it first; for a loser, the rule that put it behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The chosen plan with every candidate that lost."""
+
+    chosen: Plan
+    rejected: tuple[Plan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked for; `None` leaves the choice to the resolver."""
+
+    context_tokens: int | None = None
+    device: str | None = None
+    """`cpu`, `gpu`, `npu`; a demand. `None` is `auto`."""
+    backend: str | None = None
+    quantization: str | None = None
+    min_tps: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledFile:
+    """One file of an installed model. `path` is relative to the model's root, with `/`."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledModel:
+    """A model on this disk: what its manifest says."""
+
+    name: str
+    """Catalog name, or the name given on import, or `hf:org/repo[:file]`."""
+    variant: str
+    format: Format
+    quantization: str | None
+    host: Host | Literal["import"]
+    repo: str | None
+    revision: str | None
+    root: str
+    """Absolute path of the folder that the files' paths start from."""
+    files: tuple[InstalledFile, ...]
+    created: str
+    """ISO 8601, UTC."""
+    title: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The sum of its files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. `temperature` 0 is greedy; `None` leaves the engine's neutral value (off)."""
+
+    temperature: float = 0.7
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    """Prompt tokens whose keys and values were still in the cache from the turn before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds and rates of one answer; `None` where there is nothing to divide by."""
+
+    load_s: float | None = None
+    first_token_s: float | None = None
+    prefill_tps: float | None = None
+    decode_tps: float | None = None
+
+
+FinishReason = Literal["stop", "length", "context", "cancelled"]
+"""`stop`: end token or stop string; `length`: the asked maximum; `context`: the context is full; `cancelled`: the user's wish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer."""
+
+    text: str
+    reasoning: str
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of an answer as it streams. `reasoning` pieces are the model's thinking, not its answer."""
+
+    text: str
+    reasoning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long step is, for whoever draws it. `total` and `rate_per_s` are `None` while unknown."""
+
+    what: str
+    done: int
+    total: int | None = None
+    rate_per_s: float | None = None
+    detail: dict[str, str] = field(default_factory=dict)

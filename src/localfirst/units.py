@@ -1,0 +1,60 @@
+"""Numbers to text, one way for the whole product: sizes in powers of ten (as disks and hubs count), rates with their unit."""
+
+from __future__ import annotations
+
+GB = 10**9
+MIB = 2**20
+GIB = 2**30
+
+
+def format_bytes(count: int | None) -> str:
+    """`2_490_000_000` -> `2.49 GB`; three significant digits; `None` -> `?`."""
+    if count is None:
+        return "?"
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 - the unit reached is the answer
+        if abs(value) < 999.5 or unit == "TB":  # noqa: PLR2004 - 999.5 would round to 1000
+            break
+        value /= 1000
+    if unit == "B":
+        return f"{count} B"
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0  # noqa: PLR2004 - three significant digits
+    return f"{value:.{digits}f} {unit}"
+
+
+def format_count(count: int | None) -> str:
+    """`3_840_000_000` -> `3.8B`: parameter counts as people say them; `None` -> `?`."""
+    if count is None:
+        return "?"
+    for size, suffix in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count >= size:
+            value = count / size
+            return f"{value:.1f}{suffix}" if value < 10 else f"{value:.0f}{suffix}"  # noqa: PLR2004 - two digits are enough
+    return str(count)
+
+
+def format_tokens(count: int | None) -> str:
+    """`8192` -> `8K`, `4000` -> `4000`: context lengths, exact where they are no multiple of 1,024; `None` -> `?`."""
+    if count is None:
+        return "?"
+    return f"{count // 1024}K" if count >= 1024 and count % 1024 == 0 else str(count)  # noqa: PLR2004 - K is 1,024 here
+
+
+def format_seconds(seconds: float | None) -> str:
+    """`0.0123` -> `12 ms`, `3.21` -> `3.2 s`, `75` -> `1:15`, `7503` -> `2:05:03`; `None` -> `?`."""
+    if seconds is None:
+        return "?"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def format_tps(rate: float | None) -> str:
+    """`21.43` -> `21.4`, `130.2` -> `130`: tokens per second without the unit; `None` -> `?`."""
+    if rate is None:
+        return "?"
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}"  # noqa: PLR2004 - three digits
