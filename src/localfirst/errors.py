@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class LfError(Exception):
-    """A failure with a message (what), a detail (evidence) and a hint (what to type next; only where the cause has one)."""
+    """A failure: message (what), detail (evidence), hint (what to type next, only where the cause has one)."""
 
     code = "error"
     exit_code = 1
@@ -84,7 +84,7 @@ class LicenseError(LfError):
 
 
 class ModelFileError(LfError):
-    """A file is not the model it claims to be: damaged, truncated, of another format, or of a kind that is never loaded."""
+    """A file is not the model it claims to be: damaged, truncated, another format, or a kind that is never loaded."""
 
     code = "model-file"
 

@@ -14,10 +14,10 @@ Placement = Literal["cpu", "gpu", "igpu", "npu"]
 """Where a plan computes: the processor, or one of the machine's devices."""
 Format = Literal["gguf", "onnx", "mlx", "openvino", "litertlm", "llamafile", "safetensors", "executorch"]
 Origin = Literal["native", "qat", "vendor-ptq", "qat-derived", "community"]
-"""How the low-bit weights came to be. `native`: trained so (BitNet, MXFP4). `qat-derived`: someone else's conversion of a
-vendor's QAT checkpoint."""
+"""How the low-bit weights came to be. `native`: trained so (BitNet, MXFP4). `qat-derived`: someone else's conversion of
+a vendor's QAT checkpoint."""
 Tier = Literal["vendor", "runtime-vendor", "platform", "community"]
-"""Who published a build: the model's author, the engine's or chip's maker, a conversion platform close to an engine, anyone."""
+"""Who published a build: the model's author, the engine's or chip's maker, a conversion platform, anyone else."""
 Confidence = Literal["verified", "page", "memory"]
 """How well a catalog fact is known: two independent sources or the vendor itself, one public page, or recollection."""
 Host = Literal["huggingface", "foundry", "builtin"]
@@ -110,7 +110,7 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a variant. `path` is relative to the repository, with `/`; it may be a glob where the name is not pinned."""
+    """One file of a variant. `path` is relative to the repository, with `/`; a glob where the name is not pinned."""
 
     path: str
     size_bytes: int | None = None
@@ -132,7 +132,7 @@ class Variant:
     revision: str | None
     files: tuple[ModelFile, ...]
     devices: tuple[str, ...]
-    """What its publisher made it for: `cpu`, `cuda`, `metal`, `vulkan`, `rocm`, `openvino-npu`, `qnn-npu`, `webgpu`, ..."""
+    """What its publisher made it for: `cpu`, `cuda`, `metal`, `vulkan`, `rocm`, `openvino-npu`, `webgpu`, ..."""
     size_bytes: int | None
     """Bytes to download; the sum of the files where all are known, else the publisher's figure."""
     gated: bool
@@ -347,7 +347,7 @@ class Timings:
 
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
-"""`stop`: end token or stop string; `length`: the asked maximum; `context`: the context is full; `cancelled`: the user's wish."""
+"""`stop`: end token or stop string; `length`: the asked maximum; `context`: it is full; `cancelled`: the user's wish."""
 
 
 @dataclass(frozen=True, slots=True)

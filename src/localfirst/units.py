@@ -1,4 +1,4 @@
-"""Numbers to text, one way for the whole product: sizes in powers of ten (as disks and hubs count), rates with their unit."""
+"""Numbers to text, one way for the whole product. Sizes are in powers of ten, as disks and hubs count them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def format_bytes(count: int | None) -> str:
     if count is None:
         return "?"
     value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 - the unit reached is the answer
-        if abs(value) < 999.5 or unit == "TB":  # noqa: PLR2004 - 999.5 would round to 1000
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(value) < 999.5 or unit == "TB":
             break
         value /= 1000
     if unit == "B":
         return f"{count} B"
-    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0  # noqa: PLR2004 - three significant digits
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:.{digits}f} {unit}"
 
 
@@ -29,7 +29,7 @@ def format_count(count: int | None) -> str:
     for size, suffix in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
         if count >= size:
             value = count / size
-            return f"{value:.1f}{suffix}" if value < 10 else f"{value:.0f}{suffix}"  # noqa: PLR2004 - two digits are enough
+            return f"{value:.1f}{suffix}" if value < 10 else f"{value:.0f}{suffix}"
     return str(count)
 
 
@@ -37,7 +37,7 @@ def format_tokens(count: int | None) -> str:
     """`8192` -> `8K`, `4000` -> `4000`: context lengths, exact where they are no multiple of 1,024; `None` -> `?`."""
     if count is None:
         return "?"
-    return f"{count // 1024}K" if count >= 1024 and count % 1024 == 0 else str(count)  # noqa: PLR2004 - K is 1,024 here
+    return f"{count // 1024}K" if count >= 1024 and count % 1024 == 0 else str(count)
 
 
 def format_seconds(seconds: float | None) -> str:
@@ -46,7 +46,7 @@ def format_seconds(seconds: float | None) -> str:
         return "?"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:  # noqa: PLR2004 - a minute
+    if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -57,4 +57,4 @@ def format_tps(rate: float | None) -> str:
     """`21.43` -> `21.4`, `130.2` -> `130`: tokens per second without the unit; `None` -> `?`."""
     if rate is None:
         return "?"
-    return f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}"  # noqa: PLR2004 - three digits
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}"

@@ -1,7 +1,7 @@
 """What an engine's adapter must do, and the values it speaks in. Knows no engine, no template and no wire.
 
-An adapter hides its engine's gaps: stop strings, the context limit, seeds, finish reasons, token counts, cancelling inside
-the prompt. What an engine truly cannot do is an error that names it, never silence.
+An adapter hides its engine's gaps: stop strings, the context limit, seeds, finish reasons, token counts, cancelling
+inside the prompt. What an engine truly cannot do is an error that names it, never silence.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from localfirst.types import FinishReason, Placement, Sampling, Usage
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from localfirst.types import FinishReason, Placement, Sampling, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ class LoadedInfo:
 class GenerateRequest:
     """One prompt, already rendered, as text (special tokens are parsed) or as token ids.
 
-    `stop` strings end the answer and are not part of it. `cancelled` is asked between steps, also while the prompt is read.
+    `stop` strings end the answer and are not part of it. `cancelled` is asked between steps, also while the prompt is
+    being read.
     """
 
     prompt: str | tuple[int, ...]
@@ -84,7 +85,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of an answer. Seconds are the engine's own work: reading the prompt, and generating after the first token."""
+    """The end of an answer. Seconds are the engine's own: reading the prompt, and generating after the first token."""
 
     finish_reason: FinishReason
     usage: Usage

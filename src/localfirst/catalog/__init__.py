@@ -1,1 +1,1 @@
-"""Pure knowledge of models: the catalog, names, memory, speed, and the choice. Text and values in, values out; no I/O."""
+"""Pure knowledge of models: the catalog, names, memory, speed, and the choice. Values in, values out; no I/O."""

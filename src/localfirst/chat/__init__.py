@@ -1,1 +1,4 @@
-"""What turns messages into a prompt and an answer into events. Runs inside the worker, where a template that never ends can be killed."""
+"""Messages into a prompt, an answer into events.
+
+Runs inside the worker, where a template that never ends can be killed.
+"""
