@@ -347,7 +347,7 @@ class Timings:
 
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
-"""`stop`: end token or stop string; `length`: the asked maximum; `context`: it is full; `cancelled`: the user's wish."""
+"""`stop`: end token or stop string; `length`: the asked maximum; `context`: full; `cancelled`: the user's wish."""
 
 
 @dataclass(frozen=True, slots=True)
