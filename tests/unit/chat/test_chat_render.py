@@ -1,8 +1,8 @@
 import contextlib
 from datetime import datetime
+from pathlib import Path
 
 import pytest
-import templates
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +16,10 @@ TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
 TALK = (HI, Message("assistant", "Hello!"), Message("user", "Bye"))
 
 
+def read_template(name):
+    return (Path(__file__).parent / "templates" / f"{name}.jinja").read_text("utf-8")
+
+
 def render(template, messages=(HI,), **options):
     now = datetime(2026, 11, 2)  # noqa: DTZ001 - only its date is shown
     return chat.render_chat(template, messages, **TOKENS, now=now, options=options)
@@ -25,14 +29,14 @@ def render(template, messages=(HI,), **options):
     ("template", "messages", "prompt"),
     [
         pytest.param(
-            templates.CHATML,
+            read_template("chatml"),
             (SYSTEM, *TALK),
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi <b><|im_end|>\n"
             "<|im_start|>assistant\nHello!<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n",
             id="chatml",
         ),
         pytest.param(
-            templates.LLAMA_3,
+            read_template("llama-3"),
             (SYSTEM, HI),
             "<s><|start_header_id|>system<|end_header_id|>\n\nToday Date: 02 Nov 2026\n\nBe brief.<|eot_id|>"
             "<|start_header_id|>user<|end_header_id|>\n\nHi <b><|eot_id|>"
@@ -40,14 +44,14 @@ def render(template, messages=(HI,), **options):
             id="llama-3",
         ),
         pytest.param(
-            templates.GEMMA,
+            read_template("gemma"),
             TALK,
             "<s><start_of_turn>user\nHi <b><end_of_turn>\n<start_of_turn>model\nHello!<end_of_turn>\n"
             "<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\n",
             id="gemma",
         ),
-        pytest.param(templates.PHI, (HI,), "<|user|>\nHi <b><|end|>\n<|assistant|>\n", id="phi"),
-        pytest.param(templates.TRAINING, TALK, "Q: Hi <b>\nA: Hello!\nQ: Bye\nA:", id="generation-blocks"),
+        pytest.param(read_template("phi"), (HI,), "<|user|>\nHi <b><|end|>\n<|assistant|>\n", id="phi"),
+        pytest.param(read_template("training"), TALK, "Q: Hi <b>\nA: Hello!\nQ: Bye\nA:", id="generation-blocks"),
         pytest.param(
             chat.FALLBACK_TEMPLATE,
             (SYSTEM, HI),
@@ -64,11 +68,11 @@ def test_templates_give_the_prompts_that_their_models_were_trained_on(template, 
     ("template", "prompt"),
     [
         pytest.param(
-            templates.GEMMA,
+            read_template("gemma"),
             "<s><start_of_turn>user\nBe brief.\n\nHi <b><end_of_turn>\n<start_of_turn>model\n",
             id="refused",
         ),
-        pytest.param(templates.PHI, "<|user|>\nBe brief.\n\nHi <b><|end|>\n<|assistant|>\n", id="dropped"),
+        pytest.param(read_template("phi"), "<|user|>\nBe brief.\n\nHi <b><|end|>\n<|assistant|>\n", id="dropped"),
     ],
 )
 def test_a_system_text_that_a_template_does_not_take_leads_the_first_user_message(template, prompt):
@@ -77,7 +81,7 @@ def test_a_system_text_that_a_template_does_not_take_leads_the_first_user_messag
 
 def test_rendering_as_is_leaves_the_refusal_of_a_system_role_to_the_caller():
     with pytest.raises(TemplateError) as caught:
-        chat.render(templates.GEMMA, (SYSTEM, HI), **TOKENS)
+        chat.render(read_template("gemma"), (SYSTEM, HI), **TOKENS)
     assert caught.value.message == "The model's chat template refused this conversation"
     assert caught.value.detail == "System role not supported"
 
@@ -138,7 +142,7 @@ def test_templates_find_what_transformers_gives_them(template, prompt):
 
 
 def test_options_reach_the_template():
-    assert render(templates.CHATML, (HI,), enable_thinking=False).endswith("assistant\n<think>\n\n</think>\n\n")
+    assert render(read_template("chatml"), (HI,), enable_thinking=False).endswith("assistant\n<think>\n\n</think>\n\n")
 
 
 def doubling(expression):
