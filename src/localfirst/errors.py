@@ -123,3 +123,9 @@ class StoreError(LfError):
     """The store cannot be read or written (permissions, a damaged manifest)."""
 
     code = "store"
+
+
+def error_for(code: str, message: str, detail: str | None = None, hint: str | None = None) -> LfError:
+    """The error that a `code` names, as it was before it crossed a process border; an unknown code gives `LfError`."""
+    classes = {cls.code: cls for cls in LfError.__subclasses__()}
+    return classes.get(code, LfError)(message, detail=detail, hint=hint)

@@ -20,8 +20,8 @@ Tier = Literal["vendor", "runtime-vendor", "platform", "community"]
 """Who published a build: the model's author, the engine's or chip's maker, a conversion platform, anyone else."""
 Confidence = Literal["verified", "page", "memory"]
 """How well a catalog fact is known: two independent sources or the vendor itself, one public page, or recollection."""
-Host = Literal["huggingface", "foundry", "builtin"]
-"""Where a variant's files live: a Hugging Face hub, Microsoft's Foundry catalog, or this package."""
+Host = Literal["huggingface", "foundry", "builtin", "import"]
+"""Where a variant's files live: a Hugging Face hub, Microsoft's Foundry catalog, this package, the user's own folder."""
 Verdict = Literal["gpu", "split", "cpu", "tight", "no"]
 
 
@@ -106,6 +106,8 @@ class Architecture:
     vocab_size: int | None = None
     context_tokens: int | None = None
     kv_groups: tuple[KvGroup, ...] = ()
+    feed_forward_size: int | None = None
+    """Width of the feed-forward layer that one token passes; in a mixture of experts, of all experts used together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +289,7 @@ class InstalledModel:
     variant: str
     format: Format
     quantization: str | None
-    host: Host | Literal["import"]
+    host: Host
     repo: str | None
     revision: str | None
     root: str

@@ -1,0 +1,120 @@
+"""The public Python API, as `localfirst.load`, `localfirst.plan` and `localfirst.probe`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self, cast, get_args
+
+from localfirst.errors import UsageError
+from localfirst.hwprobe.probe import probe
+from localfirst.services.planning import plan_model
+from localfirst.services.session import Allowed, Session, open_session
+from localfirst.types import Answer, Message, Role, Sampling, TextDelta, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from localfirst.types import Plan, Resolution
+
+__all__ = ["LoadedModel", "load", "plan", "probe"]
+
+
+def plan(
+    name: str, *, context_tokens: int | None = None, device: str | None = None, backend: str | None = None
+) -> Resolution:
+    """Decide how a model would run on this machine, without fetching or starting anything.
+
+    Raises:
+        LfError: the name is unknown, or nothing fits; see `localfirst.errors`.
+    """
+    return plan_model(name, Wanted(context_tokens=context_tokens, device=device, backend=backend)).resolution
+
+
+def load(
+    name: str,
+    *,
+    context_tokens: int | None = None,
+    device: str | None = None,
+    backend: str | None = None,
+    offline: bool = False,
+) -> LoadedModel:
+    """Load a model, installing its engine and fetching its files where they are missing.
+
+    Raises:
+        LfError: as on the command line; see `localfirst.errors`.
+    """
+    wanted = Wanted(context_tokens=context_tokens, device=device, backend=backend)
+    return LoadedModel(open_session(name, wanted, allowed=Allowed(network=not offline)))
+
+
+class LoadedModel:
+    """A model in a worker process of its own. Use it as a context manager, or `close` it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def plan(self) -> Plan:
+        """How and where it runs, and why."""
+        return self._session.plan
+
+    def stream(
+        self,
+        prompt: str | Sequence[Mapping[str, str]],
+        *,
+        sampling: Sampling | None = None,
+        max_tokens: int | None = None,
+    ) -> Iterator[str]:
+        """Yield the answer as it is generated. Each call stands alone: nothing is remembered between two.
+
+        Args:
+            prompt: a question, or messages with `role` and `content`.
+            sampling: how tokens are drawn; by default as on the command line.
+            max_tokens: the longest answer, in tokens.
+        """
+        for piece in self._ask(prompt, sampling, max_tokens):
+            if isinstance(piece, TextDelta) and not piece.reasoning:
+                yield piece.text
+
+    def chat(
+        self,
+        messages: str | Sequence[Mapping[str, str]],
+        *,
+        sampling: Sampling | None = None,
+        max_tokens: int | None = None,
+    ) -> Answer:
+        """The whole answer to messages with `role` and `content`, with its token counts and timings."""
+        *_, answer = self._ask(messages, sampling, max_tokens)
+        assert isinstance(answer, Answer)  # noqa: S101 - an answer's iterator ends with one, or raises
+        return answer
+
+    def _ask(
+        self, prompt: str | Sequence[Mapping[str, str]], sampling: Sampling | None, max_tokens: int | None
+    ) -> Iterator[TextDelta | Answer]:
+        self._session.sampling = sampling or Sampling()
+        self._session.max_tokens = max_tokens
+        return self._session.ask(_read_messages(prompt))
+
+    def close(self) -> None:
+        """End the worker."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _read_messages(prompt: str | Sequence[Mapping[str, str]]) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    messages = []
+    for number, item in enumerate(prompt, 1):
+        role, content = item.get("role"), item.get("content")
+        if role not in get_args(Role) or not isinstance(content, str):
+            raise UsageError(
+                f"Message {number} needs `role` (one of {', '.join(get_args(Role))}) and `content` (text)",
+                detail=f"found: {dict(item)!r}"[:200],
+            )
+        messages.append(Message(cast("Role", role), content))
+    return tuple(messages)

@@ -1,0 +1,138 @@
+"""Engines on this machine: which there are, installing the one that a plan needs, and proving that one works."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localfirst.errors import EngineError, LfError, RuntimeMissingError, UnknownNameError
+from localfirst.hwprobe.probe import probe
+from localfirst.paths import starter_dir
+from localfirst.runtimes import find
+from localfirst.runtimes import install as installer
+from localfirst.types import Answer, Message, Progress, Runtime, Sampling
+from localfirst.units import format_bytes
+from localfirst.worker import protocol
+from localfirst.worker.client import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localfirst.types import Format
+
+STARTER_FILES: dict[Format, str] = {"gguf": "gguf/starter-q4_0.gguf", "onnx": "onnx"}
+"""What an engine opens of the built-in starter model, by format."""
+
+TEST_QUESTION = "How do I list the models that fit this machine?"
+TEST_ANSWER = "lf model list --fits"
+TEST_PADDING = (
+    "You are a helper for people who are new to running language models on their own computer. "
+    "Answer in one or two short sentences, name the command to type, and say nothing that you do not know. "
+)
+"""Makes the prompt longer than 64 tokens: builds of llama.cpp by GCC 12 crash on AMX machines from 40 tokens on, and
+a short test would pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTest:
+    """The outcome of an engine's self-test. `error` is `None` when it passed."""
+
+    runtime: Runtime
+    engine_version: str | None
+    device: str | None
+    load_s: float | None
+    answer: Answer | None
+    error: LfError | None
+
+
+def find_runtimes() -> tuple[Runtime, ...]:
+    """Every runtime as it stands on this machine."""
+    machine = probe()
+    return find.find_runtimes(machine.platform, machine.cpu.arch)
+
+
+def find_runtime(name: str) -> Runtime:
+    """The runtime of a name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    runtimes = find_runtimes()
+    for runtime in runtimes:
+        if runtime.name == name:
+            return runtime
+    known = ", ".join(runtime.name for runtime in runtimes)
+    raise UnknownNameError(
+        f"No runtime named `{name}`", detail=f"known: {known}", hint="See them with `lf runtime list`"
+    )
+
+
+def ensure(runtime: Runtime, *, offline: bool, may_install: bool, report: Callable[[Progress], None]) -> Runtime:
+    """The runtime, installed first where it is missing.
+
+    Raises:
+        RuntimeMissingError: it is missing and may not or cannot be installed.
+    """
+    if runtime.python is not None:
+        return runtime
+    type_this = f"Run `lf runtime install {runtime.name}`"
+    size = f"{format_bytes(runtime.download_bytes)} to fetch, {format_bytes(runtime.installed_bytes)} on disk"
+    if runtime.state == "unavailable":
+        raise RuntimeMissingError(f"The runtime `{runtime.name}` does not exist here", detail=runtime.reason)
+    if offline:
+        raise RuntimeMissingError(
+            f"The runtime `{runtime.name}` ({runtime.engine}) is not installed, and the network is off",
+            detail=size,
+            hint=f"{type_this} once with a network",
+        )
+    if not may_install:
+        raise RuntimeMissingError(
+            f"The runtime `{runtime.name}` ({runtime.engine}) is not installed", detail=size, hint=type_this
+        )
+    report(Progress(runtime.name, 0, detail={"notice": f"Installing {runtime.engine} {runtime.version} ({size})"}))
+    return installer.install(runtime.name, check=lambda python: _check(runtime, python), report=report)
+
+
+def test(runtime: Runtime) -> EngineTest:
+    """Let the built-in starter model answer a known question in this runtime's engine."""
+    if runtime.python is None:
+        return EngineTest(runtime, None, None, None, None, RuntimeMissingError(f"`{runtime.name}` is not installed"))
+    try:
+        return _test_in(runtime, runtime.python)
+    except LfError as error:
+        return EngineTest(runtime, None, None, None, None, error)
+
+
+def _check(runtime: Runtime, python: str) -> None:
+    outcome = _test_in(runtime, python)
+    if outcome.error is not None:
+        raise outcome.error
+
+
+def _test_in(runtime: Runtime, python: str) -> EngineTest:
+    load = protocol.Load(
+        backend=runtime.backend,
+        main=str(Path(starter_dir(), STARTER_FILES[runtime.formats[0]])),
+        context_tokens=None,
+        threads=probe().cpu.cores_usable or 1,
+        placement=runtime.placement,
+    )
+    messages = (Message("system", TEST_PADDING * 4), Message("user", TEST_QUESTION))
+    with Worker(python) as worker:
+        begun = time.monotonic()
+        info = worker.load(load)
+        load_s = time.monotonic() - begun
+        # The long system text is there to be read, not obeyed: what the starter makes of it does not matter.
+        list(worker.answer(protocol.Chat(messages, Sampling(temperature=0), max_tokens=8)))
+        *_, answer = worker.answer(protocol.Chat(messages[1:], Sampling(temperature=0), max_tokens=128))
+    if not isinstance(answer, Answer):
+        raise EngineError("The engine's answer has no end")
+    error = None
+    if TEST_ANSWER not in answer.text:
+        error = EngineError(
+            f"The engine of `{runtime.name}` computes wrong answers",
+            detail=f"asked: {TEST_QUESTION}\nexpected an answer with `{TEST_ANSWER}`, got: {answer.text[:200]}",
+        )
+    return EngineTest(runtime, info.engine_version, info.device, load_s, answer, error)

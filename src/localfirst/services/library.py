@@ -1,0 +1,78 @@
+"""Every model that a name can mean: the catalog's, those on this disk, a file or folder, a repository on a hub."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localfirst.catalog import names
+from localfirst.services import catalogue, imported
+from localfirst.store import hub, imports, manifest
+
+if TYPE_CHECKING:
+    from localfirst.types import InstalledModel, Model, ModelName
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model, what of it is on this disk, and the name as it was asked for."""
+
+    asked: ModelName
+    model: Model
+    installed: tuple[InstalledModel, ...]
+
+    @property
+    def installed_variants(self) -> frozenset[str]:
+        """Names of the variants that are on this disk."""
+        return frozenset(model.variant for model in self.installed)
+
+
+def find_entry(text: str, *, offline: bool = False) -> Entry:
+    """The model that a name as typed means.
+
+    Raises:
+        UsageError: the text is no model name.
+        UnknownNameError: nothing has this name, or several things do.
+        ModelFileError: a path that is no model.
+        NetworkError: a repository's listing is needed and cannot be had.
+    """
+    asked = names.parse_name(text)
+    if asked.path is not None:
+        installed = imports.inspect_path(Path(asked.path), name=None)
+        return Entry(asked, imported.describe(installed), (installed,))
+    everything = manifest.find_all()
+    if asked.repo is not None:
+        return _find_repository(asked, everything, offline=offline)
+    own = [model for model in everything if model.host == "import" and model.name == asked.name]
+    if own and asked.size is None:
+        return Entry(asked, imported.describe(own[0]), (own[0],))
+    model = names.find_model(catalogue.load_models(), asked)
+    return Entry(asked, model, tuple(found for found in everything if found.name == model.name))
+
+
+def find_entries() -> tuple[Entry, ...]:
+    """Every model of the catalog and every import, in that order."""
+    everything = manifest.find_all()
+    known = catalogue.load_models()
+    catalog_names = {model.name for model in known}
+    entries = [
+        Entry(names.parse_name(model.name), model, tuple(found for found in everything if found.name == model.name))
+        for model in known
+    ]
+    others = [found for found in everything if found.name not in catalog_names]
+    return (*entries, *(Entry(names.parse_name(found.name), imported.describe(found), (found,)) for found in others))
+
+
+def _find_repository(asked: ModelName, everything: tuple[InstalledModel, ...], *, offline: bool) -> Entry:
+    name = f"hf:{asked.repo}"
+    installed = tuple(
+        found
+        for found in everything
+        if found.name == name
+        and (asked.revision is None or (found.revision or "").startswith(asked.revision))
+        and (asked.file is None or any(file.path == asked.file for file in found.files))
+    )
+    if installed and (offline or asked.revision is None):
+        return Entry(asked, imported.describe(installed[0]), installed)
+    return Entry(asked, hub.describe(asked, offline=offline), installed)

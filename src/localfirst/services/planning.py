@@ -1,0 +1,79 @@
+"""From a name to a decision: what this machine is, which runtimes there are, and what the resolver makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from localfirst.catalog import resolve as resolver
+from localfirst.hwprobe.probe import probe
+from localfirst.runtimes import find
+from localfirst.services import catalogue
+from localfirst.services.library import Entry, find_entries, find_entry
+
+if TYPE_CHECKING:
+    from localfirst.types import Machine, Model, Plan, Resolution, Runtime, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A model with the decision for it."""
+
+    entry: Entry
+    resolution: Resolution
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model with the best that can be said of it here; `plan` is `None` for one without any variant."""
+
+    entry: Entry
+    plan: Plan | None
+
+
+def plan_model(text: str, wanted: Wanted, *, machine: Machine | None = None, offline: bool = False) -> Planned:
+    """Decide how a model would run here, or on `machine`.
+
+    Raises:
+        UnknownNameError, UsageError, NetworkError: as the name is looked up.
+        NoFitError, DeviceError, RuntimeMissingError, DiskFullError: nothing is left to choose.
+    """
+    entry = find_entry(text, offline=offline)
+    here = machine or probe()
+    wanted = replace(
+        wanted,
+        quantization=wanted.quantization or entry.asked.quantization,
+        backend=wanted.backend or entry.asked.backend,
+    )
+    resolution = resolver.resolve(
+        entry.model,
+        here,
+        find_runtimes_for(here),
+        wanted=wanted,
+        installed=entry.installed_variants,
+        disk_free_bytes=here.disk_free_bytes,
+        siblings=_find_siblings(entry.model),
+    )
+    return Planned(entry, resolution)
+
+
+def list_models(*, machine: Machine | None = None) -> tuple[Listed, ...]:
+    """Every known model with its best plan here, or on `machine`."""
+    here = machine or probe()
+    runtimes = find_runtimes_for(here)
+    listed = []
+    for entry in find_entries():
+        plans = resolver.find_plans(entry.model, here, runtimes, installed=entry.installed_variants)
+        listed.append(Listed(entry, plans[0] if plans else None))
+    return tuple(listed)
+
+
+def find_runtimes_for(machine: Machine) -> tuple[Runtime, ...]:
+    """The runtimes that can exist on a machine."""
+    return find.find_runtimes(machine.platform, machine.cpu.arch)
+
+
+def _find_siblings(model: Model) -> tuple[Model, ...]:
+    return tuple(
+        other for other in catalogue.load_models() if other.family == model.family and other.name != model.name
+    )

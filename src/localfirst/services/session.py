@@ -1,0 +1,183 @@
+"""A conversation with a loaded model: the way of one request, from a name to the end of an answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from localfirst.hwprobe.probe import probe
+from localfirst.services import engines
+from localfirst.services.planning import plan_model
+from localfirst.store import pull, verify
+from localfirst.types import Answer, Message, Sampling, TextDelta, Wanted
+from localfirst.worker import protocol
+from localfirst.worker.client import Reply, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from localfirst.backends.base import LoadedInfo
+    from localfirst.types import InstalledModel, Plan, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a request may do besides computing."""
+
+    network: bool = True
+    install: bool = True
+
+
+def ignore(_: Progress) -> None:
+    """Report progress to nobody."""
+
+
+def open_session(
+    name: str,
+    wanted: Wanted | None = None,
+    *,
+    allowed: Allowed | None = None,
+    report: Callable[[Progress], None] = ignore,
+    chosen: Callable[[Plan], None] | None = None,
+) -> Session:
+    """Plan, install the runtime, fetch the files, start the worker, load the model.
+
+    Args:
+        name: a model name as typed.
+        wanted: what the user asked for.
+        allowed: whether the network and an installation may be used.
+        report: told of every long step.
+        chosen: told of the plan as soon as it stands, before anything is fetched.
+
+    Raises:
+        LfError: any step's own; nothing is left running.
+    """
+    allowed = allowed or Allowed()
+    planned = plan_model(name, wanted or Wanted(), offline=not allowed.network)
+    plan = planned.resolution.chosen
+    if chosen is not None:
+        chosen(plan)
+    assert plan.runtime is not None  # noqa: S101 - the resolver chooses no plan without a runtime
+    runtime = engines.ensure(plan.runtime, offline=not allowed.network, may_install=allowed.install, report=report)
+    installed = next((model for model in planned.entry.installed if model.variant == plan.variant.name), None)
+    if installed is None:
+        installed = pull.pull(planned.entry.model, plan.variant, offline=not allowed.network, report=report)
+    verify.check_quick(installed)
+    worker = Worker(runtime.python or "")
+    try:
+        begun = time.monotonic()
+        info = worker.load(
+            protocol.Load(
+                backend=runtime.backend,
+                main=find_main_file(installed),
+                context_tokens=plan.context_tokens,
+                threads=probe().cpu.cores_usable or 1,
+                placement=plan.placement,
+            )
+        )
+    except BaseException:
+        worker.close()
+        raise
+    return Session(replace(plan, runtime=runtime), worker, info, load_s=time.monotonic() - begun)
+
+
+def find_main_file(installed: InstalledModel) -> str:
+    """What the engine opens: the (first) GGUF file, or the folder of an ONNX or MLX model."""
+    root = Path(installed.root)
+    if installed.format == "gguf":
+        return str(root / min(file.path for file in installed.files if file.path.lower().endswith(".gguf")))
+    marker = {"onnx": "genai_config.json"}.get(installed.format, "config.json")
+    return str((root / next(file.path for file in installed.files if file.path.endswith(marker))).parent)
+
+
+class Session:
+    """A loaded model and what has been said. Use it as a context manager; leaving it ends the worker."""
+
+    def __init__(self, plan: Plan, worker: Worker, loaded: LoadedInfo, *, load_s: float) -> None:
+        self.plan = plan
+        self.loaded = loaded
+        self.load_s = load_s
+        self.system: str | None = None
+        self.sampling = Sampling()
+        self.max_tokens: int | None = None
+        self.stop: tuple[str, ...] = ()
+        self.messages: list[Message] = []
+        self.last: Answer | None = None
+        self._worker = worker
+        self._reply: Reply | None = None
+
+    def ask(self, messages: Sequence[Message]) -> Iterator[TextDelta | Answer]:
+        """Answer `messages` as they stand, remembering nothing: the pieces, then the `Answer`."""
+        self._reply = self._worker.answer(protocol.Chat(tuple(messages), self.sampling, self.max_tokens, self.stop))
+        for piece in self._reply:
+            if isinstance(piece, Answer):
+                yield replace(piece, timings=replace(piece.timings, load_s=self.load_s))
+            else:
+                yield piece
+
+    def cancel(self) -> None:
+        """Let the answer that is being generated end now. Safe from a signal handler."""
+        if self._reply is not None:
+            self._reply.cancel()
+
+    def stream(self, text: str) -> Iterator[TextDelta]:
+        """Say `text` and yield the answer's pieces; closing the iterator stops the answer and keeps what was said."""
+        self.messages.append(Message("user", text))
+        return self._converse()
+
+    def regenerate(self) -> Iterator[TextDelta]:
+        """Answer the last question again; nothing where nothing was asked."""
+        while self.messages and self.messages[-1].role == "assistant":
+            self.messages.pop()
+        return self._converse() if self.messages else iter(())
+
+    def clear(self) -> None:
+        """Forget the conversation; the system text and the parameters stay."""
+        self.messages.clear()
+        self.last = None
+
+    def info(self) -> Mapping[str, str]:
+        """What is loaded, for people."""
+        runtime = self.plan.runtime
+        return {
+            "model": self.plan.model.title,
+            "variant": f"{self.plan.variant.name} ({self.plan.variant.format}, {self.plan.variant.quantization})",
+            "published by": f"{self.plan.variant.repo} ({self.plan.variant.tier})",
+            "runtime": f"{runtime.name if runtime else '?'}: {self.loaded.engine} {self.loaded.engine_version}",
+            "device": self.loaded.device,
+            "context": f"{self.loaded.context_tokens} tokens",
+        }
+
+    def close(self) -> None:
+        """End the worker."""
+        self._worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _converse(self) -> Iterator[TextDelta]:
+        system = (Message("system", self.system),) if self.system else ()
+        said: list[str] = []
+        self.last = None
+        try:
+            for piece in self.ask((*system, *self.messages)):
+                if isinstance(piece, Answer):
+                    self.last = piece
+                    continue
+                if not piece.reasoning:
+                    said.append(piece.text)
+                yield piece
+        finally:
+            self._keep("".join(said))
+
+    def _keep(self, said: str) -> None:
+        """Remember what was said, whole or cut short; a question that got no answer at all is taken back."""
+        if said or self.last is not None:
+            self.messages.append(Message("assistant", said))
+        else:
+            self.messages.pop()

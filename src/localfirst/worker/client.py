@@ -1,0 +1,269 @@
+"""The parent's side of a worker: start, load, answer, cancel, stop; a crash becomes a typed error.
+
+Knows the frames and the process, no engine and no template. One `Worker` may be used by several threads.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Self, cast
+
+from localfirst.errors import EngineError, LfError, TemplateError, WorkerCrashError, error_for
+from localfirst.paths import package_dir
+from localfirst.types import Answer, FinishReason, TextDelta, Timings, Usage
+from localfirst.worker import crash, protocol
+from localfirst.worker.environment import make_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localfirst.backends.base import LoadedInfo
+
+RENDER_TIMEOUT_S = 10.0
+"""A template ends in milliseconds; one that loops for ever is stopped with its process."""
+LOAD_TIMEOUT_S = 900.0
+"""A model of 100 GB from a slow disk; an engine that hangs is stopped."""
+CANCEL_TIMEOUT_S = 5.0
+"""An engine that does not see a cancel within this time is stopped with its process."""
+_POLL_S = 0.1
+"""How long a wait may be deaf to `Reply.cancel`, and on Windows to Ctrl-C."""
+
+LATE_LOAD = EngineError(f"The engine did not load the model in {LOAD_TIMEOUT_S:.0f} s")
+LATE_TEMPLATE = TemplateError(
+    f"The model's chat template did not end in {RENDER_TIMEOUT_S:.0f} s",
+    hint="The template comes with the model's files; see its other builds with `lf model explain`",
+)
+LATE_CANCEL = EngineError("The engine did not stop when asked to, so its process was ended")
+
+
+class Worker:
+    """A running worker process. Use it as a context manager; leaving it ends the process."""
+
+    def __init__(self, python: str) -> None:
+        """Start the process in the interpreter `python`.
+
+        Raises:
+            WorkerCrashError: the interpreter could not be started.
+        """
+        self._folder = tempfile.mkdtemp(prefix="lf-worker-")
+        self._log = Path(self._folder, "log")
+        self._events: dict[int, queue.SimpleQueue[protocol.Event | None]] = {}
+        self._ids = itertools.count(1)
+        self._write_lock = threading.Lock()
+        self._killed_with: LfError | None = None
+        own = Path(python) == Path(sys.executable)
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    [python, "-P", str(package_dir() / "worker" / "bootstrap.py")],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=make_environment(os.environ, temporary=self._folder, own_interpreter=own),
+                    start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+                )
+        except OSError as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise WorkerCrashError(f"The interpreter `{python}` could not be started", detail=str(error)) from error
+        self._stdin, self._stdout = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
+        threading.Thread(target=self._read_events, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def load(self, request: protocol.Load) -> LoadedInfo:
+        """Load a model and wait for it.
+
+        Raises:
+            ModelFileError, EngineError: as the backend says.
+            WorkerCrashError: the process died.
+        """
+        return Reply(self, request).wait_loaded()
+
+    def answer(self, request: protocol.Chat | protocol.Complete) -> Reply:
+        """Ask; iterate over what is returned.
+
+        Iterating raises:
+            TemplateError, ContextError, EngineError: as the worker says.
+            WorkerCrashError: the process died.
+        """
+        return Reply(self, request)
+
+    def close(self) -> None:
+        """End the process: politely by closing its pipe, then by force."""
+        try:
+            self._stdin.close()
+            self._process.wait(timeout=3)
+        except (OSError, subprocess.TimeoutExpired):
+            self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def kill(self, error: LfError) -> None:
+        """End the process by force; what is in flight fails with `error`."""
+        self._killed_with = error
+        self._process.kill()
+
+    def send(self, request: protocol.Request, request_id: int) -> None:
+        """Write one frame.
+
+        Raises:
+            WorkerCrashError: the process is gone.
+        """
+        frame = protocol.encode(request, request_id)
+        try:
+            with self._write_lock:
+                self._stdin.write(frame)
+                self._stdin.flush()
+        except (OSError, ValueError) as error:  # ValueError: the pipe was closed on our side
+            raise self.explain_death() from error
+
+    def subscribe(self) -> tuple[int, queue.SimpleQueue[protocol.Event | None]]:
+        """A new request id and the queue of its events; `None` in it means that the process is gone."""
+        request_id, events = next(self._ids), queue.SimpleQueue[protocol.Event | None]()
+        self._events[request_id] = events
+        if self._process.poll() is not None:
+            events.put(None)
+        return request_id, events
+
+    def unsubscribe(self, request_id: int) -> None:
+        """Forget a request; its late events are dropped."""
+        self._events.pop(request_id, None)
+
+    def explain_death(self) -> LfError:
+        """The error for a process that is gone: why it was killed, or its signal and the end of its log."""
+        try:
+            code = self._process.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        return self._killed_with or crash.explain(code, self._log)
+
+    def _read_events(self) -> None:
+        for line in self._stdout:
+            request_id, event = protocol.decode_event(line)
+            if (events := self._events.get(request_id)) is not None:
+                events.put(event)
+        self._process.wait()
+        for events in list(self._events.values()):
+            events.put(None)
+
+
+class Reply:
+    """A request in flight. Iterate over it for the pieces of an answer and, last, the `Answer`.
+
+    Leaving the loop early (a `break`, Ctrl-C, any exception) stops the request.
+    """
+
+    def __init__(self, worker: Worker, request: protocol.Request) -> None:
+        self._worker = worker
+        self._cancel_asked = False
+        self._over = False
+        self._id, self._events = worker.subscribe()
+        worker.send(request, self._id)
+
+    def cancel(self) -> None:
+        """Ask it to end soon with what it has (reason `cancelled`). Safe from a signal handler and from any thread."""
+        self._cancel_asked = True
+
+    def __iter__(self) -> Iterator[TextDelta | Answer]:
+        asked = time.monotonic()
+        first_token_s: float | None = None
+        pieces: list[TextDelta] = []
+        try:
+            self.wait()  # Begun: the queue may be long, the template not
+            event = self.wait(RENDER_TIMEOUT_S, LATE_TEMPLATE)
+            while not isinstance(event, protocol.Finished):
+                if isinstance(event, protocol.Text):
+                    if first_token_s is None:
+                        first_token_s = time.monotonic() - asked
+                    pieces.append(TextDelta(event.text, event.reasoning))
+                    yield pieces[-1]
+                event = self.wait()
+            yield _make_answer(pieces, event, first_token_s)
+        finally:
+            self._leave()
+
+    def wait_loaded(self) -> LoadedInfo:
+        """The answer to a `Load`."""
+        try:
+            event = self.wait(LOAD_TIMEOUT_S, LATE_LOAD)
+            self._over = True
+        finally:
+            self._leave()
+        if not isinstance(event, protocol.Loaded):
+            raise EngineError(f"Unexpected answer to a load: {event}")
+        return event.info
+
+    def wait(self, timeout_s: float | None = None, late: LfError | None = None) -> protocol.Event:
+        """The next event. After `timeout_s` without one the worker is killed, and the error is `late`."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            if self._cancel_asked:
+                self._cancel_asked = False
+                self._worker.send(protocol.Cancel(self._id), self._id)
+            try:
+                event = self._events.get(timeout=_POLL_S)
+            except queue.Empty:
+                if late is not None and deadline is not None and time.monotonic() > deadline:
+                    deadline = None
+                    self._worker.kill(late)
+                continue
+            self._over = event is None or isinstance(event, (protocol.Failed, protocol.Finished))
+            match event:
+                case None:
+                    raise self._worker.explain_death()
+                case protocol.Failed():
+                    raise error_for(event.code, event.message, event.detail, event.hint)
+                case _:
+                    return event
+
+    def _leave(self) -> None:
+        if not self._over:
+            self.cancel()
+            deadline = time.monotonic() + CANCEL_TIMEOUT_S
+            try:
+                while not self._over:
+                    self.wait(max(0.0, deadline - time.monotonic()), LATE_CANCEL)
+            except LfError:
+                self._over = True  # the caller is leaving: the next request tells of a process that is gone
+        self._worker.unsubscribe(self._id)
+
+
+def _make_answer(pieces: list[TextDelta], event: protocol.Finished, first_token_s: float | None) -> Answer:
+    usage: Usage = event.usage
+    reason: FinishReason = event.finish_reason
+    fresh_tokens = usage.prompt_tokens - usage.cached_tokens
+    return Answer(
+        text="".join(piece.text for piece in pieces if not piece.reasoning),
+        reasoning="".join(piece.text for piece in pieces if piece.reasoning),
+        finish_reason=reason,
+        usage=usage,
+        timings=Timings(
+            first_token_s=first_token_s,
+            prefill_tps=_rate(fresh_tokens, event.prefill_s),
+            decode_tps=_rate(usage.completion_tokens - 1, event.decode_s),
+        ),
+    )
+
+
+def _rate(tokens: int, seconds: float | None) -> float | None:
+    return tokens / seconds if seconds and tokens > 0 else None

@@ -1,0 +1,54 @@
+"""A dead worker in words: which signal, the last lines of its log, and what to type next."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from localfirst.errors import WorkerCrashError
+from localfirst.terminal import make_inert
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOG_LINES = 12
+_LOG_TAIL_BYTES = 64 * 1024
+
+HINTS = {
+    "SIGKILL": "If memory ran out, run with a smaller `--ctx` or choose another model: `lf model list --fits`",
+    "SIGILL": "The engine uses an instruction that this processor lacks; run `lf runtime test`",
+    "SIGSEGV": "Check the model with `lf model verify` and the engine with `lf runtime test`",
+    "SIGABRT": "Check the model with `lf model verify` and the engine with `lf runtime test`",
+    "SIGBUS": "The model file was truncated or its disk failed while it was in use; run `lf model verify`",
+}
+"""What to type after a death by signal. Source: signal(7)."""
+
+
+def explain(code: int, log: Path) -> WorkerCrashError:
+    """The error for a worker that ended with `code` (negative: a signal)."""
+    detail = read_tail(log)
+    if code >= 0:
+        return WorkerCrashError(f"The worker ended with exit code {code}", detail=detail)
+    name = name_signal(-code)
+    return WorkerCrashError(f"The worker died of {name}", detail=detail, hint=HINTS.get(name))
+
+
+def name_signal(number: int) -> str:
+    """`11` -> `SIGSEGV`; a number that the platform does not know stays a number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def read_tail(log: Path) -> str | None:
+    """The last lines of a log, made inert; `None` if there are none."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _LOG_TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return None
+    lines = [line for line in make_inert(text).splitlines() if line.strip()]
+    return "\n".join(lines[-LOG_LINES:]) or None

@@ -1,0 +1,162 @@
+"""The worker's child process: one model, loaded and answering until its parent goes away.
+
+The main thread only reads frames, so that a cancel is seen while the engine computes, and so that the end of the pipe
+(the parent died, in whatever way) ends this process at once, even in the middle of native code that released the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, BinaryIO
+
+from localfirst.backends import base, registry
+from localfirst.chat import parse, render
+from localfirst.errors import LfError, UsageError
+from localfirst.worker import protocol
+
+if sys.platform != "win32":
+    import resource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def main() -> None:
+    """Serve frames until the pipe closes; never returns."""
+    frames_in, frames_out = _claim_pipes()
+    _harden()
+    child = Child(frames_out)
+    for line in frames_in:
+        child.accept(*protocol.decode_request(line))
+    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+    os._exit(0)
+
+
+class Child:
+    """Takes requests, runs them one after the other (or `parallel` at once), and writes their events."""
+
+    def __init__(self, frames_out: BinaryIO) -> None:
+        self._out = frames_out
+        self._write_lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._cancelled: dict[int, threading.Event] = {}
+        self._model: base.LoadedModel | None = None
+
+    def accept(self, request_id: int, request: protocol.Request) -> None:
+        """Start a request, or cancel one."""
+        if isinstance(request, protocol.Cancel):
+            if (flag := self._cancelled.get(request.target)) is not None:
+                flag.set()
+            return
+        self._cancelled[request_id] = threading.Event()
+        self._pool.submit(self._run, request_id, request)
+
+    def _run(self, request_id: int, request: protocol.Request) -> None:
+        def send(event: protocol.Event) -> None:
+            frame = protocol.encode(event, request_id)
+            with self._write_lock:
+                self._out.write(frame)
+                self._out.flush()
+
+        try:
+            self._answer(request_id, request, send)
+        except LfError as error:
+            send(protocol.Failed(error.code, error.message, error.detail, error.hint))
+        except Exception as error:  # noqa: BLE001 - the border of the process: what is not sent is lost
+            traceback.print_exc()
+            send(protocol.Failed("engine", f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3), None))
+        finally:
+            self._cancelled.pop(request_id, None)
+
+    def _answer(self, request_id: int, request: protocol.Request, send: Callable[[protocol.Event], None]) -> None:
+        match request:
+            case protocol.Load():
+                send(protocol.Loaded(self._load(request)))
+            case protocol.Chat():
+                self._chat(request, self._cancelled[request_id].is_set, send)
+            case protocol.Complete():
+                asked = base.GenerateRequest(
+                    prompt=request.prompt,
+                    sampling=request.sampling,
+                    max_tokens=request.max_tokens,
+                    stop=request.stop,
+                    cancelled=self._cancelled[request_id].is_set,
+                )
+                send(protocol.Begun())
+                send(protocol.Rendered())
+                for chunk in self._loaded().generate(asked):
+                    _send_chunk(chunk, send, lambda text: send(protocol.Text(text, reasoning=False)))
+            case protocol.Cancel():
+                raise AssertionError("a cancel is never queued")
+
+    def _load(self, request: protocol.Load) -> base.LoadedInfo:
+        if self._model is not None:
+            raise UsageError("This worker already holds a model")
+        backend = registry.make_backend(request.backend)
+        options = base.LoadOptions(request.context_tokens, request.threads, request.placement)
+        self._model = backend.load(base.ModelFiles(request.main), options)
+        info = self._model.info
+        self._pool = ThreadPoolExecutor(max_workers=info.parallel)
+        return info
+
+    def _chat(
+        self, request: protocol.Chat, cancelled: Callable[[], bool], send: Callable[[protocol.Event], None]
+    ) -> None:
+        send(protocol.Begun())
+        model = self._loaded()
+        template = model.info.template or render.FALLBACK_TEMPLATE
+        prompt = render.render(
+            template,
+            request.messages,
+            bos_token=model.info.bos_token,
+            eos_token=model.info.eos_token,
+            options=request.options,
+        )
+        send(protocol.Rendered())
+        splitter = parse.ReasoningSplitter(parse.find_format(template), prompt)
+        asked = base.GenerateRequest(prompt, request.sampling, request.max_tokens, request.stop, cancelled)
+
+        def send_text(text: str) -> None:
+            for delta in splitter.feed(text):
+                send(protocol.Text(delta.text, delta.reasoning))
+
+        for chunk in model.generate(asked):
+            if isinstance(chunk, base.Finished):
+                for delta in splitter.flush():
+                    send(protocol.Text(delta.text, delta.reasoning))
+            _send_chunk(chunk, send, send_text)
+
+    def _loaded(self) -> base.LoadedModel:
+        if self._model is None:
+            raise UsageError("This worker holds no model yet")
+        return self._model
+
+
+def _send_chunk(chunk: base.Chunk, send: Callable[[protocol.Event], None], send_text: Callable[[str], None]) -> None:
+    match chunk:
+        case base.Started():
+            send(protocol.Started(chunk.prompt_tokens))
+        case base.Piece():
+            send_text(chunk.text)
+        case base.Finished():
+            send(protocol.Finished(chunk.finish_reason, chunk.usage, chunk.prefill_s, chunk.decode_s))
+
+
+def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the two pipes for frames alone: engines print to stdout, so that goes where stderr goes, to the log."""
+    frames_in, frames_out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    return frames_in, frames_out
+
+
+def _harden() -> None:
+    """No core dumps of a process that holds prompts, and no telemetry package to import."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # the documented way to forbid an import
+    if sys.platform != "win32":
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,0 +1,183 @@
+"""The frames between `lf` and a worker: one JSON object a line, UTF-8, over two private pipes.
+
+A request carries the `id` that all of its events repeat. Knows no process, no engine and no template.
+
+    -> {"op": "chat", "id": 2, "messages": [{"role": "user", "content": "hi"}], "sampling": {...}, ...}
+    <- {"event": "begun", "id": 2}
+    <- {"event": "rendered", "id": 2}
+    <- {"event": "started", "id": 2, "prompt_tokens": 11}
+    <- {"event": "text", "id": 2, "text": "Hello", "reasoning": false}
+    <- {"event": "finished", "id": 2, "finish_reason": "stop", "usage": {...}, "prefill_s": 0.004, "decode_s": 0.1}
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from localfirst.backends.base import LoadedInfo
+from localfirst.types import FinishReason, Message, Placement, Sampling, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Load a model; answered by `Loaded` or `Failed`. `main` is what the engine opens: a file or a folder."""
+
+    backend: str
+    main: str
+    context_tokens: int | None
+    threads: int
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Answer a conversation through the model's own template.
+
+    Answered by `Begun`, `Rendered`, `Started`, `Text`..., `Finished`, or by `Failed` at any point.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    options: dict[str, object] = field(default_factory=dict)
+    """Further values that the template sees, such as `enable_thinking`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Continue a text as it stands, without a template; events as for `Chat`."""
+
+    prompt: str
+    sampling: Sampling
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop the request `target`; it still ends with `Finished` (reason `cancelled`). Has no answer of its own."""
+
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The model is in memory."""
+
+    info: LoadedInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The request left the queue. From here to `Rendered` the parent's timer runs: a template may loop for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The prompt is text now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The prompt is tokenized and fits; the engine reads it."""
+
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the answer, or of the thinking before it."""
+
+    text: str
+    reasoning: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of an answer. Seconds are the engine's own: reading the prompt, and generating after the first token."""
+
+    finish_reason: FinishReason
+    usage: Usage
+    prefill_s: float | None
+    decode_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The request failed, by the fields of an `LfError`."""
+
+    code: str
+    message: str
+    detail: str | None
+    hint: str | None
+
+
+Request = Load | Chat | Complete | Cancel
+Event = Loaded | Begun | Rendered | Started | Text | Finished | Failed
+
+_NESTED: dict[str, Callable[[Any], object]] = {
+    "messages": lambda items: tuple(Message(**item) for item in items),
+    "sampling": lambda item: Sampling(**item),
+    "usage": lambda item: Usage(**item),
+    "info": lambda item: LoadedInfo(**item),
+    "stop": tuple,
+}
+"""Fields that are values of their own, and how each is built from its JSON."""
+
+REQUESTS: Mapping[str, type[Request]] = {"load": Load, "chat": Chat, "complete": Complete, "cancel": Cancel}
+EVENTS: Mapping[str, type[Event]] = {
+    "loaded": Loaded,
+    "begun": Begun,
+    "rendered": Rendered,
+    "started": Started,
+    "text": Text,
+    "finished": Finished,
+    "failed": Failed,
+}
+_Frame = TypeVar("_Frame")
+_NAMES = {cls: ("op", name) for name, cls in REQUESTS.items()} | {cls: ("event", name) for name, cls in EVENTS.items()}
+
+
+def encode(message: Request | Event, request_id: int) -> bytes:
+    """One frame, with its line end. Lone surrogates, which no UTF-8 can carry, become `?`."""
+    key, name = _NAMES[type(message)]
+    frame = {key: name, "id": request_id, **asdict(message)}
+    return json.dumps(frame, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def decode_request(line: bytes) -> tuple[int, Request]:
+    """The id and the request of a frame.
+
+    Raises:
+        ValueError: the line is not a request frame.
+    """
+    return _decode(line, "op", REQUESTS)
+
+
+def decode_event(line: bytes) -> tuple[int, Event]:
+    """The id and the event of a frame.
+
+    Raises:
+        ValueError: the line is not an event frame.
+    """
+    return _decode(line, "event", EVENTS)
+
+
+def _decode(line: bytes, key: str, classes: Mapping[str, type[_Frame]]) -> tuple[int, _Frame]:
+    try:
+        frame = json.loads(line)
+        cls = classes[frame.pop(key)]
+        request_id = int(frame.pop("id"))
+        return request_id, cls(**{name: _NESTED.get(name, _as_is)(value) for name, value in frame.items()})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a frame: {line[:200]!r}") from error
+
+
+def _as_is(value: object) -> object:
+    return value
