@@ -1,0 +1,131 @@
+"""The engine builds of this release, as data: what each is, where it exists, and how large it is. Asks no machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from localfirst.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from localfirst.types import Format, Placement
+
+System = tuple[str, str]
+"""`sys.platform` and the architecture, `x86_64` or `arm64`."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSize:
+    """What a runtime costs on one system; `None` where it was not measured."""
+
+    download_bytes: int | None = None
+    """The wheels of the engine and of all that it needs."""
+    installed_bytes: int | None = None
+    """The same wheels unpacked. Compiled Python files, and pip where the environment has it, add 20 to 50 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeRow:
+    """One engine build, and the systems that it exists for."""
+
+    name: str
+    backend: str
+    """The adapter that drives it, as `backends.registry` names it."""
+    engine: str
+    module: str
+    """What is imported; it tells whether the engine is there."""
+    distribution: str
+    """The Python package that brings it."""
+    version: str
+    formats: tuple[Format, ...]
+    placement: Placement
+    variant_devices: tuple[str, ...]
+    sizes: Mapping[System, BuildSize]
+    """The systems that have a build, each with its size."""
+    pins: str
+    """The file in `pins/` with the exact versions and digests of everything in its environment."""
+    note: str = ""
+
+
+RUNTIMES: tuple[RuntimeRow, ...] = (
+    RuntimeRow(
+        name="llama-cpu",
+        backend="xllamacpp",
+        engine="llama.cpp",
+        module="xllamacpp",
+        distribution="xllamacpp",
+        version="2026.10.11549",
+        formats=("gguf",),
+        placement="cpu",
+        variant_devices=("cpu",),
+        sizes=MappingProxyType(
+            {
+                ("linux", "x86_64"): BuildSize(33_985_382, 106_605_251),
+                ("linux", "arm64"): BuildSize(33_030_106, 105_060_026),
+                ("win32", "x86_64"): BuildSize(8_882_447, 17_454_522),
+                ("darwin", "x86_64"): BuildSize(11_669_755, 28_236_766),
+            }
+        ),
+        pins="llama.txt",
+        note="portable processor code (AVX2, NEON): one build for every processor of its kind",
+    ),
+    RuntimeRow(
+        name="llama-metal",
+        backend="xllamacpp",
+        engine="llama.cpp",
+        module="xllamacpp",
+        distribution="xllamacpp",
+        version="2026.10.11549",
+        formats=("gguf",),
+        placement="igpu",
+        variant_devices=("metal",),
+        sizes=MappingProxyType({("darwin", "arm64"): BuildSize(12_299_898, 32_622_868)}),
+        pins="llama.txt",
+        note="Apple silicon: one memory for processor and GPU; needs macOS 13",
+    ),
+    RuntimeRow(
+        name="onnx-cpu",
+        backend="onnx",
+        engine="ONNX Runtime GenAI",
+        module="onnxruntime_genai",
+        distribution="onnxruntime-genai",
+        version="0.18.0",
+        formats=("onnx",),
+        placement="cpu",
+        variant_devices=("cpu",),
+        sizes=MappingProxyType(
+            {
+                ("linux", "x86_64"): BuildSize(56_330_178, 171_299_723),
+                ("linux", "arm64"): BuildSize(50_453_522, 155_218_945),
+                ("win32", "x86_64"): BuildSize(34_091_608, 105_188_433),
+                ("win32", "arm64"): BuildSize(30_882_237, 90_418_952),
+                ("darwin", "arm64"): BuildSize(32_553_574, 117_570_067),
+            }
+        ),
+        pins="onnx.txt",
+        note="Linux with glibc 2.28, macOS 14 or Windows",
+    ),
+)
+"""Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`."""
+
+_ARCHES = {"amd64": "x86_64", "x64": "x86_64", "aarch64": "arm64"}
+
+
+def normalise_arch(arch: str) -> str:
+    """`AMD64` -> `x86_64`, `aarch64` -> `arm64`: the two names that the whole product uses; others in lower case."""
+    return _ARCHES.get(arch.lower(), arch.lower())
+
+
+def find_row(name: str, rows: Sequence[RuntimeRow] = RUNTIMES) -> RuntimeRow:
+    """The row of a runtime's name.
+
+    Raises:
+        UnknownNameError: there is no such runtime; the known ones are in the detail.
+    """
+    for row in rows:
+        if row.name == name:
+            return row
+    raise UnknownNameError(f"No runtime named `{name}`", detail=f"known: {', '.join(row.name for row in rows)}")
