@@ -1,0 +1,259 @@
+"""`catalog.yaml` to models, strictly: a mistake is reported with its line, its model and its key.
+
+What the keys mean is explained at the top of `catalog.yaml`. Pure: reads text, not files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+
+from localfirst.catalog import schema
+from localfirst.catalog.document import find_line, find_owner, load_document
+from localfirst.catalog.names import find_keys, make_key, parse_name
+from localfirst.catalog.schema import Field, Path, ProblemError, read_mapping, read_value
+from localfirst.errors import CatalogError, UsageError
+from localfirst.types import Architecture, Confidence, Format, Host, KvGroup, Model, ModelFile, Origin, Tier, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_TASKS = ("chat", "vision-chat", "embedding")
+
+
+class _Tables(NamedTuple):
+    """What the entries refer to by key."""
+
+    sources: dict[str, str]
+    licenses: dict[str, str]
+    vendors: dict[str, tuple[str, ...]]
+
+
+_MODEL_FILE = {
+    "path": Field(schema.check_path),
+    "bytes": Field(schema.check_count, None),
+    "sha256": Field(schema.make_hex_check(64), None),
+}
+_KV_GROUP = {
+    "layers": Field(schema.check_count),
+    "kv_heads": Field(schema.check_count),
+    "head_dim": Field(schema.check_count),
+    "window": Field(schema.check_count, None),
+}
+_ARCHITECTURE = {
+    "layers": Field(schema.check_count, None),
+    "hidden_size": Field(schema.check_count, None),
+    "heads": Field(schema.check_count, None),
+    "vocab_size": Field(schema.check_count, None),
+    "context": Field(schema.check_count, None),
+    "kv_groups": Field(schema.check_list, ()),
+    "source": Field(schema.check_text_or_texts),
+}
+_VARIANT = {
+    "name": Field(schema.check_name),
+    "format": Field(schema.make_choice_check(get_args(Format))),
+    "quantization": Field(schema.check_text),
+    "origin": Field(schema.make_choice_check(get_args(Origin))),
+    "tier": Field(schema.make_choice_check(get_args(Tier))),
+    "host": Field(schema.make_choice_check(get_args(Host)), "huggingface"),
+    "repo": Field(schema.check_text),
+    "revision": Field(schema.make_hex_check(40), None),
+    "files": Field(schema.check_list, ()),
+    "devices": Field(schema.check_texts),
+    "size": Field(schema.check_count, None),
+    "context": Field(schema.check_count, None),
+    "gated": Field(schema.check_flag, False),
+    "confidence": Field(schema.make_choice_check(get_args(Confidence))),
+    "source": Field(schema.check_text_or_texts),
+    "note": Field(schema.check_text, None),
+}
+_MODEL = {
+    "name": Field(schema.check_name),
+    "title": Field(schema.check_text),
+    "vendor": Field(schema.check_text),
+    "family": Field(schema.check_name),
+    "size": Field(schema.check_name, None),
+    "aliases": Field(schema.check_texts, ()),
+    "task": Field(schema.make_choice_check(_TASKS), "chat"),
+    "license": Field(schema.check_text),
+    "parameters": Field(schema.check_count, None),
+    "active_parameters": Field(schema.check_count, None),
+    "architecture": Field(lambda value: value, None),
+    "variants": Field(schema.check_list),
+}
+_DOCUMENT = {
+    "sources": Field(lambda value: value),
+    "licenses": Field(lambda value: value),
+    "vendors": Field(lambda value: value),
+    "models": Field(schema.check_list),
+}
+
+
+def parse_catalog(text: str) -> tuple[Model, ...]:
+    """The models of a catalog, in its order.
+
+    Raises:
+        CatalogError: not YAML, or a key is unknown, missing, doubled or wrong; the message names line, model and key.
+    """
+    node, document = load_document(text)
+    try:
+        return _read_document(document)
+    except ProblemError as problem:
+        line, owner = find_line(node, problem.path), find_owner(document, problem.path)
+        raise CatalogError(f"catalog.yaml line {line}: {owner}{problem.message}") from None
+
+
+def _read_document(document: object) -> tuple[Model, ...]:
+    values = read_mapping(document, (), _DOCUMENT)
+    tables = _Tables(
+        sources=_read_table(values["sources"], "sources", schema.check_text),
+        licenses=_read_table(values["licenses"], "licenses", schema.check_text),
+        vendors=_read_table(values["vendors"], "vendors", schema.check_texts),
+    )
+    models = tuple(_read_model(item, ("models", index), tables) for index, item in enumerate(values["models"]))
+    _check_names(models)
+    return models
+
+
+def _read_table(value: object, name: str, check: Callable[[Any], Any]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ProblemError((name,), f"`{name}` must be keys and values, found {schema.show(value)}")
+    return {str(key): read_value(item, (name, str(key)), check) for key, item in value.items()}
+
+
+def _check_names(models: tuple[Model, ...]) -> None:
+    """No spelling may mean two models, and every name and alias must be one that can be typed."""
+    owners: dict[str, str] = {}
+    for index, model in enumerate(models):
+        for text in (model.name, *model.aliases):
+            if not _can_be_typed(text):
+                raise ProblemError(("models", index, "aliases"), f"`{text}` cannot be typed as a model name")
+        keys = find_keys(model)
+        if taken := sorted(key for key in keys if key in owners):
+            raise ProblemError(("models", index, "name"), f"`{taken[0]}` already means `{owners[taken[0]]}`")
+        owners |= dict.fromkeys(keys, model.name)
+
+
+def _can_be_typed(text: str) -> bool:
+    try:
+        return parse_name(text).name is not None and bool(make_key(text))
+    except UsageError:
+        return False
+
+
+def _read_model(item: object, path: Path, tables: _Tables) -> Model:
+    values = read_mapping(item, path, _MODEL)
+    _check_known(values["vendor"], (*path, "vendor"), tables.vendors)
+    _check_known(values["license"], (*path, "license"), tables.licenses)
+    variants = tuple(
+        _read_variant(variant, (*path, "variants", index), tables, values)
+        for index, variant in enumerate(values["variants"])
+    )
+    _check_distinct([variant.name for variant in variants], (*path, "variants"), "name")
+    return Model(
+        name=values["name"],
+        title=values["title"],
+        vendor=values["vendor"],
+        parameters=values["parameters"],
+        active_parameters=values["active_parameters"],
+        task=values["task"],
+        license=values["license"],
+        license_url=tables.licenses[values["license"]],
+        family=values["family"],
+        size=values["size"],
+        aliases=values["aliases"],
+        architecture=_read_architecture(values["architecture"], (*path, "architecture"), tables),
+        variants=variants,
+    )
+
+
+def _read_architecture(item: object, path: Path, tables: _Tables) -> Architecture:
+    if item is None:
+        return Architecture()
+    values = read_mapping(item, path, _ARCHITECTURE)
+    for key in values["source"]:
+        _check_known(key, (*path, "source"), tables.sources)
+    groups = (
+        read_mapping(group, (*path, "kv_groups", index), _KV_GROUP) for index, group in enumerate(values["kv_groups"])
+    )
+    return Architecture(
+        layers=values["layers"],
+        hidden_size=values["hidden_size"],
+        heads=values["heads"],
+        vocab_size=values["vocab_size"],
+        context_tokens=values["context"],
+        kv_groups=tuple(
+            KvGroup(group["layers"], group["kv_heads"], group["head_dim"], group["window"]) for group in groups
+        ),
+    )
+
+
+def _read_variant(item: object, path: Path, tables: _Tables, model: dict[str, Any]) -> Variant:
+    values = read_mapping(item, path, _VARIANT)
+    for key in values["source"]:
+        _check_known(key, (*path, "source"), tables.sources)
+    if values["host"] == "huggingface":
+        _check_repo(values, path, tables.vendors[model["vendor"]])
+    files = tuple(_read_file(file, (*path, "files", index)) for index, file in enumerate(values["files"]))
+    _check_distinct([file.path for file in files], (*path, "files"), "path")
+    size_bytes = _find_size(values["size"], files, path)
+    parameters = model["parameters"]
+    return Variant(
+        name=values["name"],
+        format=values["format"],
+        quantization=values["quantization"],
+        origin=values["origin"],
+        tier=values["tier"],
+        host=values["host"],
+        repo=values["repo"],
+        revision=values["revision"],
+        files=files,
+        devices=values["devices"],
+        size_bytes=size_bytes,
+        gated=values["gated"],
+        confidence=values["confidence"],
+        source="; ".join(tables.sources[key] for key in values["source"]),
+        context_tokens=values["context"],
+        note=values["note"],
+        bits_per_weight=round(8 * size_bytes / parameters, 2) if size_bytes and parameters else None,
+    )
+
+
+def _read_file(item: object, path: Path) -> ModelFile:
+    values = read_mapping(item, path, _MODEL_FILE)
+    if "*" in values["path"] and (values["bytes"] or values["sha256"]):
+        raise ProblemError((*path, "path"), "a path with `*` is no single file: it has no bytes and no sha256")
+    return ModelFile(path=values["path"], size_bytes=values["bytes"], sha256=values["sha256"])
+
+
+def _find_size(stated: int | None, files: tuple[ModelFile, ...], path: Path) -> int | None:
+    """The sum of the files where all are known, else what the publisher states; both only if they agree."""
+    sizes = [file.size_bytes for file in files if file.size_bytes is not None]
+    if not files or len(sizes) < len(files):
+        return stated
+    if stated not in (None, sum(sizes)):
+        raise ProblemError((*path, "size"), f"`size` is {stated}, but the files are {sum(sizes)} bytes together")
+    return sum(sizes)
+
+
+def _check_repo(values: dict[str, Any], path: Path, organisations: tuple[str, ...]) -> None:
+    """A repository on a hub is `org/name`, and only the vendor's own organisations are of the tier `vendor`."""
+    organisation, _, name = values["repo"].partition("/")
+    if not organisation or not name or "/" in name:
+        raise ProblemError((*path, "repo"), f"`repo` must be org/name, found {schema.show(values['repo'])}")
+    if not values["files"]:
+        raise ProblemError(path, "`files` is missing")
+    if (values["tier"] == "vendor") != (organisation in organisations):
+        whose = "one" if organisation in organisations else "none"
+        message = f"`tier` cannot be {values['tier']}: `{organisation}` is {whose} of the vendor's organisations"
+        raise ProblemError((*path, "tier"), message)
+
+
+def _check_known(key: str, path: Path, table: Mapping[str, object]) -> None:
+    read_value(key, path, schema.make_choice_check(tuple(table)))
+
+
+def _check_distinct(texts: Sequence[str], path: Path, key: str) -> None:
+    folded = [text.lower() for text in texts]
+    for index, text in enumerate(folded):
+        if text in folded[:index]:
+            raise ProblemError((*path, index, key), f"`{key}` is there twice: `{texts[index]}`")

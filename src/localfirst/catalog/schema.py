@@ -1,0 +1,165 @@
+"""Strict reading of plain YAML values: which keys a mapping has, and what each value must be.
+
+Knows nothing of models; `catalog.parse` has the tables of keys. A check takes a value as read, returns it as kept, and
+raises ValueError with the words that follow "must be".
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import string
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+REQUIRED = object()
+Path = tuple[str | int, ...]
+"""Where in the document: `("models", 3, "variants", 0, "files", 1, "sha256")`."""
+
+
+class Field(NamedTuple):
+    """One key of a mapping."""
+
+    check: Callable[[Any], Any]
+    default: Any = REQUIRED
+
+
+class ProblemError(Exception):
+    """A mistake at a place in the document."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.message = message
+
+
+def read_mapping(value: object, path: Path, known: Mapping[str, Field]) -> dict[str, Any]:
+    """The checked values of a mapping by key, with the defaults of absent keys.
+
+    Raises:
+        ProblemError: not a mapping, or a key is unknown, missing or wrong.
+    """
+    if not isinstance(value, dict):
+        raise ProblemError(path, f"expected keys and values, found {show(value)}")
+    for key in value:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            raise ProblemError(
+                (*path, str(key)), f"unknown key `{key}`" + (f"; did you mean `{near[0]}`?" if near else "")
+            )
+    result = {}
+    for key, (check, default) in known.items():
+        if key in value:
+            result[key] = read_value(value[key], (*path, key), check)
+        elif default is REQUIRED:
+            raise ProblemError(path, f"`{key}` is missing")
+        else:
+            result[key] = default
+    return result
+
+
+def read_value(value: object, path: Path, check: Callable[[Any], Any]) -> Any:
+    """A checked value; the message of a failure names the last key of the path that is a word.
+
+    Raises:
+        ProblemError: the check refused it.
+    """
+    try:
+        return check(value)
+    except ValueError as error:
+        key = next(part for part in reversed(path) if isinstance(part, str))
+        raise ProblemError(path, f"`{key}` must be {error}, found {show(value)}") from None
+
+
+def show(value: object) -> str:
+    """A short form of a value for a message."""
+    for kind, words in ((type(None), "nothing"), (dict, "keys and values"), (list, "a list")):
+        if isinstance(value, kind):
+            return words
+    text = str(value)
+    return f"`{text[:60]}...`" if len(text) > 60 else f"`{text}`"
+
+
+def check_text(value: object) -> str:
+    """One line of printable text."""
+    if isinstance(value, str) and value.strip() == value != "" and value.isprintable():
+        return value
+    raise ValueError("one line of text")
+
+
+def check_texts(value: object) -> tuple[str, ...]:
+    """A list of texts."""
+    if isinstance(value, list):
+        return tuple(check_text(item) for item in value)
+    raise ValueError("a list of texts")
+
+
+def check_text_or_texts(value: object) -> tuple[str, ...]:
+    """A text, or a list with one text or more."""
+    if isinstance(value, str):
+        return (check_text(value),)
+    if value:
+        return check_texts(value)
+    raise ValueError("a text or a list of texts")
+
+
+def check_list(value: object) -> list[Any]:
+    """A list with one item or more, each to be read on its own."""
+    if isinstance(value, list) and value:
+        return value
+    raise ValueError("a list with one item or more")
+
+
+def check_count(value: object) -> int:
+    """A positive integer."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise ValueError("a positive whole number")
+
+
+def check_flag(value: object) -> bool:
+    """`true` or `false`."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError("true or false")
+
+
+def check_name(value: object) -> str:
+    """A short name: lower-case letters and digits, joined by `-`, `.` or `_`."""
+    if isinstance(value, str) and re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", value):
+        return value
+    raise ValueError("lower-case letters and digits joined by `-`, `.` or `_`")
+
+
+def check_path(value: object) -> str:
+    """A path below the repository's root, with `/`; `*` and `?` may stand for parts of a name."""
+    if isinstance(value, str) and value.isprintable() and not set(value) & set('\\:<>"|'):
+        parts = value.split("/")
+        if all(part and part.strip() == part and part not in (".", "..") for part in parts):
+            return value
+    raise ValueError("a relative path with `/` and without `..`")
+
+
+def make_hex_check(digits: int) -> Callable[[object], str]:
+    """A check for a digest or a commit."""
+
+    def check(value: object) -> str:
+        if isinstance(value, str) and len(value) == digits and set(value) <= set(string.digits + "abcdef"):
+            return value
+        raise ValueError(f"{digits} hex digits")
+
+    return check
+
+
+def make_choice_check(choices: tuple[str, ...]) -> Callable[[object], str]:
+    """A check for one of a few words."""
+
+    def check(value: object) -> str:
+        if isinstance(value, str) and value in choices:
+            return value
+        near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
+        raise ValueError(f"one of {', '.join(choices)}" + (f" (did you mean `{near[0]}`?)" if near else ""))
+
+    return check
