@@ -1,0 +1,167 @@
+"""How much memory a build of a model needs at a context, before a byte of it is fetched. Pure arithmetic.
+
+`need = weights + key/value cache + compute buffer + runtime`, one sequence, in bytes. Where an architecture is unknown
+the terms fall back to bounds that are named here; only unknown weights make the whole need unknown. The fixed state of
+recurrent layers (tens of MB at most, per sequence and not per token) is not counted.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localfirst.types import Need
+from localfirst.units import MIB
+
+if TYPE_CHECKING:
+    from localfirst.types import Architecture, Format, Model, Variant
+
+CONTEXT_DEFAULT_TOKENS = 8192
+"""What is asked for when nobody says: long enough for a conversation, short enough for an 8 GB machine."""
+CONTEXT_FLOOR_TOKENS = 4096
+"""A context is never shortened below this to make a model fit."""
+CONTEXT_STEP_TOKENS = 256
+"""llama.cpp rounds a context up to a multiple of 256 cells (`llama_context`, `GGML_PAD(n_ctx, 256)`)."""
+
+LLAMA_BATCH_TOKENS = 512
+"""llama.cpp's default micro-batch, `n_ubatch`."""
+ONNX_CHUNK_TOKENS = 256
+"""Prompt tokens that the ONNX adapter computes at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What an engine keeps besides the weights. Bytes."""
+
+    windows: bool
+    """Layers with a sliding window hold only the window, not the whole context."""
+    f32_cache_on_cpu: bool
+    """Builds for the processor cache keys and values in 4 bytes instead of 2."""
+    batch_tokens: int
+    runtime_bytes: int
+    """Interpreter, engine code and its own state, as resident memory."""
+
+
+LLAMA = Engine(windows=True, f32_cache_on_cpu=False, batch_tokens=LLAMA_BATCH_TOKENS, runtime_bytes=150 * MIB)
+"""Resident beyond weights, cache and compute buffer: 100 to 150 MiB for Python with llama.cpp (measured with a 360M and
+a 1B model). The sliding window is exact with `swa_full` off, which is how our adapter loads."""
+ONNX = Engine(windows=False, f32_cache_on_cpu=True, batch_tokens=ONNX_CHUNK_TOKENS, runtime_bytes=100 * MIB)
+"""Measured with onnxruntime-genai 0.18 on Linux: 69 MiB beyond weights and cache. Its model builder types the cache as
+fp32 for int4 and int8 models for the CPU, fp16 otherwise (`default_io_dtype` in
+`onnxruntime_genai/models/quantization/quant_config.py`), and the generator allocates the cache for its whole
+`max_length` at once: 112 MiB more for 7,168 tokens more of 8 layers x 4 heads x 64, exactly 4 bytes each."""
+ENGINES: dict[Format, Engine] = {"gguf": LLAMA, "llamafile": LLAMA, "onnx": ONNX}
+OTHER = Engine(windows=False, f32_cache_on_cpu=False, batch_tokens=LLAMA_BATCH_TOKENS, runtime_bytes=250 * MIB)
+"""An engine that nobody has measured: the cache whole, and the larger of what the others keep, with room."""
+
+UNKNOWN_KV_SHARE = 0.3
+"""Cache bytes per parameter at 8,192 tokens and 2 bytes each, where the layers are unknown: four in five of 131 public
+models whose layers we know keep less."""
+UNKNOWN_VOCABULARY = 262_144
+"""Gemma 3's, the largest in common use."""
+UNKNOWN_HIDDEN = 4096
+FEED_FORWARD_RATIO = 4
+"""Feed-forward width over hidden size where the former is unknown: the classic transformer's; llama shapes have 2.7 to
+3.8, and where it is more (Gemma: 6) the vocabulary decides."""
+ONNX_ACTIVATION_RATIO = 17
+"""Floats per prompt token over hidden size, besides the logits: 17 MiB for a chunk of 256 at hidden size 1,024
+(measured with onnxruntime-genai 0.18)."""
+
+
+def find_need(model: Model, variant: Variant, context_tokens: int) -> Need | None:
+    """The memory that a variant needs at a context, or `None` where the size of its weights is unknown.
+
+    Args:
+        model: gives the architecture.
+        variant: gives weights, format and the devices it is made for.
+        context_tokens: prompt and answer together, in tokens.
+    """
+    if variant.size_bytes is None:
+        return None
+    return _find_need(model, variant, variant.size_bytes, context_tokens)
+
+
+def find_context(model: Model, variant: Variant, wanted_tokens: int | None, budget_bytes: int | None) -> int:
+    """The context to run with, in tokens: the one asked for (8,192 if none), at most what the model was trained for.
+
+    Where that does not fit the budget it is shortened in steps of 256, down to 4,096; the shortest is the answer where
+    nothing fits, or where need or budget is unknown the longest.
+    """
+    longest = wanted_tokens or CONTEXT_DEFAULT_TOKENS
+    limit = variant.context_tokens or model.architecture.context_tokens
+    if limit is not None:
+        longest = min(longest, limit)
+    if budget_bytes is None or variant.size_bytes is None:
+        return longest
+    weights_bytes = variant.size_bytes
+    steps = max(0, longest - CONTEXT_FLOOR_TOKENS) // CONTEXT_STEP_TOKENS
+    choices = range(longest - steps * CONTEXT_STEP_TOKENS, longest + 1, CONTEXT_STEP_TOKENS)
+    fitting = bisect_right(
+        choices, budget_bytes, key=lambda tokens: _find_need(model, variant, weights_bytes, tokens).total_bytes
+    )
+    return choices[max(0, fitting - 1)]
+
+
+def _find_need(model: Model, variant: Variant, weights_bytes: int, context_tokens: int) -> Need:
+    engine = ENGINES.get(variant.format, OTHER)
+    if variant.format == "onnx":
+        floats = _find_onnx_compute(model.architecture)
+    else:
+        floats = _find_llama_compute(model.architecture, context_tokens)
+    return Need(
+        weights_bytes=weights_bytes,
+        kv_bytes=_find_kv(model, variant, engine, context_tokens),
+        compute_bytes=4 * engine.batch_tokens * floats,
+        runtime_bytes=engine.runtime_bytes,
+    )
+
+
+def _pad(tokens: int) -> int:
+    return -(-tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
+
+
+def _find_kv(model: Model, variant: Variant, engine: Engine, context_tokens: int) -> int:
+    """Bytes of keys and values: for each layer `cells x kv_heads x (k_dim + v_dim) x bytes`.
+
+    Cells are the context, rounded up to 256; with sliding windows `pad256(min(context, window + micro-batch))`. This is
+    what llama.cpp allocates (`llama_kv_cache`, `llama_kv_cache_iswa`), to the byte.
+    """
+    width_bytes = 4 if engine.f32_cache_on_cpu and "cpu" in variant.devices else 2
+    groups = model.architecture.kv_groups
+    if not groups:
+        parameters = model.parameters or variant.size_bytes or 0
+        return int(parameters * UNKNOWN_KV_SHARE * width_bytes / 2 * _pad(context_tokens) / CONTEXT_DEFAULT_TOKENS)
+    total = 0
+    for group in groups:
+        cells = context_tokens
+        if engine.windows and group.window_tokens is not None:
+            cells = min(cells, group.window_tokens + engine.batch_tokens)
+        total += group.layers * _pad(cells) * group.kv_heads * 2 * group.head_dim * width_bytes
+    return total
+
+
+def _find_llama_compute(architecture: Architecture, context_tokens: int) -> int:
+    """Floats per token of the micro-batch in llama.cpp's compute buffer, flash attention on.
+
+    The buffer is as large as the widest moment of the graph: the logits, the feed-forward layer, or attention. Closed
+    form fitted to the buffer sizes that llama.cpp logs (CPU, 26 dense shapes, worst error 0.01 MiB; of ten fresh shapes
+    two were low by 2 to 2.5 MiB). Many small experts can need more than this says; their logits usually need most.
+    """
+    vocabulary = architecture.vocab_size or UNKNOWN_VOCABULARY
+    hidden = architecture.hidden_size or UNKNOWN_HIDDEN
+    feed_forward = architecture.feed_forward_size or FEED_FORWARD_RATIO * hidden
+    head_dim = max((group.head_dim for group in architecture.kv_groups), default=0)
+    attention = (architecture.heads or 0) * head_dim or hidden
+    mask = _pad(context_tokens) // 2
+    return max(
+        vocabulary + 2 * hidden,
+        3 * feed_forward + 3 * hidden + attention + mask,
+        2 * attention + 3 * hidden + mask,
+    )
+
+
+def _find_onnx_compute(architecture: Architecture) -> int:
+    """Floats per token of a prompt chunk: the logits of every token, and the arena's activations, which are kept."""
+    vocabulary = architecture.vocab_size or UNKNOWN_VOCABULARY
+    return vocabulary + ONNX_ACTIVATION_RATIO * (architecture.hidden_size or UNKNOWN_HIDDEN)

@@ -1,0 +1,225 @@
+"""Can a build of a model run here, on a given runtime? The first thing that stands in its way is the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from localfirst.catalog.fit import find_context, find_need
+from localfirst.catalog.place import find_budget, find_device, find_missing_device, find_placement, is_device_asked
+from localfirst.catalog.rules import BACKEND_FAMILIES, CHAT_TASKS, FORMAT_ENGINES, QUANTIZATION_BACKENDS, READY_STATES
+from localfirst.catalog.speed import find_speed
+from localfirst.units import format_bytes, format_tps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from localfirst.types import Device, Machine, Model, Need, Placement, Runtime, Speed, Variant, Wanted
+
+LOCAL_HOSTS = ("builtin", "import")
+"""Hosts whose files are on this disk already."""
+
+
+class Stage(IntEnum):
+    """How far a candidate got before something stood in its way; a refusal is about the one that got furthest."""
+
+    UNNAMED = 0
+    ENGINE = 1
+    DEVICE = 2
+    DEMAND = 3
+    MEMORY = 4
+    DISK = 5
+    SPEED = 6
+    RUNS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a model is judged against: the machine, the user's words, and what is there already."""
+
+    machine: Machine
+    wanted: Wanted
+    installed: Collection[str]
+    disk_free_bytes: int | None
+    measured: Mapping[tuple[str, str, str], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One build on one runtime (`None` where nothing here loads it), with all that is known of how it would run."""
+
+    model: Model
+    variant: Variant
+    runtime: Runtime | None
+    placement: Placement
+    device: Device | None
+    context_tokens: int
+    need: Need | None
+    budget_bytes: int | None
+    """Memory that it may take; `None` where the machine does not say."""
+    speed: Speed
+    installed: bool
+    download_bytes: int | None
+    """Bytes still to fetch: the variant and the runtime, where they are not there."""
+    stage: Stage = Stage.RUNS
+    problem: str | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Nothing stands in its way."""
+        return self.stage is Stage.RUNS
+
+
+def is_loader(model: Model, variant: Variant, runtime: Runtime) -> bool:
+    """Whether a runtime is one that loads this variant's files, wherever it computes."""
+    needed = _find_needed_backend(variant)
+    return (
+        variant.format in runtime.formats
+        and needed in {None, runtime.backend}
+        and _explain_source(model, variant) is None
+    )
+
+
+def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> Candidate:
+    """The candidate with its figures, and with the first problem that keeps it from running."""
+    device = find_device(ask.machine, runtime) if runtime and runtime.placement != "cpu" else None
+    placement = device.kind if device else runtime.placement if runtime else find_placement(variant)
+    budget_bytes = find_budget(ask.machine, device) if device or placement == "cpu" else None
+    context_tokens = find_context(model, variant, ask.wanted.context_tokens, budget_bytes)
+    speed = find_speed(model, variant, ask.machine, placement, device)
+    if runtime:
+        speed = replace(speed, measured_tps=ask.measured.get((model.name, variant.name, runtime.name)))
+    installed = variant.name in ask.installed or variant.host in LOCAL_HOSTS
+    candidate = Candidate(
+        model=model,
+        variant=variant,
+        runtime=runtime,
+        placement=placement,
+        device=device,
+        context_tokens=context_tokens,
+        need=find_need(model, variant, context_tokens),
+        budget_bytes=budget_bytes,
+        speed=speed,
+        installed=installed,
+        download_bytes=_find_download(variant, runtime, installed=installed),
+    )
+    for stage, check in CHECKS:
+        problem = check(candidate, ask)
+        if problem is not None:
+            return replace(candidate, stage=stage, problem=problem)
+    return candidate
+
+
+def is_quantization(variant: Variant, name: str | None) -> bool:
+    """Whether `@name` selects this variant, by its name or its quantization; no name selects all."""
+    return name is None or name.lower() in {variant.name.lower(), variant.quantization.lower()}
+
+
+def is_backend(runtime: Runtime | None, name: str | None) -> bool:
+    """Whether `#name` selects this runtime: by backend, by family of backends, or by its own name."""
+    if name is None:
+        return True
+    if runtime is None:
+        return False
+    word = name.lower()
+    return word in {runtime.backend, runtime.name} or runtime.backend in BACKEND_FAMILIES.get(word, ())
+
+
+def _check_name(candidate: Candidate, ask: Ask) -> str | None:
+    wanted = ask.wanted
+    if not is_quantization(candidate.variant, wanted.quantization):
+        return f"you asked for @{wanted.quantization}"
+    if not is_backend(candidate.runtime, wanted.backend):
+        return f"you asked for #{wanted.backend}"
+    return None
+
+
+def _check_engine(candidate: Candidate, _ask: Ask) -> str | None:
+    runtime, variant = candidate.runtime, candidate.variant
+    if runtime is not None:
+        if runtime.state != "unavailable":
+            return None
+        return f"{runtime.name} is not available here: {runtime.reason or 'no build for this system'}"
+    source = _explain_source(candidate.model, variant)
+    if source is not None:
+        return source
+    needed = _find_needed_backend(variant)
+    if needed is not None:
+        return f"no runtime of this release loads it: {variant.quantization} needs the {needed} runtime"
+    return f"no runtime of this release loads it: {variant.format} needs {FORMAT_ENGINES[variant.format]}"
+
+
+def _check_device(candidate: Candidate, ask: Ask) -> str | None:
+    if candidate.runtime is None:
+        return None
+    return find_missing_device(ask.machine, candidate.variant, candidate.runtime)
+
+
+def _check_demand(candidate: Candidate, ask: Ask) -> str | None:
+    if is_device_asked(ask.wanted.device, candidate.placement):
+        return None
+    return f"computes on the {candidate.placement.upper()}; you asked for --device {ask.wanted.device}"
+
+
+def _check_memory(candidate: Candidate, _ask: Ask) -> str | None:
+    need, budget_bytes = candidate.need, candidate.budget_bytes
+    if need is None or budget_bytes is None or need.total_bytes <= budget_bytes:
+        return None
+    return (
+        f"needs {format_bytes(need.total_bytes)} of memory at a context of {candidate.context_tokens:,} tokens, "
+        f"{format_bytes(budget_bytes)} is free for it"
+    )
+
+
+def _check_disk(candidate: Candidate, ask: Ask) -> str | None:
+    missing_bytes = candidate.download_bytes
+    if missing_bytes is None or ask.disk_free_bytes is None or missing_bytes <= ask.disk_free_bytes:
+        return None
+    return f"needs {format_bytes(missing_bytes)} of disk, {format_bytes(ask.disk_free_bytes)} is free"
+
+
+def _check_speed(candidate: Candidate, ask: Ask) -> str | None:
+    speed = candidate.speed
+    tps = speed.high_tps if speed.measured_tps is None else speed.measured_tps
+    if tps is None or tps >= ask.wanted.min_tps:
+        return None
+    return f"{format_tps(tps)} tokens/s at best, the least wanted is {format_tps(ask.wanted.min_tps)}"
+
+
+CHECKS: tuple[tuple[Stage, Callable[[Candidate, Ask], str | None]], ...] = (
+    (Stage.UNNAMED, _check_name),
+    (Stage.ENGINE, _check_engine),
+    (Stage.DEVICE, _check_device),
+    (Stage.DEMAND, _check_demand),
+    (Stage.MEMORY, _check_memory),
+    (Stage.DISK, _check_disk),
+    (Stage.SPEED, _check_speed),
+)
+"""In this order; each answers with what is wrong, or `None`."""
+
+
+def _explain_source(model: Model, variant: Variant) -> str | None:
+    """Why a variant is not to be had or not to be run, whatever the engine."""
+    if model.task not in CHAT_TASKS:
+        article = "an" if model.task[:1] in "aeiou" else "a"
+        return f"{article} {model.task} model cannot be run as a chat"
+    if variant.host == "foundry":
+        return "published only in Foundry Local's catalog, from which lf does not download"
+    if variant.confidence == "memory":
+        return "nobody has confirmed that this build exists"
+    return None
+
+
+def _find_needed_backend(variant: Variant) -> str | None:
+    quantization = variant.quantization.lower()
+    return next((backend for word, backend in QUANTIZATION_BACKENDS.items() if word in quantization), None)
+
+
+def _find_download(variant: Variant, runtime: Runtime | None, *, installed: bool) -> int | None:
+    variant_bytes = 0 if installed else variant.size_bytes
+    if variant_bytes is None:
+        return None
+    if runtime is None or runtime.state in READY_STATES:
+        return variant_bytes
+    return variant_bytes + (runtime.installed_bytes or runtime.download_bytes or 0)

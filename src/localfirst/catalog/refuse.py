@@ -1,0 +1,78 @@
+"""What to say when no candidate runs: the error of the one that got furthest, with every candidate's reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localfirst.catalog.judge import Ask, Candidate, Stage, is_backend, is_quantization
+from localfirst.errors import DeviceError, DiskFullError, LfError, NoFitError, RuntimeMissingError, UnknownNameError
+from localfirst.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localfirst.types import Model, Runtime
+
+
+def make_refusal(
+    model: Model, candidates: Sequence[Candidate], ask: Ask, runtimes: Sequence[Runtime], *, smaller: Model | None
+) -> LfError:
+    """The error to raise; `candidates` the one that got furthest first, none of which runs, `smaller` the sibling that would."""
+    if not candidates:
+        return RuntimeMissingError(f"`{model.name}` has no builds in the catalog")
+    furthest, detail = candidates[0], "\n".join(map(describe, candidates))
+    if furthest.stage is Stage.UNNAMED:
+        return _refuse_name(model, ask, runtimes, detail)
+    if furthest.stage in {Stage.ENGINE, Stage.DEVICE, Stage.DEMAND}:
+        return _refuse_device(model, ask, furthest, detail)
+    if furthest.stage is Stage.DISK:
+        return DiskFullError(
+            f"Not enough free disk for `{model.name}`: {furthest.problem}",
+            detail=detail,
+            hint="make room: `lf model list` shows what is there, `lf model rm MODEL` removes one",
+        )
+    return _refuse_fit(model, furthest, detail, smaller)
+
+
+def describe(candidate: Candidate) -> str:
+    """One line for a candidate that does not run: what it is, and why not."""
+    where = candidate.runtime.name if candidate.runtime else candidate.variant.format
+    return f"{candidate.variant.name} ({where}, {candidate.placement}): {candidate.problem}"
+
+
+def _refuse_name(model: Model, ask: Ask, runtimes: Sequence[Runtime], detail: str) -> LfError:
+    wanted = ask.wanted
+    if not any(is_quantization(variant, wanted.quantization) for variant in model.variants):
+        message = f"`{model.name}` has no build `@{wanted.quantization}`"
+        known = ", ".join(f"@{variant.name}" for variant in model.variants)
+    elif not any(is_backend(runtime, wanted.backend) for runtime in runtimes):
+        message = f"No backend named `#{wanted.backend}` in this release"
+        known = ", ".join(f"#{backend}" for backend in sorted({runtime.backend for runtime in runtimes}))
+    else:
+        quantization = f" `@{wanted.quantization}`" if wanted.quantization else ""
+        message = f"`{model.name}` has no build{quantization} that `#{wanted.backend}` loads"
+        known = ""
+    return UnknownNameError(message, detail=detail, hint=f"one of: {known}" if known else None)
+
+
+def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str) -> LfError:
+    device = ask.wanted.device
+    if furthest.stage is not Stage.ENGINE and device not in {None, "auto"}:
+        hint = "leave out `--device` to run where it can" if furthest.stage is Stage.DEMAND else None
+        return DeviceError(f"`{model.name}` cannot run on the {device} of this machine", detail=detail, hint=hint)
+    return RuntimeMissingError(f"Nothing here can run `{model.name}`", detail=detail)
+
+
+def _refuse_fit(model: Model, furthest: Candidate, detail: str, smaller: Model | None) -> LfError:
+    need, budget_bytes = furthest.need, furthest.budget_bytes
+    message = f"`{model.name}` does not fit this machine: {furthest.problem}"
+    if furthest.stage is Stage.SPEED:
+        message = f"`{model.name}` would be too slow here: {furthest.problem}"
+    if smaller is not None:
+        hint = f"a smaller one of the same family fits: `lf model run {smaller.name}`"
+    elif furthest.stage is Stage.MEMORY and need is not None and budget_bytes is not None:
+        short = format_bytes(need.total_bytes - budget_bytes)
+        hint = f"free {short} more by ending other programs, or see `lf model list --fits`"
+    else:
+        hint = "`lf model list --fits` shows what runs here"
+    return NoFitError(message, detail=detail, hint=hint)

@@ -1,0 +1,231 @@
+"""Which build of a model runs here, and why: every variant on every runtime that could load it, judged and ordered.
+
+Pure: the same input gives the same plan. The order is the table RULES, applied from the top; the first rule that tells
+two candidates apart is the reason that is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from localfirst.catalog.fit import CONTEXT_DEFAULT_TOKENS
+from localfirst.catalog.judge import Ask, Candidate, is_loader, judge
+from localfirst.catalog.refuse import make_refusal
+from localfirst.catalog.rules import ORIGIN_RANKS, ORIGINS, TIERS, TIGHT_SHARE, find_bits
+from localfirst.types import Plan, Resolution, Wanted
+from localfirst.units import format_bytes, format_tps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from localfirst.types import Machine, Model, Runtime, Verdict
+
+NOTHING_MEASURED: Mapping[tuple[str, str, str], float] = MappingProxyType({})
+NOTHING_WANTED = Wanted()
+TIER_RANKS = {tier: rank for rank, tier in enumerate(TIERS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One step of the order: the lower key wins; `say` tells a candidate's side of it."""
+
+    key: Callable[[Candidate], float]
+    say: Callable[[Candidate], str]
+
+
+def _find_tps(candidate: Candidate) -> float:
+    """Measured where it was measured, else the middle of the estimate, else 0; tokens per second."""
+    speed = candidate.speed
+    if speed.measured_tps is not None:
+        return speed.measured_tps
+    return ((speed.low_tps or 0) + (speed.high_tps or 0)) / 2
+
+
+def _say_bits(candidate: Candidate) -> str:
+    bits = find_bits(candidate.variant)
+    return f"{bits}-bit, {ORIGINS[candidate.variant.origin]}" if bits else "of unknown precision"
+
+
+def _say_tps(candidate: Candidate) -> str:
+    tps = _find_tps(candidate)
+    if not tps:
+        return "of unknown speed"
+    return f"{format_tps(tps)} tokens/s {'estimated' if candidate.speed.measured_tps is None else 'measured'}"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(lambda one: TIER_RANKS[one.variant.tier], lambda one: TIERS[one.variant.tier]),
+    Rule(lambda one: -find_bits(one.variant), _say_bits),
+    Rule(lambda one: ORIGIN_RANKS[one.variant.origin], _say_bits),
+    Rule(lambda one: -_find_tps(one), _say_tps),
+    Rule(lambda one: not one.installed, lambda one: "on this disk" if one.installed else "not downloaded yet"),
+    Rule(
+        lambda one: inf if one.download_bytes is None else one.download_bytes,
+        lambda one: f"{format_bytes(one.download_bytes)} to download",
+    ),
+)
+"""The order among what runs and is what the user named: publisher, precision, speed, then what is cheaper."""
+
+
+def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them would hide what is used
+    model: Model,
+    machine: Machine,
+    runtimes: Sequence[Runtime],
+    *,
+    wanted: Wanted = NOTHING_WANTED,
+    installed: Collection[str] = (),
+    disk_free_bytes: int | None = None,
+    measured: Mapping[tuple[str, str, str], float] = NOTHING_MEASURED,
+    siblings: Sequence[Model] = (),
+) -> Resolution:
+    """Choose the build, runtime, device and context.
+
+    Args:
+        model: the catalog's entry.
+        machine: what the probe found.
+        runtimes: the engine builds of this release as they stand on this machine.
+        wanted: the user's demands: quantization, backend, device, context, least speed.
+        installed: names of the variants that are on disk.
+        disk_free_bytes: where downloads go; the machine's own figure if not given.
+        measured: benchmarked tokens per second by (model, variant, runtime) name; they replace estimates.
+        siblings: models to suggest from when this one does not fit; others than its own family's are ignored.
+
+    Raises:
+        UnknownNameError: no variant or runtime has the name asked for.
+        RuntimeMissingError: nothing in this release loads any of the builds here.
+        DeviceError: `--device` cannot be met.
+        NoFitError: memory, or speed, is not enough.
+        DiskFullError: what has to be fetched is larger than the free disk.
+    """
+    ask = Ask(
+        machine, wanted, installed, machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes, measured
+    )
+    candidates = _find_candidates(model, runtimes, ask)
+    if not candidates or not candidates[0].runs:
+        raise make_refusal(model, candidates, ask, runtimes, smaller=_find_smaller(model, siblings, runtimes, ask))
+    chosen, *rejected = _make_plans(candidates, ask)
+    return Resolution(chosen, tuple(rejected))
+
+
+def find_plans(  # noqa: PLR0913 - as resolve
+    model: Model,
+    machine: Machine,
+    runtimes: Sequence[Runtime],
+    *,
+    wanted: Wanted = NOTHING_WANTED,
+    installed: Collection[str] = (),
+    disk_free_bytes: int | None = None,
+    measured: Mapping[tuple[str, str, str], float] = NOTHING_MEASURED,
+) -> tuple[Plan, ...]:
+    """Every candidate's plan, best first, those that cannot run (`verdict` `no`) last; arguments as in `resolve`."""
+    ask = Ask(
+        machine, wanted, installed, machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes, measured
+    )
+    return _make_plans(_find_candidates(model, runtimes, ask), ask)
+
+
+def _find_candidates(model: Model, runtimes: Sequence[Runtime], ask: Ask) -> list[Candidate]:
+    found: list[Candidate] = []
+    for variant in model.variants:
+        loaders = [runtime for runtime in runtimes if is_loader(model, variant, runtime)]
+        found += [judge(model, variant, runtime, ask) for runtime in loaders or (None,)]
+    return sorted(found, key=_find_rank)
+
+
+def _find_rank(candidate: Candidate) -> tuple[float | str, ...]:
+    names = candidate.variant.name, candidate.runtime.name if candidate.runtime else ""
+    return (-candidate.stage, *(rule.key(candidate) for rule in RULES), *names)
+
+
+def _find_smaller(model: Model, siblings: Sequence[Model], runtimes: Sequence[Runtime], ask: Ask) -> Model | None:
+    """The largest smaller model of the family that runs here, whatever its quantization."""
+    wanted = Wanted(ask.wanted.context_tokens, ask.wanted.device, ask.wanted.backend, None, ask.wanted.min_tps)
+    plain = Ask(ask.machine, wanted, (), ask.disk_free_bytes, ask.measured)
+    family = [one for one in siblings if one.family == model.family and (one.parameters or 0) < (model.parameters or 0)]
+    for sibling in sorted(family, key=lambda one: (-(one.parameters or 0), one.name)):
+        candidates = _find_candidates(sibling, runtimes, plain)
+        if candidates and candidates[0].runs:
+            return sibling
+    return None
+
+
+def _make_plans(candidates: Sequence[Candidate], ask: Ask) -> tuple[Plan, ...]:
+    if not candidates:
+        return ()
+    first, *others = candidates
+    next_best = others[0] if others and others[0].runs else None
+    reasons = [_explain_winner(first, next_best, ask), *(_explain_loser(other, first) for other in others)]
+    return tuple(_make_plan(candidate, reason) for candidate, reason in zip(candidates, reasons, strict=True))
+
+
+def _make_plan(candidate: Candidate, reason: str) -> Plan:
+    return Plan(
+        model=candidate.model,
+        variant=candidate.variant,
+        runtime=candidate.runtime,
+        placement=candidate.placement,
+        device_name=candidate.device.name if candidate.device else None,
+        context_tokens=candidate.context_tokens,
+        need=candidate.need,
+        free_bytes=candidate.budget_bytes,
+        verdict=_find_verdict(candidate),
+        speed=candidate.speed,
+        installed=candidate.installed,
+        reason=reason,
+    )
+
+
+def _find_verdict(candidate: Candidate) -> Verdict:
+    if not candidate.runs:
+        return "no"
+    need, budget_bytes = candidate.need, candidate.budget_bytes
+    if need and budget_bytes is not None and budget_bytes - need.total_bytes < TIGHT_SHARE * budget_bytes:
+        return "tight"
+    return "cpu" if candidate.placement == "cpu" else "gpu"
+
+
+def _find_deciding_rule(winner: Candidate, loser: Candidate) -> Rule | None:
+    return next((rule for rule in RULES if rule.key(winner) != rule.key(loser)), None)
+
+
+def _explain_winner(winner: Candidate, next_best: Candidate | None, ask: Ask) -> str:
+    if not winner.runs:
+        return winner.problem or ""
+    if next_best is None:
+        named = ask.wanted.quantization or ask.wanted.backend or ask.wanted.device
+        reason = "the only build that runs here of what you asked for" if named else "the only build that runs here"
+    elif rule := _find_deciding_rule(winner, next_best):
+        reason = f"{rule.say(winner)}; the next best is {rule.say(next_best)}"
+    else:
+        reason = "equal to the next best in everything, first by name"
+    return "; ".join([reason, *_find_remarks(winner, ask)])
+
+
+def _find_remarks(winner: Candidate, ask: Ask) -> list[str]:
+    """What the user has to know besides: nothing is shortened or left unchecked in silence."""
+    remarks = []
+    wanted_tokens = ask.wanted.context_tokens
+    limit = winner.variant.context_tokens or winner.model.architecture.context_tokens
+    if wanted_tokens and limit and wanted_tokens > limit:
+        remarks.append(f"its context is {limit:,} tokens, less than the {wanted_tokens:,} you asked for")
+    full_tokens = min(wanted_tokens or CONTEXT_DEFAULT_TOKENS, limit or inf)
+    if winner.context_tokens < full_tokens:
+        remarks.append(f"context shortened from {full_tokens:,} to {winner.context_tokens:,} tokens so that it fits")
+    if winner.need is None or winner.budget_bytes is None:
+        unknown = "its size" if winner.need is None else "the free memory"
+        remarks.append(f"{unknown} is unknown, so whether it fits was not checked")
+    elif _find_verdict(winner) == "tight":
+        remarks.append("less than a tenth of the free memory will be left")
+    return remarks
+
+
+def _explain_loser(loser: Candidate, winner: Candidate) -> str:
+    if not loser.runs:
+        return loser.problem or ""
+    rule = _find_deciding_rule(winner, loser)
+    if rule is None:
+        return "equal to the chosen one in everything, later by name"
+    return f"{rule.say(loser)}; the chosen one is {rule.say(winner)}"
