@@ -1,0 +1,51 @@
+"""NPUs on Linux: what the kernel's accelerator subsystem lists. Whether an engine can use one is not decided here.
+
+Source: the kernel's `Documentation/accel/introduction.rst` (`/sys/class/accel`, `/dev/accel`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from localfirst.hwprobe.ask import read_driver, read_name
+from localfirst.types import Device
+
+if TYPE_CHECKING:
+    from localfirst.hwprobe.host import Host
+
+DRIVERS = {
+    "intel_vpu": ("intel", "Intel AI Boost"),
+    "amdxdna": ("amd", "AMD Ryzen AI NPU"),
+    "qaic": ("qualcomm", "Qualcomm Cloud AI"),
+    "rocket": ("rockchip", "Rockchip NPU"),
+}
+"""Kernel driver -> vendor and name. Source: the kernel's `drivers/accel`."""
+_ACCEL = re.compile(r"/sys/class/accel/(accel[0-9]+)/device/driver")
+
+
+def read_npus(host: Host, *, wsl: bool) -> tuple[Device, ...]:
+    """Every accelerator with a driver bound."""
+    matches = map(_ACCEL.fullmatch, host.glob("/sys/class/accel/accel*/device/driver"))
+    return tuple(_read_npu(host, match[1], wsl=wsl) for match in matches if match)
+
+
+def _read_npu(host: Host, node: str, *, wsl: bool) -> Device:
+    path = f"/sys/class/accel/{node}/device"
+    driver = read_driver(host, path)
+    vendor, name = DRIVERS.get(driver or "", ("unknown", f"Accelerator ({driver or node})"))
+    board = read_name(host, f"{path}/vbnv")  # amdxdna's name of the chip, e.g. RyzenAI-npu5
+    reason = None
+    if wsl:
+        reason = "not usable from WSL"
+    elif not host.exists(f"/dev/accel/{node}"):
+        reason = f"/dev/accel/{node} is missing or hidden"
+    return Device(
+        kind="npu",
+        vendor=vendor,
+        name=f"{name} ({board})" if board else name,
+        unified=True,
+        usable=reason is None,
+        reason=reason,
+        driver=driver,
+    )
