@@ -1,0 +1,107 @@
+"""Write and check every pin of the project: `python tools/lock.py [--upgrade] [--sizes]`; needs `uv` on the path.
+
+`src/localfirst/runtimes/pins/*.txt` are what a runtime's environment is made of, `requirements/dev.txt` is what the
+tests run with: exact versions with the digests of all their wheels, for every system and Python that they support.
+A pin moves only with `--upgrade`. `--sizes` downloads every build and prints the sizes for `runtimes/table.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+from localfirst.runtimes.table import RUNTIMES, System
+
+ROOT = Path(__file__).resolve().parent.parent
+PINS = ROOT / "src/localfirst/runtimes/pins"
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+HEADER = "# Written by tools/lock.py.\n"
+
+UV_PLATFORMS: dict[System, str] = {
+    ("linux", "x86_64"): "x86_64-manylinux_2_28",
+    ("linux", "arm64"): "aarch64-manylinux_2_28",
+    ("win32", "x86_64"): "x86_64-pc-windows-msvc",
+    ("win32", "arm64"): "aarch64-pc-windows-msvc",
+    ("darwin", "x86_64"): "x86_64-apple-darwin",
+    ("darwin", "arm64"): "aarch64-apple-darwin",
+}
+"""The oldest systems that the builds are for, as uv names them; of macOS, 14 (see `run_uv`)."""
+
+PIP_PLATFORMS: dict[System, tuple[str, ...]] = {
+    ("linux", "x86_64"): tuple(f"manylinux{version}_x86_64" for version in ("_2_28", "_2_27", "_2_17", "2014")),
+    ("linux", "arm64"): tuple(f"manylinux{version}_aarch64" for version in ("_2_28", "_2_27", "_2_17", "2014")),
+    ("win32", "x86_64"): ("win_amd64",),
+    ("win32", "arm64"): ("win_arm64",),
+    ("darwin", "x86_64"): tuple(f"macosx_{version}_x86_64" for version in ("13_0", "10_13", "10_9")),
+    ("darwin", "arm64"): tuple(f"macosx_{version}_arm64" for version in ("14_0", "13_0", "12_0", "11_0")),
+}
+"""The wheel tags to look for, as pip wants them: one by one."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions that the requirements allow")
+    parser.add_argument("--sizes", action="store_true", help="download every build and print its sizes")
+    arguments = parser.parse_args()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    jinja = next(text for text in project["dependencies"] if text.startswith("Jinja2"))
+    engines = {row.pins: f"{row.distribution}=={row.version}" for row in RUNTIMES}
+    for pins, engine in engines.items():
+        write_pins(PINS / pins, ("-",), stdin=f"{engine}\n{jinja}\n", upgrade=arguments.upgrade)
+    write_pins(ROOT / "requirements/dev.txt", ("pyproject.toml", "--extra", "dev"), upgrade=arguments.upgrade)
+    systems = {(row.pins, system) for row in RUNTIMES for system in row.sizes}
+    for pins, system in sorted(systems):
+        check_wheels(PINS / pins, system)
+        if arguments.sizes:
+            print(pins, system, "BuildSize({:_}, {:_})".format(*measure_wheels(PINS / pins, system)))
+
+
+def run_uv(*arguments: str, stdin: str = "") -> None:
+    """Run uv with nothing of this machine's configuration: neither an index nor a path may get into a pin."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
+    environment["MACOSX_DEPLOYMENT_TARGET"] = "14.0"
+    argv = ("uv", "--no-config", "--quiet", *arguments)
+    subprocess.run(argv, input=stdin, text=True, check=True, cwd=ROOT, env=environment)
+
+
+def write_pins(target: Path, source: tuple[str, ...], *, stdin: str = "", upgrade: bool) -> None:
+    target.parent.mkdir(exist_ok=True)
+    plain = ("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links")
+    scope = ("--universal", "--python-version", PYTHONS[0], "--only-binary", ":all:", "--generate-hashes")
+    more = ("--upgrade",) if upgrade else ()
+    run_uv("pip", "compile", *source, "--output-file", str(target), *plain, *scope, *more, stdin=stdin)
+    target.write_text(HEADER + target.read_text(encoding="utf-8"), encoding="utf-8")
+    print(target.relative_to(ROOT))
+
+
+def check_wheels(pins: Path, system: System) -> None:
+    """Fail unless every pin has a wheel for that system, on every Python."""
+    for python in PYTHONS:
+        where = ("--python-platform", UV_PLATFORMS[system], "--python-version", python)
+        with tempfile.TemporaryDirectory() as target:
+            wanted = ("--only-binary", ":all:", "--require-hashes", "-r", str(pins))
+            run_uv("pip", "install", "--dry-run", "--target", target, *where, *wanted)
+    print(f"{pins.name}: wheels for {' '.join(system)}, Python {', '.join(PYTHONS)}")
+
+
+def measure_wheels(pins: Path, system: System) -> tuple[int, int]:
+    """Bytes of all wheels for that system and CPython 3.12: as downloaded, and unpacked."""
+    platforms = [word for tag in PIP_PLATFORMS[system] for word in ("--platform", tag)]
+    tags = ("--python-version", "3.12", "--implementation", "cp", "--abi", "cp312", "--abi", "abi3", "--abi", "none")
+    wanted = ("--only-binary", ":all:", "--no-deps", "--require-hashes", "-r", str(pins))
+    with tempfile.TemporaryDirectory() as target:
+        argv = (sys.executable, "-m", "pip", "download", "--quiet", "--dest", target, *platforms, *tags, *wanted)
+        subprocess.run(argv, check=True)
+        wheels = tuple(Path(target).iterdir())
+        unpacked = sum(member.file_size for wheel in wheels for member in zipfile.ZipFile(wheel).infolist())
+        return sum(wheel.stat().st_size for wheel in wheels), unpacked
+
+
+if __name__ == "__main__":
+    main()
