@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def make_refusal(
     model: Model, candidates: Sequence[Candidate], ask: Ask, runtimes: Sequence[Runtime], *, smaller: Model | None
 ) -> LfError:
-    """The error to raise; `candidates` the one that got furthest first, none of which runs, `smaller` the sibling that would."""
+    """The error to raise; none of the `candidates` runs, the first got furthest; `smaller` is a sibling that would run."""
     if not candidates:
         return RuntimeMissingError(f"`{model.name}` has no builds in the catalog")
     furthest, detail = candidates[0], "\n".join(map(describe, candidates))
