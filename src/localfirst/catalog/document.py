@@ -45,6 +45,8 @@ def _check_nodes(node: Any, seen: set[int]) -> None:
     if node.id == "mapping":
         keys = set()
         for key, value in node.value:
+            if key.id != "scalar":
+                raise CatalogError(f"catalog.yaml line {key.start_mark.line + 1}: a key must be a word")
             if key.value in keys:
                 raise CatalogError(f"catalog.yaml line {key.start_mark.line + 1}: `{key.value}` is there twice")
             keys.add(key.value)

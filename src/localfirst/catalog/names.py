@@ -1,8 +1,8 @@
 r"""Model names: one grammar, one way to compare them, and what to say when a name is unknown or means several models.
 
-    name[:size][@variant][#backend]     phi-4-mini   gemma-3:4b   phi-4-mini@int4-cpu#onnx
-    hf:org/repo[:file][@revision]       hf:Qwen/Qwen3-4B-GGUF:Qwen3-4B-Q4_K_M.gguf@main
-    a path                              ./model.gguf   ~/models/phi   C:\models\phi
+    name[:size][@variant][#backend]           phi-4-mini   gemma-3:4b   phi-4-mini@int4-cpu#onnx
+    hf:org/repo[:file][@revision][#backend]   hf:Qwen/Qwen3-4B-GGUF:Qwen3-4B-Q4_K_M.gguf@main
+    a path                                    ./model.gguf   ~/models/phi   C:\models\phi
 
 Spelling is forgiven where nothing can be confused: case, `-`, `_`, `.` and spaces, `phi4` for `phi-4`, and the
 `instruct`, `it` or `chat` that hubs add. Knows nothing of the disk: whether a path exists is the caller's business.
@@ -27,7 +27,8 @@ _CATALOG_NAME = re.compile(
     rf"(?P<name>\w[\w .+-]*)(?::(?P<size>{_WORD}))?(?:@(?P<quantization>{_WORD}))?(?:#(?P<backend>{_WORD}))?"
 )
 _HUB_NAME = re.compile(
-    r"(?P<repo>[a-z0-9][\w.-]*/[a-z0-9][\w.-]*)(?::(?P<file>[^:@#\\/][^:@#\\]*))?(?:@(?P<revision>[a-z0-9][\w./-]*))?",
+    r"(?P<repo>[a-z0-9][\w.-]*/[a-z0-9][\w.-]*)(?::(?P<file>[^:@#\\/][^:@#\\]*))?(?:@(?P<revision>[a-z0-9][\w./-]*))?"
+    rf"(?:#(?P<backend>{_WORD}))?",
     re.ASCII | re.IGNORECASE,
 )
 _HUB_URL = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/(?P<repo>[^/\s]+/[^/\s]+)", re.IGNORECASE)
@@ -105,8 +106,14 @@ def make_key(text: str) -> str:
 
 
 def format_name(model: Model, variant: Variant | None = None, backend: str | None = None) -> str:
-    """The full form, which `parse_name` takes apart again: `phi-4-mini@int4-cpu#onnx`."""
-    return model.name + (f"@{variant.name}" if variant else "") + (f"#{backend}" if backend else "")
+    """The full form, which `parse_name` takes apart again: `phi-4-mini@int4-cpu#onnx`, `hf:org/repo:int4-cpu@main`."""
+    name = model.name
+    if variant and name.startswith("hf:"):
+        repo, at, revision = name.partition("@")
+        name = f"{repo}:{variant.name}{at}{revision}"
+    elif variant:
+        name = f"{name}@{variant.name}"
+    return f"{name}#{backend}" if backend else name
 
 
 def _looks_like_path(typed: str) -> bool:

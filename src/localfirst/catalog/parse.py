@@ -129,7 +129,8 @@ def _check_names(models: tuple[Model, ...]) -> None:
                 raise ProblemError(("models", index, "aliases"), f"`{text}` cannot be typed as a model name")
         keys = find_keys(model)
         if taken := sorted(key for key in keys if key in owners):
-            raise ProblemError(("models", index, "name"), f"`{taken[0]}` already means `{owners[taken[0]]}`")
+            message = f"a name or alias, `{taken[0]}` without its habits, already means `{owners[taken[0]]}`"
+            raise ProblemError(("models", index, "name"), message)
         owners |= dict.fromkeys(keys, model.name)
 
 
@@ -142,8 +143,8 @@ def _can_be_typed(text: str) -> bool:
 
 def _read_model(item: object, path: Path, tables: _Tables) -> Model:
     values = read_mapping(item, path, _MODEL)
-    _check_known(values["vendor"], (*path, "vendor"), tables.vendors)
-    _check_known(values["license"], (*path, "license"), tables.licenses)
+    _check_known((values["vendor"],), (*path, "vendor"), tables.vendors)
+    _check_known((values["license"],), (*path, "license"), tables.licenses)
     variants = tuple(
         _read_variant(variant, (*path, "variants", index), tables, values)
         for index, variant in enumerate(values["variants"])
@@ -170,8 +171,7 @@ def _read_architecture(item: object, path: Path, tables: _Tables) -> Architectur
     if item is None:
         return Architecture()
     values = read_mapping(item, path, _ARCHITECTURE)
-    for key in values["source"]:
-        _check_known(key, (*path, "source"), tables.sources)
+    _check_known(values["source"], (*path, "source"), tables.sources)
     groups = (
         read_mapping(group, (*path, "kv_groups", index), _KV_GROUP) for index, group in enumerate(values["kv_groups"])
     )
@@ -189,8 +189,7 @@ def _read_architecture(item: object, path: Path, tables: _Tables) -> Architectur
 
 def _read_variant(item: object, path: Path, tables: _Tables, model: dict[str, Any]) -> Variant:
     values = read_mapping(item, path, _VARIANT)
-    for key in values["source"]:
-        _check_known(key, (*path, "source"), tables.sources)
+    _check_known(values["source"], (*path, "source"), tables.sources)
     if values["host"] == "huggingface":
         _check_repo(values, path, tables.vendors[model["vendor"]])
     files = tuple(_read_file(file, (*path, "files", index)) for index, file in enumerate(values["files"]))
@@ -220,8 +219,8 @@ def _read_variant(item: object, path: Path, tables: _Tables, model: dict[str, An
 
 def _read_file(item: object, path: Path) -> ModelFile:
     values = read_mapping(item, path, _MODEL_FILE)
-    if "*" in values["path"] and (values["bytes"] or values["sha256"]):
-        raise ProblemError((*path, "path"), "a path with `*` is no single file: it has no bytes and no sha256")
+    if set(values["path"]) & set("*?[") and (values["bytes"] or values["sha256"]):
+        raise ProblemError((*path, "path"), "a pattern is no single file: it has no `bytes` and no `sha256`")
     return ModelFile(path=values["path"], size_bytes=values["bytes"], sha256=values["sha256"])
 
 
@@ -248,8 +247,12 @@ def _check_repo(values: dict[str, Any], path: Path, organisations: tuple[str, ..
         raise ProblemError((*path, "tier"), message)
 
 
-def _check_known(key: str, path: Path, table: Mapping[str, object]) -> None:
-    read_value(key, path, schema.make_choice_check(tuple(table)))
+def _check_known(keys: Sequence[str], path: Path, table: Mapping[str, object]) -> None:
+    """`source: jan` needs a `jan` in the table `sources`, and so on."""
+    for key in keys:
+        if key not in table:
+            near = schema.suggest(key, table)
+            raise ProblemError(path, f"`{path[-1]}` must be a key of the table `{path[-1]}s`, found `{key}`{near}")
 
 
 def _check_distinct(texts: Sequence[str], path: Path, key: str) -> None:

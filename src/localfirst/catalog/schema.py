@@ -12,7 +12,7 @@ import string
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 REQUIRED = object()
 Path = tuple[str | int, ...]
@@ -45,10 +45,7 @@ def read_mapping(value: object, path: Path, known: Mapping[str, Field]) -> dict[
         raise ProblemError(path, f"expected keys and values, found {show(value)}")
     for key in value:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            raise ProblemError(
-                (*path, str(key)), f"unknown key `{key}`" + (f"; did you mean `{near[0]}`?" if near else "")
-            )
+            raise ProblemError((*path, str(key)), f"unknown key `{key}`{suggest(str(key), known)}")
     result = {}
     for key, (check, default) in known.items():
         if key in value:
@@ -71,6 +68,12 @@ def read_value(value: object, path: Path, check: Callable[[Any], Any]) -> Any:
     except ValueError as error:
         key = next(part for part in reversed(path) if isinstance(part, str))
         raise ProblemError(path, f"`{key}` must be {error}, found {show(value)}") from None
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for a misspelt word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean `{near[0]}`?" if near else ""
 
 
 def show(value: object) -> str:
@@ -159,7 +162,6 @@ def make_choice_check(choices: tuple[str, ...]) -> Callable[[object], str]:
     def check(value: object) -> str:
         if isinstance(value, str) and value in choices:
             return value
-        near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
-        raise ValueError(f"one of {', '.join(choices)}" + (f" (did you mean `{near[0]}`?)" if near else ""))
+        raise ValueError(f"one of {', '.join(choices)}")
 
     return check

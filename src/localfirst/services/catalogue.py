@@ -1,6 +1,7 @@
 """The catalog as the rest of the program gets it: parsed once, then read from a cache.
 
-The cache is one file; its first line says which catalog and which version of this package it was made from. Whatever is wrong with it, it is made again, and where it cannot be written, done without.
+The cache is one file; its first line says which catalog and which version of this package it was made from. Whatever
+is wrong with it, it is made again, and where it cannot be written, done without.
 """
 
 from __future__ import annotations
