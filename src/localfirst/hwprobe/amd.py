@@ -52,7 +52,7 @@ def read_amd(host: Host, memory: Memory, cards: Iterable[Card], warn: Warn) -> t
 
 
 def parse_name(ids: str, device_id: str, revision: str | None) -> str | None:
-    """The marketing name of a card in libdrm's `amdgpu.ids`; one line of it: `744C,\tC8,\tAMD Radeon RX 7900 XTX`."""
+    r"""The marketing name of a card in libdrm's `amdgpu.ids`; one line of it: `744C,\tC8,\tAMD Radeon RX 7900 XTX`."""
     for line in ids.splitlines():
         device, _, rest = line.partition(",")
         found_revision, comma, name = rest.partition(",")
@@ -84,6 +84,7 @@ def _read_card(host: Host, memory: Memory, card: Card, ids: str, warn: Warn) -> 
     )
     unified = integrated and vram is not None and gtt is not None and gtt > vram
     vram_free = _find_free(vram, read_int(host, f"{card.path}/mem_info_vram_used", warn))
+    gtt_free = _find_free(gtt, read_int(host, f"{card.path}/mem_info_gtt_used", warn))
     remarks = [_describe_carve_out(vram, gtt)] if unified else []
     if card.driver == DRIVER and not host.exists("/dev/kfd"):
         remarks.append("no /dev/kfd: ROCm is not usable here")
@@ -93,7 +94,7 @@ def _read_card(host: Host, memory: Memory, card: Card, ids: str, warn: Warn) -> 
         vendor="amd",
         name=parse_name(ids, card.device_id, card.revision) or _make_name(card),
         memory_total_bytes=(vram or 0) + (gtt or 0) if unified else vram,
-        memory_free_bytes=_find_shared_free(host, card, memory, vram_free, gtt, warn) if unified else vram_free,
+        memory_free_bytes=_find_shared_free(vram_free, gtt_free, memory) if unified else vram_free,
         unified=unified,
         usable=fault is None,
         reason=fault or "; ".join(remarks) or None,
@@ -101,11 +102,8 @@ def _read_card(host: Host, memory: Memory, card: Card, ids: str, warn: Warn) -> 
     )
 
 
-def _find_shared_free(
-    host: Host, card: Card, memory: Memory, vram_free: int | None, gtt: int | None, warn: Warn
-) -> int | None:
+def _find_shared_free(vram_free: int | None, gtt_free: int | None, memory: Memory) -> int | None:
     """The carve-out's free part, and as much of the translation table as main memory can still back."""
-    gtt_free = _find_free(gtt, read_int(host, f"{card.path}/mem_info_gtt_used", warn))
     if gtt_free is None or memory.available_bytes is None:
         return None
     return (vram_free or 0) + min(gtt_free, memory.available_bytes)

@@ -66,6 +66,8 @@ _BUS_CARDS: dict[str, tuple[int, float]] = {
     "radeon rx 6600": (128, 14),
     # amd.com, Ryzen AI Max+ 395: 256 bits of LPDDR5X-8000, soldered
     "radeon 8060s": (256, 8),
+    # intel.com, Core Ultra 200V: 128 bits of LPDDR5X-8533 on the package
+    "arc graphics (lunar lake)": (128, 8.533),
     # intel.com, product pages of the Arc A and B series (GDDR6)
     "arc b580": (192, 19),
     "arc b570": (160, 19),

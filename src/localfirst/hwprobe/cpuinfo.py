@@ -100,10 +100,11 @@ class CpuInfo:
 
 
 def parse_cpuinfo(text: str) -> CpuInfo:
-    """The file as a value; what cannot be understood is left out.
+    r"""The file as a value; what cannot be understood is left out.
 
     x86 has `model name\t: AMD EPYC` and `flags\t\t: fpu vme ...` in each block; Arm has `Features`,
-    `CPU implementer\t: 0x41` and `CPU part\t: 0xd0b`, and a last block about the board, `Model\t\t: Raspberry Pi 5 ...`.
+    `CPU implementer\t: 0x41` and `CPU part\t: 0xd0b`, and a last block about the
+    board, `Model\t\t: Raspberry Pi 5 Model B Rev 1.0`.
     """
     processors: list[Processor] = []
     facts: dict[str, str] = {}

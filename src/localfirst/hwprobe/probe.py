@@ -1,4 +1,4 @@
-"""Everything about a machine in one value. Never raises, never hangs; what is unknown is `None`, trouble is a warning."""
+"""Everything about a machine in one value. Never raises, never hangs; unknown is `None`, trouble is a warning."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def probe(host: Host | None = None) -> Machine:
 
 
 def _read_devices(host: Host, cpu: Cpu, memory: Memory, warn: Warn, *, wsl: bool) -> list[Device]:
-    cards = _guard("graphics cards", lambda: read_cards(host, warn), (), warn)
-    names = _guard("display registry", lambda: read_nvidia_names(host), (), warn)
+    cards = _guard_all("graphics cards", lambda: read_cards(host, warn), warn)
+    names = _guard_all("display registry", lambda: read_nvidia_names(host), warn)
     sources: dict[str, Callable[[], tuple[Device, ...]]] = {
         "NVIDIA": lambda: read_nvidia(host, memory, cards, names, warn),
         "AMD": lambda: read_amd(host, memory, cards, warn),
@@ -70,7 +70,7 @@ def _read_devices(host: Host, cpu: Cpu, memory: Memory, warn: Warn, *, wsl: bool
         "Windows devices": lambda: read_windows(host, memory, warn),
         "NPUs": lambda: read_npus(host, wsl=wsl),
     }
-    return [device for source, read in sources.items() for device in _guard(source, read, (), warn)]
+    return [device for source, read in sources.items() for device in _guard_all(source, read, warn)]
 
 
 def _guard(source: str, read: Callable[[], T], default: T, warn: Warn) -> T:
@@ -80,6 +80,10 @@ def _guard(source: str, read: Callable[[], T], default: T, warn: Warn) -> T:
     except Exception as error:  # noqa: BLE001 - see above; the property tests assert that nothing gets here
         warn(f"{source}: {_UNFORESEEN} ({type(error).__name__}: {clean(str(error))})")
         return default
+
+
+def _guard_all(source: str, read: Callable[[], tuple[T, ...]], warn: Warn) -> tuple[T, ...]:
+    return _guard(source, read, (), warn)
 
 
 def _add_bandwidth(device: Device) -> Device:

@@ -37,7 +37,7 @@ _VIRTUAL = re.compile(r"microsoft|virtual|remote|parsec|displaylink|citrix|vmwar
 _DISCRETE_AMD = re.compile(r"\b(RX|Pro|R9700|VII|Instinct|FirePro)\b", re.IGNORECASE)
 _DISCRETE_INTEL = re.compile(r"\bArc\b.*\b[AB]\d{2,3}M?\b", re.IGNORECASE)
 _QNN_DRIVER = (30, 0, 140, 0)
-"""The first Qualcomm NPU driver that ONNX Runtime's QNN provider runs on. Source: Microsoft's Windows ML documentation."""
+"""The first Qualcomm NPU driver that ONNX Runtime's QNN provider takes. Source: Microsoft's Windows ML pages."""
 
 
 def read_nvidia_names(host: Host) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def is_integrated(vendor: str, name: str) -> bool:
 
 
 def find_vendor(hardware_id: str, name: str) -> str:
-    """`PCI\\VEN_10DE&DEV_2684` says who made it; else the name does; else `unknown`."""
+    r"""`PCI\VEN_10DE&DEV_2684` says who made it; else the name does; else `unknown`."""
     match = re.search(r"VEN_([0-9a-z]{4})", hardware_id, re.IGNORECASE)
     if match and match[1].lower() in _PCI_VENDORS:
         return _PCI_VENDORS[match[1].lower()]
