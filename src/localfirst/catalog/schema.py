@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import string
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def make_hex_check(digits: int) -> Callable[[object], str]:
     """A check for a digest or a commit."""
 
     def check(value: object) -> str:
-        if isinstance(value, str) and len(value) == digits and set(value) <= set(string.digits + "abcdef"):
+        if isinstance(value, str) and len(value) == digits and set(value) <= set("0123456789abcdef"):
             return value
         raise ValueError(f"{digits} hex digits")
 

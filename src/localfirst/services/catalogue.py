@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst import __version__, paths
-from localfirst.catalog.parse import parse_catalog
 from localfirst.catalog.rows import from_json, to_json
 from localfirst.errors import CatalogError
 
@@ -33,6 +32,8 @@ def load_models() -> tuple[Model, ...]:
     cache = paths.cache_dir() / "catalog.json"
     if (models := _read_cache(cache, stamp)) is not None:
         return models
+    from localfirst.catalog.parse import parse_catalog  # noqa: PLC0415 - 10 ms that a warm load does not need
+
     try:
         models = parse_catalog(content.decode())
     except UnicodeDecodeError as error:

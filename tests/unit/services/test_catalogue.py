@@ -84,9 +84,12 @@ def test_a_cache_that_cannot_be_written_is_done_without(home: Path, obstacle: st
     assert sorted(path.name for path in home.rglob("*")) in (["cache"], ["cache", "catalog.json"])
 
 
-def test_a_warm_load_imports_no_yaml(home: Path) -> None:
-    code = (
-        "import sys; from localfirst.services.catalogue import load_models; load_models(); print('yaml' in sys.modules)"
-    )
+def test_a_warm_load_imports_neither_yaml_nor_the_parser(home: Path) -> None:
+    code = """
+import sys
+from localfirst.services.catalogue import load_models
+load_models()
+print(*sorted({"yaml", "localfirst.catalog.parse"} & {*sys.modules}))
+"""
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
-    assert [run.stdout.strip() for run in runs] == ["True", "False"]
+    assert [run.stdout.split() for run in runs] == [["localfirst.catalog.parse", "yaml"], []]
