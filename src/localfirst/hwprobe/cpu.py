@@ -116,7 +116,7 @@ def _read_macos(host: Host, arch: str, warn: Warn) -> Cpu:
         arch=arch,
         cores_physical=physical,
         cores_logical=ask_sysctl_int(host, "hw.logicalcpu", warn),
-        cores_usable=performance or physical,
+        cores_usable=performance or physical or None,
         features=("neon", *features) if arch == "arm64" else features,
     )
 
@@ -130,7 +130,7 @@ def _read_windows(host: Host, arch: str, warn: Warn) -> Cpu:
         arch=arch,
         cores_physical=physical,
         cores_logical=ask_value_int(host, "windows.logical_cores", warn),
-        cores_usable=physical,
+        cores_usable=physical or None,
         features=("neon", *known) if arch == "arm64" else known,
     )
 
