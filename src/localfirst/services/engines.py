@@ -95,6 +95,30 @@ def ensure(runtime: Runtime, *, offline: bool, may_install: bool, report: Callab
     return installer.install(runtime.name, check=lambda python: _check(runtime, python), report=report)
 
 
+def remove(runtime: Runtime) -> int:
+    """Remove a runtime that `lf` installed; the bytes freed.
+
+    Raises:
+        RuntimeMissingError: `lf` did not install it.
+    """
+    return installer.remove(runtime.name)
+
+
+def run_tests(name: str | None = None) -> tuple[EngineTest, ...]:
+    """Test the runtime of a name, or every runtime that is there.
+
+    Raises:
+        UnknownNameError: there is no runtime of this name.
+        RuntimeMissingError: no runtime is there to be tested.
+    """
+    if name is not None:
+        return (test(find_runtime(name)),)
+    present = [runtime for runtime in find_runtimes() if runtime.python is not None]
+    if not present:
+        raise RuntimeMissingError("No runtime is installed", hint="See which exist: `lf runtime list`")
+    return tuple(test(runtime) for runtime in present)
+
+
 def test(runtime: Runtime) -> EngineTest:
     """Let the built-in starter model answer a known question in this runtime's engine."""
     if runtime.python is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.catalog import names
+from localfirst.errors import StoreError
 from localfirst.services import catalogue, imported
 from localfirst.store import hub, imports, manifest
 
@@ -49,6 +50,15 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
         return Entry(asked, imported.describe(own[0]), (own[0],))
     model = names.find_model(catalogue.load_models(), asked)
     return Entry(asked, model, tuple(found for found in everything if found.name == model.name))
+
+
+def find_names() -> tuple[str, ...]:
+    """Names for a shell to complete: the catalog's and those of imports. A store that cannot be read has none."""
+    try:
+        own = [model.name for model in manifest.find_all()]
+    except StoreError:
+        own = []
+    return tuple(dict.fromkeys((*catalogue.model_names(), *own)))
 
 
 def find_entries() -> tuple[Entry, ...]:

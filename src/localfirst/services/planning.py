@@ -6,13 +6,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localfirst.catalog import resolve as resolver
+from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.services import catalogue
 from localfirst.services.library import Entry, find_entries, find_entry
+from localfirst.types import Wanted
 
 if TYPE_CHECKING:
-    from localfirst.types import Machine, Model, Plan, Resolution, Runtime, Wanted
+    from localfirst.types import Machine, Model, Plan, Resolution, Runtime
+
+
+DEVICES = ("cpu", "gpu", "npu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +30,24 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A model with the best that can be said of it here; `plan` is `None` for one without any variant."""
+    """A model with a plan for each of its builds, best first; those that cannot run here come last."""
 
     entry: Entry
-    plan: Plan | None
+    plans: tuple[Plan, ...]
 
 
-def plan_model(text: str, wanted: Wanted, *, machine: Machine | None = None, offline: bool = False) -> Planned:
+def make_wanted(*, context_tokens: int | None = None, device: str | None = None, backend: str | None = None) -> Wanted:
+    """What the options of a command say; `auto` is no demand.
+
+    Raises:
+        UsageError: there is no such kind of device.
+    """
+    if device not in (None, "auto", *DEVICES):
+        raise UsageError(f"No device `{device}`", detail=f"known: auto, {', '.join(DEVICES)}")
+    return Wanted(context_tokens, None if device == "auto" else device, backend)
+
+
+def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, offline: bool = False) -> Planned:
     """Decide how a model would run here, or on `machine`.
 
     Raises:
@@ -57,15 +73,26 @@ def plan_model(text: str, wanted: Wanted, *, machine: Machine | None = None, off
     return Planned(entry, resolution)
 
 
-def list_models(*, machine: Machine | None = None) -> tuple[Listed, ...]:
+def list_models(machine: Machine | None = None) -> tuple[Listed, ...]:
     """Every known model with its best plan here, or on `machine`."""
     here = machine or probe()
     runtimes = find_runtimes_for(here)
-    listed = []
-    for entry in find_entries():
-        plans = resolver.find_plans(entry.model, here, runtimes, installed=entry.installed_variants)
-        listed.append(Listed(entry, plans[0] if plans else None))
-    return tuple(listed)
+    return tuple(Listed(entry, _find_plans(entry, here, runtimes)) for entry in find_entries())
+
+
+def describe_model(text: str, machine: Machine | None = None, *, offline: bool = False) -> Listed:
+    """One model with all that can be said of it here, or on `machine`.
+
+    Raises:
+        UnknownNameError, UsageError, NetworkError: as the name is looked up.
+    """
+    here = machine or probe()
+    entry = find_entry(text, offline=offline)
+    return Listed(entry, _find_plans(entry, here, find_runtimes_for(here)))
+
+
+def _find_plans(entry: Entry, machine: Machine, runtimes: tuple[Runtime, ...]) -> tuple[Plan, ...]:
+    return resolver.find_plans(entry.model, machine, runtimes, installed=entry.installed_variants)
 
 
 def find_runtimes_for(machine: Machine) -> tuple[Runtime, ...]:

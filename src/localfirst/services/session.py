@@ -11,7 +11,7 @@ from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
 from localfirst.services.planning import plan_model
 from localfirst.store import pull, verify
-from localfirst.types import Answer, Message, Sampling, TextDelta, Wanted
+from localfirst.types import Answer, Message, Sampling, TextDelta
 from localfirst.worker import protocol
 from localfirst.worker.client import Reply, Worker
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from localfirst.backends.base import LoadedInfo
-    from localfirst.types import InstalledModel, Plan, Progress
+    from localfirst.types import InstalledModel, Plan, Progress, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def ignore(_: Progress) -> None:
 
 def open_session(
     name: str,
-    wanted: Wanted | None = None,
+    wanted: Wanted,
     *,
     allowed: Allowed | None = None,
     report: Callable[[Progress], None] = ignore,
@@ -55,7 +55,7 @@ def open_session(
         LfError: any step's own; nothing is left running.
     """
     allowed = allowed or Allowed()
-    planned = plan_model(name, wanted or Wanted(), offline=not allowed.network)
+    planned = plan_model(name, wanted, offline=not allowed.network)
     plan = planned.resolution.chosen
     if chosen is not None:
         chosen(plan)

@@ -109,8 +109,10 @@ class Child:
     ) -> None:
         send(protocol.Begun())
         model = self._loaded()
-        template = model.info.template or render.FALLBACK_TEMPLATE
-        prompt = render.render(
+        template, stop = model.info.template, request.stop
+        if template is None:
+            template, stop = render.FALLBACK_TEMPLATE, (*stop, *render.FALLBACK_STOP)
+        prompt = render.render_chat(
             template,
             request.messages,
             bos_token=model.info.bos_token,
@@ -119,7 +121,7 @@ class Child:
         )
         send(protocol.Rendered())
         splitter = parse.ReasoningSplitter(parse.find_format(template), prompt)
-        asked = base.GenerateRequest(prompt, request.sampling, request.max_tokens, request.stop, cancelled)
+        asked = base.GenerateRequest(prompt, request.sampling, request.max_tokens, stop, cancelled)
 
         def send_text(text: str) -> None:
             for delta in splitter.feed(text):

@@ -1,0 +1,54 @@
+"""What is said to the model: the words of the command line, attached files, and what is piped in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localfirst.errors import UsageError
+from localfirst.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MAX_FILE_BYTES = 4 * 2**20
+"""No local model reads more text than this at once; a larger file is a mistake."""
+
+
+def read_text_file(path: Path) -> str:
+    """The text of a file to show to the model.
+
+    Raises:
+        UsageError: it does not exist, is no plain text, or is too large.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise UsageError(
+                f"`{path}` is too large to attach",
+                detail=f"it has {format_bytes(size)}; the most is {format_bytes(MAX_FILE_BYTES)}",
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"`{path}` cannot be read", detail=str(error)) from error
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"`{path}` is not UTF-8 text", detail=str(error)) from error
+    if "\0" in text:
+        raise UsageError(f"`{path}` is a binary file, not text")
+    return text
+
+
+def attach(name: str, text: str) -> str:
+    """A file's text as the model sees it: named, and fenced so that it does not read as an instruction."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{name}:\n{fence}\n{text.rstrip()}\n{fence}"
+
+
+def compose(prompt: str, attachments: Iterable[str] = (), piped: str = "") -> str:
+    """One message of the prompt, the attachments and the piped text, a blank line between; empty parts are left out."""
+    parts = (prompt.strip(), *attachments, piped.strip())
+    return "\n\n".join(part for part in parts if part)

@@ -1,0 +1,228 @@
+"""The worker process with both real engines on scripted models: answers, cancels, crashes, deaths."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.fixtures.scripted import TEMPLATE, make_gguf, make_onnx
+
+from localfirst.errors import LfError, ModelFileError, TemplateError, UsageError, WorkerCrashError
+from localfirst.types import Answer, Message, Sampling, TextDelta, Usage
+from localfirst.worker import client, protocol
+from localfirst.worker.client import Worker
+
+BACKENDS = {"xllamacpp": make_gguf, "onnx": make_onnx}
+REPLY = "Hello there, I am a very small model — 漢字 and all."
+GREEDY = Sampling(temperature=0)
+HI = (Message("user", "hi"),)
+
+
+def make_load(backend: str, folder: Path, **options) -> protocol.Load:
+    path = folder / ("model.gguf" if backend == "xllamacpp" else "model")
+    BACKENDS[backend](path, **options)
+    return protocol.Load(backend, str(path), None, 1, "cpu")
+
+
+def read_all(reply: client.Reply) -> tuple[list[TextDelta], Answer]:
+    *pieces, answer = reply
+    assert isinstance(answer, Answer)
+    return pieces, answer
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_a_worker_answers_exactly_the_scripted_text_and_counts_every_token(backend: str, tmp_path: Path) -> None:
+    load = make_load(backend, tmp_path, text=REPLY)
+    with Worker(sys.executable) as worker:
+        info = worker.load(load)
+        pieces, answer = read_all(worker.answer(protocol.Chat(HI, GREEDY)))
+    assert info.backend == backend
+    assert info.template == TEMPLATE
+    assert "".join(piece.text for piece in pieces) == answer.text == REPLY
+    # <|user|> h i <|end|> <|assistant|>
+    assert (answer.usage.prompt_tokens, answer.finish_reason) == (5, "stop")
+
+
+def test_thinking_is_told_apart_from_the_answer(backend: str, tmp_path: Path) -> None:
+    template = TEMPLATE + "{# <think> </think> #}"
+    load = make_load(backend, tmp_path, text="<think>two plus two</think>It is four.", template=template)
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        _, answer = read_all(worker.answer(protocol.Chat(HI, GREEDY)))
+    assert (answer.reasoning, answer.text) == ("two plus two", "It is four.")
+
+
+def test_a_model_without_a_template_gets_chatml_and_its_stop_strings(backend: str, tmp_path: Path) -> None:
+    load = make_load(backend, tmp_path, text="Fine, thanks.<|im_end|> never shown", template=None)
+    with Worker(sys.executable) as worker:
+        assert worker.load(load).template is None
+        _, answer = read_all(worker.answer(protocol.Chat(HI, GREEDY)))
+    assert (answer.text, answer.finish_reason) == ("Fine, thanks.", "stop")
+
+
+def test_a_text_is_continued_without_a_template(backend: str, tmp_path: Path) -> None:
+    load = make_load(backend, tmp_path, text=REPLY)
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        _, answer = read_all(worker.answer(protocol.Complete("abc", GREEDY)))
+    assert (answer.text, answer.usage.prompt_tokens) == (REPLY, 3)
+
+
+def test_cancel_ends_an_endless_answer_and_the_worker_goes_on(backend: str, tmp_path: Path) -> None:
+    load = make_load(backend, tmp_path, text="round and round ", loop=True)
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        reply = worker.answer(protocol.Chat(HI, GREEDY, max_tokens=900))
+        seen = []
+        for piece in reply:
+            seen.append(piece)
+            if len(seen) == 3:
+                reply.cancel()
+        assert isinstance(seen[-1], Answer)
+        assert seen[-1].finish_reason == "cancelled"
+        assert seen[-1].usage.completion_tokens < 900
+        _, answer = read_all(worker.answer(protocol.Chat(HI, GREEDY, max_tokens=2)))
+    assert (answer.usage.completion_tokens, answer.finish_reason) == (2, "length")
+
+
+def test_leaving_the_loop_early_stops_the_answer(backend: str, tmp_path: Path) -> None:
+    load = make_load(backend, tmp_path, text="round and round ", loop=True)
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        for _ in worker.answer(protocol.Chat(HI, GREEDY)):
+            break
+        _, answer = read_all(worker.answer(protocol.Chat(HI, GREEDY, max_tokens=1)))
+    assert answer.usage.completion_tokens == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_death_in_the_middle_of_an_answer_is_an_error_that_names_the_signal(
+    backend: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    load = make_load(backend, tmp_path, text="round and round ", loop=True)
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        pieces = iter(worker.answer(protocol.Chat(HI, GREEDY)))
+        next(pieces)
+        os.kill(worker.pid, number)
+        with pytest.raises(WorkerCrashError) as raised:
+            list(pieces)
+        with pytest.raises(WorkerCrashError):
+            list(worker.answer(protocol.Chat(HI, GREEDY)))
+    assert raised.value.message == f"The worker died of {number.name}"
+
+
+def test_a_template_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "RENDER_TIMEOUT_S", 0.5)
+    endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    load = make_load("onnx", tmp_path, text=REPLY, template=endless)
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        with pytest.raises(TemplateError, match="did not end"):
+            list(worker.answer(protocol.Chat(HI, GREEDY)))
+
+
+def test_a_template_that_raises_says_so_in_its_own_words(tmp_path: Path) -> None:
+    load = make_load("onnx", tmp_path, text=REPLY, template="{{ raise_exception('roles must alternate') }}")
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        with pytest.raises(TemplateError) as raised:
+            list(worker.answer(protocol.Chat(HI, GREEDY)))
+    assert raised.value.detail == "roles must alternate"
+
+
+def test_an_error_of_the_backend_arrives_as_it_was_raised(backend: str, tmp_path: Path) -> None:
+    with Worker(sys.executable) as worker, pytest.raises(ModelFileError) as raised:
+        worker.load(protocol.Load(backend, str(tmp_path / "nothing.gguf"), None, 1, "cpu"))
+    assert "nothing.gguf" in raised.value.message
+
+
+def test_a_worker_holds_one_model(tmp_path: Path) -> None:
+    load = make_load("xllamacpp", tmp_path, text=REPLY)
+    with Worker(sys.executable) as worker:
+        with pytest.raises(UsageError, match="no model yet"):
+            list(worker.answer(protocol.Chat(HI, GREEDY)))
+        worker.load(load)
+        with pytest.raises(UsageError, match="already"):
+            worker.load(load)
+
+
+def test_an_interpreter_that_is_none_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(WorkerCrashError, match="could not be started"):
+        Worker(str(tmp_path / "python"))
+    broken = tmp_path / "not-python"
+    broken.write_text("#!/bin/sh\necho no engine here >&2\nexit 3\n")
+    broken.chmod(0o755)
+    with Worker(str(broken)) as worker, pytest.raises(LfError) as raised:
+        worker.load(protocol.Load("onnx", str(tmp_path), None, 1, "cpu"))
+    assert raised.value.message == "The worker ended with exit code 3"
+    assert raised.value.detail == "no engine here"
+
+
+PARENT = """
+import sys
+from localfirst.types import Message, Sampling
+from localfirst.worker import protocol
+from localfirst.worker.client import Worker
+worker = Worker(sys.executable)
+worker.load(protocol.Load(sys.argv[1], sys.argv[2], None, 1, "cpu"))
+for _ in worker.answer(protocol.Chat((Message("user", "hi"),), Sampling(temperature=0), max_tokens=10**9)):
+    print(worker.pid, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_no_worker_outlives_a_parent_that_was_killed(backend: str, tmp_path: Path) -> None:
+    load = make_load(backend, tmp_path, text="round and round ", loop=True)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, backend, load.main], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_alive(pid)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")  # a zombie that nobody has reaped is dead
+    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    load = make_load("onnx", tmp_path, text=REPLY)
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        assert [path.name.startswith("lf-worker-") for path in scratch.iterdir()] == [True]
+    assert list(scratch.iterdir()) == []
+
+
+def test_the_second_turn_finds_the_first_in_the_cache(backend: str, tmp_path: Path) -> None:
+    load = make_load(backend, tmp_path, text=REPLY)
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        _, first = read_all(worker.answer(protocol.Chat(HI, GREEDY)))
+        turns = (*HI, Message("assistant", first.text), Message("user", "again"))
+        _, second = read_all(worker.answer(protocol.Chat(turns, GREEDY)))
+    assert second.text == REPLY
+    assert second.usage.cached_tokens >= first.usage.prompt_tokens
+    assert first.usage == Usage(first.usage.prompt_tokens, first.usage.completion_tokens, 0)

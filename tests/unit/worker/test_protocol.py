@@ -1,0 +1,73 @@
+"""Frames survive the wire, whatever is in them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localfirst.backends.base import LoadedInfo
+from localfirst.types import Message, Sampling, Usage
+from localfirst.worker import protocol
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no text that UTF-8 carries
+INFO = LoadedInfo("onnx", "ONNX Runtime GenAI", "0.18.0", 1024, "CPU", "cpu", 1, None, "<s>", "</s>")
+
+REQUESTS = [
+    protocol.Load("onnx", "/models/x", None, 2, "cpu"),
+    protocol.Chat((Message("user", "hi"),), Sampling(temperature=0, seed=3), 12, ("\n",), {"enable_thinking": False}),
+    protocol.Complete("once", Sampling(min_p=0.1)),
+    protocol.Cancel(7),
+]
+EVENTS = [
+    protocol.Loaded(INFO),
+    protocol.Begun(),
+    protocol.Rendered(),
+    protocol.Started(11),
+    protocol.Text("é漢😀\u2028", reasoning=True),
+    protocol.Finished("length", Usage(11, 12, 3), 0.5, None),
+    protocol.Failed("context", "too long", None, "shorter"),
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda value: type(value).__name__)
+def test_a_request_comes_back_as_it_was(request_: protocol.Request) -> None:
+    assert protocol.decode_request(protocol.encode(request_, 5)) == (5, request_)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda value: type(value).__name__)
+def test_an_event_comes_back_as_it_was(event: protocol.Event) -> None:
+    assert protocol.decode_event(protocol.encode(event, 5)) == (5, event)
+
+
+@given(TEXTS)
+def test_any_text_is_one_line_and_comes_back(text: str) -> None:
+    frame = protocol.encode(protocol.Text(text, reasoning=False), 1)
+    assert frame.count(b"\n") == 1
+    assert protocol.decode_event(frame) == (1, protocol.Text(text, reasoning=False))
+
+
+def test_a_lone_surrogate_does_not_break_the_wire() -> None:
+    frame = protocol.encode(protocol.Text("a\ud800b", reasoning=False), 1)
+    assert protocol.decode_event(frame) == (1, protocol.Text("a?b", reasoning=False))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"{", b"[]", b'"text"', b'{"id": 1}', b'{"event": "text"}', b'{"event": "dance", "id": 1}', b"\xff\n"],
+)
+def test_what_is_no_frame_is_a_value_error(line: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - json's own errors are ValueErrors too
+        protocol.decode_event(line)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda child: st.lists(child) | st.dictionaries(st.text(), child)
+    )
+)
+def test_foreign_json_is_never_another_error(value: object) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - as above
+        protocol.decode_event(json.dumps(value).encode())
