@@ -49,7 +49,7 @@ def install(
     """Make the runtime's own environment, unless it is there; it appears whole or not at all.
 
     `check` gets the path of the new interpreter, and raises if the engine does not work; `report` gets each line of the
-    installer as `detail["line"]`. An installation by another process is waited for, and what an interrupted one left
+    installer as `detail["notice"]`. An installation by another process is waited for, and what an interrupted one left
     is deleted.
 
     Raises:
@@ -130,7 +130,7 @@ def _locked(name: str, report: Callable[[Progress], None]) -> Iterator[int]:
     """Be the only one who changes a runtime; what the file system refuses is a `StoreError`."""
 
     def say_waiting() -> None:
-        report(Progress(name, 0, detail={"line": f"waiting for another process that installs {name}"}))
+        report(Progress(name, 0, detail={"notice": f"waiting for another process that installs {name}"}))
 
     base = paths.runtimes_dir()
     try:
@@ -155,7 +155,7 @@ def _install_locked(
             paths.package_dir() / "runtimes" / "pins" / row.pins,
             title=title,
             keep_open=(descriptor,),
-            on_line=lambda line: report(Progress(row.name, 0, detail={"line": line})),
+            on_line=lambda line: report(Progress(row.name, 0, detail={"notice": line})),
         )
         _check(title, check, str(environment / PYTHON))
         marker = Marker(

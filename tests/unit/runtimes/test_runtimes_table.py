@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from localfirst.backends.registry import BACKENDS
+from localfirst.errors import UnknownNameError
+from localfirst.paths import package_dir
+from localfirst.runtimes.table import RUNTIMES, find_row, normalise_arch
+
+PINS = package_dir() / "runtimes" / "pins"
+PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LOCK = Path(__file__).parents[3] / "requirements" / "dev.txt"
+
+each_row = pytest.mark.parametrize("row", RUNTIMES, ids=lambda row: row.name)
+each_lock = pytest.mark.parametrize("lock", [*sorted(PINS.glob("*.txt")), LOCK], ids=lambda path: path.name)
+
+
+def read_pins(path):
+    """`{name: {version, ...}}` of a requirements file."""
+    pins = {}
+    for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+        pins.setdefault(name, set()).add(version)
+    return pins
+
+
+def test_names_are_unique():
+    names = [row.name for row in RUNTIMES]
+    assert sorted(set(names)) == sorted(names)
+
+
+@each_row
+def test_each_runtime_has_a_backend(row):
+    assert row.backend in BACKENDS
+
+
+@each_row
+def test_each_runtime_is_pinned_at_its_version_with_the_template_engine(row):
+    pins = read_pins(PINS / row.pins)
+    assert pins[row.distribution] == {row.version}
+    assert len(pins["jinja2"]) == len(pins["markupsafe"]) == 1
+
+
+@each_row
+def test_the_extras_of_the_package_install_the_same_version(row):
+    extras = {text for name in ("onnx", "llama") for text in PROJECT["optional-dependencies"][name]}
+    assert f"{row.distribution}=={row.version}" in extras
+
+
+@each_row
+def test_sizes_are_known_and_unpacking_makes_things_larger(row):
+    for size in row.sizes.values():
+        assert 5_000_000 < size.download_bytes < size.installed_bytes < 500_000_000
+
+
+def test_each_system_has_at_most_one_runtime_of_a_distribution():
+    taken = [(row.distribution, system) for row in RUNTIMES for system in row.sizes]
+    assert sorted(set(taken)) == sorted(taken)
+
+
+@each_lock
+def test_every_pin_has_a_digest(lock):
+    pins = re.split(r"^(?=\S)", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    bare = [pin for pin in pins if pin.strip() and not pin.startswith("#") and "--hash=sha256:" not in pin]
+    assert bare == []
+
+
+@each_lock
+def test_a_lock_names_neither_a_host_nor_a_path(lock):
+    assert re.findall(r"https?:|file:|--index|--find-links|(?<!\w)/\S+", lock.read_text(encoding="utf-8")) == []
+
+
+def test_the_development_lock_holds_the_runtimes_versions():
+    pins = read_pins(LOCK)
+    assert {row.distribution: pins[row.distribution] for row in RUNTIMES} == {
+        row.distribution: {row.version} for row in RUNTIMES
+    }
+
+
+@pytest.mark.parametrize(
+    ("arch", "expected"),
+    [("AMD64", "x86_64"), ("x86_64", "x86_64"), ("aarch64", "arm64"), ("ARM64", "arm64"), ("riscv64", "riscv64")],
+)
+def test_architectures_have_one_name_each(arch, expected):
+    assert normalise_arch(arch) == expected
+
+
+def test_an_unknown_runtime_is_answered_with_the_known_ones():
+    with pytest.raises(UnknownNameError) as caught:
+        find_row("onnx-cuda")
+    assert caught.value.message == "No runtime named `onnx-cuda`"
+    assert caught.value.detail == "known: llama-cpu, llama-metal, onnx-cpu"
