@@ -18,7 +18,7 @@ def format_bytes(count: int | None) -> str:
         value /= 1000
     if unit == "B":
         return f"{count} B"
-    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:.{digits}f} {unit}"
 
 
@@ -27,9 +27,9 @@ def format_count(count: int | None) -> str:
     if count is None:
         return "?"
     for size, suffix in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if count >= size:
-            value = count / size
-            return f"{value:.1f}{suffix}" if value < 10 else f"{value:.0f}{suffix}"
+        value = count / size
+        if value >= 0.9995:
+            return f"{value:.1f}{suffix}" if value < 9.95 else f"{value:.0f}{suffix}"
     return str(count)
 
 
@@ -44,9 +44,9 @@ def format_seconds(seconds: float | None) -> str:
     """`0.0123` -> `12 ms`, `3.21` -> `3.2 s`, `75` -> `1:15`, `7503` -> `2:05:03`; `None` -> `?`."""
     if seconds is None:
         return "?"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -57,4 +57,4 @@ def format_tps(rate: float | None) -> str:
     """`21.43` -> `21.4`, `130.2` -> `130`: tokens per second without the unit; `None` -> `?`."""
     if rate is None:
         return "?"
-    return f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}"
+    return f"{rate:.0f}" if rate >= 99.95 else f"{rate:.1f}"

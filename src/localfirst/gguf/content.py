@@ -48,7 +48,7 @@ def describe_content(head: bytes) -> str:
     start = head[:SHOWN_BYTES]
     if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start):
         return f"text that starts with {start.decode('ascii')!r}"
-    return f"of no known format (it starts with {start[:8].hex(' ')})"
+    return f"a file of no known format (it starts with {start[:8].hex(' ')})"
 
 
 def _is_onnx(head: bytes) -> bool:

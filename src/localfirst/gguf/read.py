@@ -35,7 +35,7 @@ MAX_NAME_BYTES = 63
 MAX_DIMENSIONS = 4
 MAX_ELEMENTS = 2**63 - 1
 MAX_STRINGS = 2**24
-"""Strings of one list: the largest vocabularies have some 300,000, their merges twice that."""
+"""Strings in all lists, some 3 s to pass over: the largest vocabularies have 300,000, their merges twice that."""
 KEPT_STRING_BYTES = 2**20
 KEPT_ITEMS = 4096
 KEPT_BYTES = 16 * 2**20
@@ -91,6 +91,7 @@ class _Reader:
         self._start = 0
         self._at = 0
         self._kept = 0
+        self._strings = 0
 
     def read(self) -> GgufHeader:
         self._file.seek(0)
@@ -166,12 +167,13 @@ class _Reader:
 
     def _take_strings(self, key: str, count: int) -> tuple[str, ...] | Skipped:
         self._expect(8 * count, f"`{key}`")
-        if count > MAX_STRINGS:
-            self._refuse(f"`{key}` claims {count:,} strings")
-        if count > KEPT_ITEMS:
+        self._strings += count
+        if self._strings > MAX_STRINGS:
+            self._refuse(f"`{key}` claims {count:,} strings, too many to be metadata")
+        kept = self._kept
+        if count > KEPT_ITEMS or not self._keep(count, 0):
             self._skip_strings(key, count)
             return Skipped("string", count)
-        kept = self._kept
         items = [self._take_string(key) for _ in range(count)]
         texts = tuple(item for item in items if isinstance(item, str))
         if len(texts) == count:
