@@ -1,0 +1,178 @@
+"""One thing in full: the machine, a model, the choice of a build with everything that lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localfirst.cli import listing, words
+from localfirst.cli.screen import line, measure, pad, wrap
+from localfirst.units import format_bytes, format_count, format_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from localfirst.cli.screen import Screen
+    from localfirst.types import Cpu, Device, InstalledModel, Machine, Memory, Model, Plan, Resolution
+
+Fact = tuple[str, str]
+"""A label and its value. An empty label continues the fact before, on a line of its own; an empty value is left out."""
+
+
+def render_facts(facts: Iterable[Fact], screen: Screen) -> Iterator[str]:
+    """Labels in a column, values beside them, broken at the width."""
+    shown = [(label, value) for label, value in facts if value]
+    indent = max((measure(label) for label, _ in shown), default=0) + 2
+    for label, value in shown:
+        first, *others = wrap(value, screen.width, " " * indent)
+        yield screen.paint(pad(label, indent), "dim") + first[indent:]
+        yield from others
+
+
+def render_machine(machine: Machine, screen: Screen) -> Iterator[str]:
+    """What the probe found."""
+    yield from render_facts(_machine_facts(machine), screen)
+    if machine.warnings:
+        yield ""
+    for warning in machine.warnings:
+        first, *others = wrap(f"warning: {line(warning)}", screen.width)
+        yield screen.paint("warning:", "bold yellow") + first.removeprefix("warning:")
+        yield from others
+
+
+def _machine_facts(machine: Machine) -> Iterator[Fact]:
+    yield from _cpu_facts(machine.cpu)
+    yield from _memory_facts(machine.memory)
+    for device in machine.devices:
+        yield from _device_facts(device)
+    if not machine.devices:
+        yield "GPU", "none found"
+    if machine.disk_free_bytes is not None:
+        yield "Disk", f"{format_bytes(machine.disk_free_bytes)} free"
+    inside = f", inside {line(machine.container)}" if machine.container else ""
+    yield "System", line(machine.platform) + inside + (", under WSL" if machine.wsl else "")
+
+
+def _cpu_facts(cpu: Cpu) -> Iterator[Fact]:
+    yield "Processor", f"{line(cpu.name) or 'unknown'} ({line(cpu.arch)})"
+    counts = ((cpu.cores_physical, "cores"), (cpu.cores_logical, "threads"), (cpu.cores_usable, "to compute with"))
+    yield "", ", ".join(f"{count} {what}" for count, what in counts if count is not None)
+    yield "", line(" ".join(cpu.features))
+
+
+def _memory_facts(memory: Memory) -> Iterator[Fact]:
+    yield "Memory", f"{format_bytes(memory.total_bytes)}, {format_bytes(memory.available_bytes)} free"
+    if memory.limit_bytes is not None:
+        yield "", f"limited to {format_bytes(memory.limit_bytes)} by the container"
+
+
+_DEVICE_LABELS = {"gpu": "GPU", "igpu": "GPU", "npu": "NPU"}
+
+
+def _device_facts(device: Device) -> Iterator[Fact]:
+    name = line(device.name)
+    if line(device.vendor).lower() not in name.lower():
+        name = f"{line(device.vendor)} {name}"
+    yield _DEVICE_LABELS[device.kind], name
+    memory = []
+    if device.memory_total_bytes is not None:
+        memory.append(format_bytes(device.memory_total_bytes))
+    if device.memory_free_bytes is not None:
+        memory.append(f"{format_bytes(device.memory_free_bytes)} free")
+    if device.unified:
+        memory.append("shared with the CPU")
+    yield "", ", ".join(memory)
+    more = (("driver", device.driver), ("compute capability", device.compute_capability))
+    yield "", ", ".join(f"{label} {line(value)}" for label, value in more if value)
+    reason = line(device.reason)
+    yield "", reason if device.usable else f"not usable: {reason or 'unknown reason'}"
+
+
+def render_model(
+    model: Model, plans: Sequence[Plan], installed: Sequence[InstalledModel], screen: Screen
+) -> Iterator[str]:
+    """A model: what it is, how it would run here, and its builds. `plans` are best first."""
+    yield screen.paint(line(model.name), "bold") + (f"  {line(model.title)}" if model.title != model.name else "")
+    yield ""
+    yield from render_facts(_model_facts(model, plans, installed), screen)
+    yield ""
+    yield from listing.render_variants(model.variants, [one.variant for one in installed], screen)
+
+
+def _model_facts(model: Model, plans: Sequence[Plan], installed: Sequence[InstalledModel]) -> Iterator[Fact]:
+    yield "Vendor", line(model.vendor)
+    yield "License", f"{line(model.license)} {line(model.license_url)}".rstrip()
+    active = f", {format_count(model.active_parameters)} active" if model.active_parameters else ""
+    yield "Parameters", f"{format_count(model.parameters)}{active}"
+    yield "Context", f"{format_tokens(model.architecture.context_tokens)} tokens"
+    yield "Task", line(model.task)
+    yield "Also named", line(", ".join(model.aliases))
+    for one in installed:
+        yield "On disk", f"{line(one.variant)}, {format_bytes(one.size_bytes)}, {line(one.root)}"
+    if not plans:
+        yield "Here", "no engine that can be had on this machine loads one of its builds"
+    elif (best := plans[0]).verdict == "no":
+        yield "Here", f"does not run: {words.say_shortfall(best) or line(best.reason)}"
+    else:
+        yield "Here", f"{name_build(best)} by {words.say_place(best)}"
+        yield "", f"{_say_cost(best)}"
+
+
+def name_build(plan: Plan) -> str:
+    """`onnx int4 from microsoft/Phi-4-mini-instruct-onnx (vendor)`."""
+    source = "" if plan.variant.host == "builtin" else f" from {line(plan.variant.repo)}"
+    return f"{plan.variant.format} {line(plan.variant.quantization)}{source} ({words.TIERS[plan.variant.tier]})"
+
+
+def render_choice(plan: Plan, screen: Screen) -> Iterator[str]:
+    """A chosen plan: the build, where it runs, what it costs, and the reason."""
+    yield screen.paint(words.name_plan(plan), "bold")
+    context = words.say_context(plan)
+    facts = [
+        ("  Build", name_build(plan)),
+        ("  Runs by", words.say_place(plan) + (f", {context}" if context else "")),
+        ("  Needs", _say_cost(plan)),
+        ("  Why", line(plan.reason)),
+        ("  Fetches", _say_downloads(plan)),
+    ]
+    yield from render_facts(facts, screen)
+
+
+def _say_cost(plan: Plan) -> str:
+    return f"{words.say_memory(plan)}, {_say_tps(plan)}"
+
+
+def _say_tps(plan: Plan) -> str:
+    speed = words.say_speed(plan.speed)
+    return "speed unknown" if speed == "?" else f"{speed} tokens/s"
+
+
+def _say_downloads(plan: Plan) -> str:
+    """What has to be fetched before the first run."""
+    steps = []
+    if plan.runtime is not None and plan.runtime.state == "installable":
+        steps.append(f"{plan.runtime.name} ({format_bytes(plan.runtime.download_bytes)})")
+    if not plan.installed and plan.variant.host != "builtin":
+        gate = "; its publisher asks you to accept a licence first" if plan.variant.gated else ""
+        steps.append(f"the model ({format_bytes(plan.variant.size_bytes)}){gate}")
+    return ", ".join(steps)
+
+
+def render_explanation(resolution: Resolution, screen: Screen) -> Iterator[str]:
+    """The chosen plan, then every candidate that lost, each with its numbers and its reason."""
+    yield from render_choice(resolution.chosen, screen)
+    if not resolution.rejected:
+        return
+    yield ""
+    yield screen.paint("Not chosen", "bold")
+    for plan in resolution.rejected:
+        yield from _render_rejected(plan, screen)
+
+
+def _render_rejected(plan: Plan, screen: Screen) -> Iterator[str]:
+    name = line(plan.variant.name)
+    first, *others = wrap(f"{name}: {name_build(plan)} by {words.say_place(plan)}", screen.width, "  ")
+    yield f"  {screen.paint(name, 'bold')}{first[2 + len(name) :]}"
+    yield from (f"  {text}" for text in others)
+    numbers = f"needs {words.say_memory(plan)}, {_say_tps(plan)}"
+    for remark in (numbers, line(plan.reason)):
+        yield from wrap(remark, screen.width, "    ")

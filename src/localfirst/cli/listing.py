@@ -1,0 +1,179 @@
+"""Many things in columns: models by where they run, the builds of one model, runtimes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localfirst.cli import words
+from localfirst.cli.screen import line
+from localfirst.cli.table import Column, fit, format_header, format_row
+from localfirst.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from localfirst.cli.screen import Screen
+    from localfirst.types import Plan, Runtime, Variant, Verdict
+
+INDENT = "  "
+_VERDICTS: dict[Verdict, tuple[str, str]] = {
+    "gpu": ("Runs on the GPU", "bold green"),
+    "split": ("Runs on GPU and CPU together", "bold green"),
+    "cpu": ("Runs on the CPU", "bold green"),
+    "tight": ("Tight: runs with little memory to spare", "bold yellow"),
+    "no": ("Not here", "bold"),
+}
+"""Groups in the order in which they are shown, each with its title and style."""
+_NAMES = (Column("NAME"), Column("PARAMS", 5, right=True), Column("VARIANT", 2), Column("SIZE", 3, right=True))
+_MODELS = (
+    *_NAMES,
+    Column("NEEDS", 1, right=True),
+    Column("TOK/S", right=True),
+    Column("FROM", 6),
+    Column("STATE", 4),
+)
+_REFUSED = (*_NAMES, Column("NEEDS", 1, right=True), Column("WHY NOT"))
+_VARIANTS = (
+    Column("VARIANT"),
+    Column("FORMAT", 2),
+    Column("QUANTIZATION", 1),
+    Column("SIZE", 1, right=True),
+    Column("FOR", 4),
+    Column("FROM", 3),
+    Column("STATE", 2),
+)
+_RUNTIMES = (
+    Column("NAME"),
+    Column("ENGINE", 1),
+    Column("LOADS", 3),
+    Column("ON", 4),
+    Column("FETCH", 2, right=True),
+    Column("STATE"),
+)
+_STATES = {
+    "installed": "installed",
+    "importable": "ready (in lf's own Python)",
+    "external": "ready (your own)",
+    "installable": "not installed",
+    "unavailable": "not for this machine",
+}
+
+
+def render_models(plans: Sequence[Plan], screen: Screen) -> Iterator[str]:
+    """The best plan of each model, grouped by where it runs."""
+    runs = [plan for plan in plans if plan.verdict != "no"]
+    yield from _render_groups(runs, _MODELS, [_model_row(plan) for plan in runs], screen)
+    refused = [plan for plan in plans if plan.verdict == "no"]
+    if runs and refused:
+        yield ""
+    yield from _render_groups(refused, _REFUSED, [_refused_row(plan, screen) for plan in refused], screen)
+
+
+def _render_groups(
+    plans: Sequence[Plan], columns: Sequence[Column], rows: Sequence[Mapping[str, str]], screen: Screen
+) -> Iterator[str]:
+    """Groups that share their columns; the headings stand once, under the first title."""
+    widths = fit(columns, rows, _inner_width(screen))
+    first = True
+    for verdict, (title, style) in _VERDICTS.items():
+        members = [(plan, row) for plan, row in zip(plans, rows, strict=True) if plan.verdict == verdict]
+        if not members:
+            continue
+        if not first:
+            yield ""
+        yield screen.paint(title, style) + _say_free([plan for plan, _ in members])
+        if first:
+            yield screen.paint(INDENT + format_header(widths), "dim")
+        yield from (INDENT + format_row(widths, row) for _, row in members)
+        first = False
+
+
+def _say_free(plans: Sequence[Plan]) -> str:
+    """The memory that the needs of a group are to be compared with, where it is one for all."""
+    free = {plan.free_bytes for plan in plans}
+    only = free.pop()
+    return f", {format_bytes(only)} free" if not free and only is not None else ""
+
+
+def _name_cells(plan: Plan) -> dict[str, str]:
+    variant = plan.variant
+    return {
+        "NAME": line(plan.model.name),
+        "PARAMS": format_count(plan.model.parameters),
+        "VARIANT": f"{variant.format} {_shorten(line(variant.quantization))}",
+        "SIZE": format_bytes(variant.size_bytes),
+        "NEEDS": format_bytes(plan.need.total_bytes) if plan.need else "?",
+    }
+
+
+def _shorten(quantization: str) -> str:
+    """`int4 RTN b32, int8 head` -> `int4`: what tells builds apart at a glance; `lf model info` has the whole."""
+    return quantization.partition(" ")[0].rstrip(",")
+
+
+def _model_row(plan: Plan) -> dict[str, str]:
+    return _name_cells(plan) | {
+        "TOK/S": words.say_speed(plan.speed),
+        "FROM": words.TIERS[plan.variant.tier],
+        "STATE": words.say_state(plan),
+    }
+
+
+def _refused_row(plan: Plan, screen: Screen) -> dict[str, str]:
+    return _name_cells(plan) | {"WHY NOT": words.say_shortfall(plan) or _fit_remark(plan.reason, screen)}
+
+
+def _fit_remark(text: str, screen: Screen) -> str:
+    """A reason as the last column of a table; cut on a terminal, where `lf model explain` has the whole."""
+    return line(text) if screen.width is None else words.clip(line(text), max(24, screen.width // 2))
+
+
+def render_variants(variants: Sequence[Variant], installed: Sequence[str], screen: Screen) -> Iterator[str]:
+    """The builds of one model; `installed` holds the names of those on this disk."""
+    rows = [
+        {
+            "VARIANT": line(variant.name),
+            "FORMAT": variant.format,
+            "QUANTIZATION": line(variant.quantization),
+            "SIZE": format_bytes(variant.size_bytes),
+            "FOR": line(", ".join(variant.devices)),
+            "FROM": words.TIERS[variant.tier],
+            "STATE": _say_variant_state(variant, installed),
+        }
+        for variant in variants
+    ]
+    yield from _render_plain(_VARIANTS, rows, screen)
+
+
+def _say_variant_state(variant: Variant, installed: Sequence[str]) -> str:
+    if variant.host == "builtin":
+        return "built in"
+    if variant.name in installed:
+        return "on disk"
+    return "gated" if variant.gated else ""
+
+
+def render_runtimes(runtimes: Sequence[Runtime], screen: Screen) -> Iterator[str]:
+    """The engines of this machine and whether they are there."""
+    rows = [
+        {
+            "NAME": runtime.name,
+            "ENGINE": line(f"{runtime.engine} {runtime.version}"),
+            "LOADS": ", ".join(runtime.formats),
+            "ON": runtime.placement.upper(),
+            "FETCH": format_bytes(runtime.download_bytes) if runtime.state == "installable" else "",
+            "STATE": _fit_remark(runtime.reason, screen) if runtime.reason else _STATES[runtime.state],
+        }
+        for runtime in runtimes
+    ]
+    yield from _render_plain(_RUNTIMES, rows, screen)
+
+
+def _render_plain(columns: Sequence[Column], rows: Sequence[Mapping[str, str]], screen: Screen) -> Iterator[str]:
+    widths = fit(columns, rows, _inner_width(screen))
+    yield screen.paint(INDENT + format_header(widths), "dim")
+    yield from (INDENT + format_row(widths, row) for row in rows)
+
+
+def _inner_width(screen: Screen) -> int | None:
+    return None if screen.width is None else screen.width - len(INDENT)

@@ -1,0 +1,209 @@
+"""The only place that prints: values in, text or JSON out. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from typing import TYPE_CHECKING
+
+from localfirst.cli import details, listing, shapes, words
+from localfirst.cli.screen import Screen, block, line, stderr_screen, stdout_screen
+from localfirst.errors import UsageError
+from localfirst.units import format_bytes, format_seconds, format_tps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localfirst.errors import LfError
+    from localfirst.services.engines import EngineTest
+    from localfirst.services.files import Verified
+    from localfirst.types import Answer, InstalledModel, Machine, Model, Plan, Resolution, Runtime
+
+
+def print_text(text: str) -> None:
+    """Print a text of ours as it is."""
+    stdout_screen().write(text)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON object, on one line; what is not ASCII is escaped, so that nothing in it drives a terminal."""
+    stdout_screen().write(json_format.dumps(value) + "\n")
+
+
+def print_error(error: LfError, *, json: bool = False, screen: Screen | None = None) -> None:
+    """Print what happened, the evidence, and what to type next; under `--json` the same as one line of JSON."""
+    screen = screen or stderr_screen()
+    if json:
+        screen.write(json_format.dumps(shapes.error_to_json(error)) + "\n")
+        return
+    lines = [f"{screen.paint('error:', 'bold red')} {line(error.message)}"]
+    if error.detail:
+        lines += block(error.detail)
+    if error.hint:
+        lines += ["", f"{screen.paint('hint:', 'bold')} {line(error.hint)}"]
+    screen.write_lines(lines)
+
+
+def print_notice(text: str, screen: Screen | None = None) -> None:
+    """Print a remark that is no result."""
+    screen = screen or stderr_screen()
+    screen.write_lines([screen.paint(line(text), "dim")])
+
+
+def print_machine(machine: Machine, *, json: bool = False, screen: Screen | None = None) -> None:
+    """Print what this machine is."""
+    if json:
+        return print_json(shapes.machine_to_json(machine))
+    screen = screen or stdout_screen()
+    return screen.write_lines(details.render_machine(machine, screen))
+
+
+def print_models(plans: Sequence[Plan], *, json: bool = False, screen: Screen | None = None) -> None:
+    """Print the best plan of each model."""
+    if json:
+        return print_json(shapes.plans_to_json(plans))
+    screen = screen or stdout_screen()
+    if not plans:
+        return print_notice("No models to show; `lf model list --all` shows every one")
+    screen.write_lines(listing.render_models(plans, screen))
+    if screen.terminal:
+        screen.write_lines(
+            ["", screen.paint("lf run NAME starts one, lf model explain NAME says why this build", "dim")]
+        )
+    return None
+
+
+def print_model_info(
+    model: Model,
+    plans: Sequence[Plan],
+    installed: Sequence[InstalledModel],
+    *,
+    json: bool = False,
+    screen: Screen | None = None,
+) -> None:
+    """Print all that is known of a model; `plans` are best first."""
+    if json:
+        return print_json(shapes.model_to_json(model, plans, installed))
+    screen = screen or stdout_screen()
+    return screen.write_lines(details.render_model(model, plans, installed, screen))
+
+
+def print_explanation(resolution: Resolution, *, json: bool = False, screen: Screen | None = None) -> None:
+    """Print the choice, and why each other candidate lost."""
+    if json:
+        return print_json(shapes.resolution_to_json(resolution))
+    screen = screen or stdout_screen()
+    return screen.write_lines(details.render_explanation(resolution, screen))
+
+
+def print_choice(plan: Plan, screen: Screen | None = None) -> None:
+    """Print, beside the results, what was chosen to run."""
+    screen = screen or stderr_screen()
+    screen.write_lines(details.render_choice(plan, screen))
+
+
+def print_runtimes(runtimes: Sequence[Runtime], *, json: bool = False, screen: Screen | None = None) -> None:
+    """Print the engines of this machine."""
+    if json:
+        return print_json(shapes.runtimes_to_json(runtimes))
+    screen = screen or stdout_screen()
+    return screen.write_lines(listing.render_runtimes(runtimes, screen))
+
+
+def print_tests(tests: Sequence[EngineTest], *, json: bool = False, screen: Screen | None = None) -> None:
+    """Print how the self-tests of runtimes went."""
+    if json:
+        return print_json(shapes.tests_to_json(tests))
+    screen = screen or stdout_screen()
+    for test in tests:
+        screen.write_lines(_render_test(test, screen))
+    return None
+
+
+def _render_test(test: EngineTest, screen: Screen) -> list[str]:
+    if test.error is not None:
+        detail = block(test.error.detail, "      ") if test.error.detail else []
+        return [f"{screen.paint('FAIL', 'bold red')}  {test.runtime.name}: {line(test.error.message)}", *detail]
+    rate = test.answer.timings.decode_tps if test.answer else None
+    facts = (
+        f"{test.runtime.engine} {line(test.engine_version)} on {line(test.device)}",
+        f"loaded in {format_seconds(test.load_s)}",
+        f"{format_tps(rate)} tokens/s" if rate is not None else "",
+    )
+    return [f"{screen.paint('ok', 'bold green')}    {test.runtime.name}: {', '.join(fact for fact in facts if fact)}"]
+
+
+def print_installed(runtime: Runtime) -> None:
+    """Print that a runtime is there."""
+    stdout_screen().write_lines([f"{runtime.name} is ready: {line(runtime.engine)} {line(runtime.version)}"])
+
+
+def print_pulled(model: InstalledModel, *, json: bool = False) -> None:
+    """Print that a model is on this disk."""
+    if json:
+        return print_json(shapes.installed_to_json(model))
+    return stdout_screen().write_lines([f"{_name_installed(model)} is ready: {_measure_files(model)}, verified"])
+
+
+def print_removed(name: str, freed_bytes: int, *, json: bool = False) -> None:
+    """Print what a removal freed; files that were imported stay where they are."""
+    if json:
+        return print_json(shapes.removed_to_json(name, freed_bytes))
+    effect = f"{format_bytes(freed_bytes)} freed" if freed_bytes else "its files stay where they are"
+    return stdout_screen().write_lines([f"{line(name)} is removed: {effect}"])
+
+
+def print_imported(model: InstalledModel, *, json: bool = False) -> None:
+    """Print the name by which an imported model can be run."""
+    if json:
+        return print_json(shapes.installed_to_json(model))
+    what = f"{model.format}, {_measure_files(model)}, left in {line(model.root)}"
+    return stdout_screen().write_lines([f"{line(model.name)} is ready: {what}"])
+
+
+def print_verified(verified: Sequence[Verified], *, json: bool = False, screen: Screen | None = None) -> None:
+    """Print which models' bytes are what they should be."""
+    if json:
+        return print_json(shapes.verified_to_json(verified))
+    screen = screen or stdout_screen()
+    if not verified:
+        return print_notice("No models on this disk")
+    for one in verified:
+        mark = screen.paint("BAD", "bold red") if one.problems else screen.paint("ok", "bold green") + " "
+        screen.write_lines([f"{mark}  {_name_installed(one.model)}: {_measure_files(one.model)}"])
+        for problem in one.problems:
+            screen.write_lines([f"     {line(problem.path)}: {problem.problem}", *block(problem.detail, "       ")])
+    return None
+
+
+def _name_installed(model: InstalledModel) -> str:
+    return line(model.name) if model.host == "import" else f"{line(model.name)}@{line(model.variant)}"
+
+
+def _measure_files(model: InstalledModel) -> str:
+    count = len(model.files)
+    return f"{format_bytes(model.size_bytes)} in {count} file{'' if count == 1 else 's'}"
+
+
+def print_answer(plan: Plan, answer: Answer) -> None:
+    """Print a finished answer as one JSON object."""
+    print_json(shapes.answer_to_json(plan, answer))
+
+
+def print_stats(answer: Answer, screen: Screen | None = None) -> None:
+    """Print the tokens and the speed of an answer."""
+    print_notice(words.say_stats(answer), screen)
+
+
+def require_terminal_without(prompt: str, *, json: bool) -> bool:
+    """Whether to chat: there is no prompt to answer, and there is a terminal to chat in.
+
+    Raises:
+        UsageError: there is neither, or `--json` asks for one answer and there is nothing to answer.
+    """
+    if prompt:
+        return False
+    if json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        why = "`--json` answers one prompt" if json else "There is no terminal to chat in"
+        raise UsageError(f"{why}, and no prompt was given", hint='Add one: `lf run MODEL "PROMPT"`')
+    return True

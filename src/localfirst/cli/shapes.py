@@ -1,0 +1,194 @@
+"""Values to the JSON that programs rely on: stable keys, bytes and tokens as integers, unknown as `null`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localfirst.errors import LfError
+    from localfirst.services.engines import EngineTest
+    from localfirst.services.files import Verified
+    from localfirst.types import Answer, InstalledModel, Machine, Model, Plan, Resolution, Runtime, Variant
+
+Json = dict[str, Any]
+
+
+def machine_to_json(machine: Machine) -> Json:
+    """`lf hw --json`."""
+    return {
+        "platform": machine.platform,
+        "cpu": asdict(machine.cpu),
+        "memory": asdict(machine.memory),
+        "devices": [asdict(device) for device in machine.devices],
+        "container": machine.container,
+        "wsl": machine.wsl,
+        "disk_free_bytes": machine.disk_free_bytes,
+        "warnings": list(machine.warnings),
+    }
+
+
+def plan_to_json(plan: Plan) -> Json:
+    """One candidate, as in `lf model list --json` and `lf model explain --json`."""
+    return {
+        "name": plan.model.name,
+        "variant": plan.variant.name,
+        "format": plan.variant.format,
+        "quantization": plan.variant.quantization,
+        "origin": plan.variant.origin,
+        "tier": plan.variant.tier,
+        "vendor": plan.model.vendor,
+        "license": plan.model.license,
+        "parameters": plan.model.parameters,
+        "runtime": plan.runtime.name if plan.runtime else None,
+        "backend": plan.runtime.backend if plan.runtime else None,
+        "device": plan.placement,
+        "device_name": plan.device_name,
+        "verdict": plan.verdict,
+        "size_bytes": plan.variant.size_bytes,
+        "need_bytes": plan.need.total_bytes if plan.need else None,
+        "free_bytes": plan.free_bytes,
+        "context_tokens": plan.context_tokens,
+        "decode_tps": {
+            "low": plan.speed.low_tps,
+            "high": plan.speed.high_tps,
+            "measured": plan.speed.measured_tps,
+        },
+        "gated": plan.variant.gated,
+        "state": find_state(plan),
+        "reason": plan.reason,
+    }
+
+
+def find_state(plan: Plan) -> str:
+    """Where the files of a plan are: `builtin` in this package, `installed` on this disk, or still `available`."""
+    if plan.variant.host == "builtin":
+        return "builtin"
+    return "installed" if plan.installed else "available"
+
+
+def plans_to_json(plans: Sequence[Plan]) -> Json:
+    """`lf model list --json`."""
+    return {"models": [plan_to_json(plan) for plan in plans]}
+
+
+def resolution_to_json(resolution: Resolution) -> Json:
+    """`lf model explain --json`."""
+    return {
+        "model": resolution.chosen.model.name,
+        "chosen": plan_to_json(resolution.chosen),
+        "rejected": [plan_to_json(plan) for plan in resolution.rejected],
+    }
+
+
+def model_to_json(model: Model, plans: Sequence[Plan], installed: Sequence[InstalledModel]) -> Json:
+    """`lf model info --json`."""
+    return {
+        "name": model.name,
+        "title": model.title,
+        "vendor": model.vendor,
+        "license": model.license,
+        "license_url": model.license_url,
+        "parameters": model.parameters,
+        "active_parameters": model.active_parameters,
+        "task": model.task,
+        "family": model.family,
+        "aliases": list(model.aliases),
+        "context_tokens": model.architecture.context_tokens,
+        "variants": [_variant_to_json(variant) for variant in model.variants],
+        "plans": [plan_to_json(plan) for plan in plans],
+        "installed": [installed_to_json(one) for one in installed],
+    }
+
+
+def _variant_to_json(variant: Variant) -> Json:
+    return {
+        "name": variant.name,
+        "format": variant.format,
+        "quantization": variant.quantization,
+        "origin": variant.origin,
+        "tier": variant.tier,
+        "host": variant.host,
+        "repo": variant.repo,
+        "revision": variant.revision,
+        "devices": list(variant.devices),
+        "size_bytes": variant.size_bytes,
+        "context_tokens": variant.context_tokens,
+        "gated": variant.gated,
+        "confidence": variant.confidence,
+        "source": variant.source,
+        "note": variant.note,
+    }
+
+
+def installed_to_json(model: InstalledModel) -> Json:
+    """`lf model pull --json` and `lf model import --json`."""
+    return asdict(model) | {"size_bytes": model.size_bytes}
+
+
+def removed_to_json(name: str, freed_bytes: int) -> Json:
+    """`lf model rm --json`."""
+    return {"removed": name, "freed_bytes": freed_bytes}
+
+
+def verified_to_json(verified: Sequence[Verified]) -> Json:
+    """`lf model verify --json`."""
+    return {
+        "models": [
+            {
+                "name": one.model.name,
+                "variant": one.model.variant,
+                "files": len(one.model.files),
+                "size_bytes": one.model.size_bytes,
+                "problems": [asdict(problem) for problem in one.problems],
+            }
+            for one in verified
+        ]
+    }
+
+
+def runtimes_to_json(runtimes: Sequence[Runtime]) -> Json:
+    """`lf runtime list --json`."""
+    return {"runtimes": [asdict(runtime) for runtime in runtimes]}
+
+
+def tests_to_json(tests: Sequence[EngineTest]) -> Json:
+    """`lf runtime test --json`."""
+    return {
+        "tests": [
+            {
+                "runtime": test.runtime.name,
+                "passed": test.error is None,
+                "engine": test.runtime.engine,
+                "engine_version": test.engine_version,
+                "device": test.device,
+                "load_s": test.load_s,
+                "decode_tps": test.answer.timings.decode_tps if test.answer else None,
+                "error": error_to_json(test.error)["error"] if test.error else None,
+            }
+            for test in tests
+        ]
+    }
+
+
+def answer_to_json(plan: Plan, answer: Answer) -> Json:
+    """`lf run MODEL PROMPT --json`."""
+    return {
+        "model": plan.model.name,
+        "variant": plan.variant.name,
+        "runtime": plan.runtime.name if plan.runtime else None,
+        "device": plan.placement,
+        "text": answer.text,
+        "reasoning": answer.reasoning,
+        "finish_reason": answer.finish_reason,
+        "usage": asdict(answer.usage),
+        "timings": asdict(answer.timings),
+    }
+
+
+def error_to_json(error: LfError) -> Json:
+    """The line on stderr under `--json`."""
+    fields = {"code": error.code, "message": error.message, "detail": error.detail, "hint": error.hint}
+    return {"error": fields}

@@ -1,0 +1,98 @@
+"""Facts as people say them, one phrase each. Foreign text in them is made inert."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localfirst.catalog.names import format_name
+from localfirst.cli.screen import line
+from localfirst.units import format_bytes, format_seconds, format_tokens, format_tps
+
+if TYPE_CHECKING:
+    from localfirst.types import Answer, Plan, Speed
+
+TIERS = {
+    "vendor": "vendor",
+    "runtime-vendor": "engine's maker",
+    "platform": "platform",
+    "community": "community",
+}
+PLACES = {"cpu": "the CPU", "gpu": "the GPU", "igpu": "the integrated GPU", "npu": "the NPU"}
+
+
+def name_plan(plan: Plan) -> str:
+    """The full name of a plan's build, as it may be typed."""
+    return line(format_name(plan.model, plan.variant, plan.runtime.backend if plan.runtime else None))
+
+
+def say_speed(speed: Speed) -> str:
+    """`21.4` where it was measured, `~18-25` where it is an estimate, `?` where nothing is known."""
+    if speed.measured_tps is not None:
+        return format_tps(speed.measured_tps)
+    if speed.low_tps is None or speed.high_tps is None:
+        return "?"
+    low, high = _round_rate(speed.low_tps), _round_rate(speed.high_tps)
+    return f"~{low}" if low == high else f"~{low}-{high}"
+
+
+def _round_rate(rate: float) -> str:
+    """Two digits: an estimate has no more."""
+    return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.1f}"
+
+
+def say_memory(plan: Plan) -> str:
+    """`3.10 GB of 14.2 GB free`, or what is known of it."""
+    if plan.need is None:
+        return "an unknown amount"
+    need = format_bytes(plan.need.total_bytes)
+    return need if plan.free_bytes is None else f"{need} of {format_bytes(plan.free_bytes)} free"
+
+
+def say_place(plan: Plan) -> str:
+    """`onnx-cpu on the CPU`, with the device's name where it is one of several."""
+    place = PLACES[plan.placement] + (f" ({line(plan.device_name)})" if plan.device_name else "")
+    return f"{plan.runtime.name} on {place}" if plan.runtime else place
+
+
+def say_shortfall(plan: Plan) -> str | None:
+    """`3.20 GB short`, where memory is what is missing."""
+    if plan.need is None or plan.free_bytes is None or plan.need.total_bytes <= plan.free_bytes:
+        return None
+    return f"{format_bytes(plan.need.total_bytes - plan.free_bytes)} short"
+
+
+def say_state(plan: Plan) -> str:
+    """Where the files are, in a word or two; nothing where they would have to be fetched."""
+    if plan.variant.host == "builtin":
+        return "built in"
+    if plan.installed:
+        return "on disk"
+    return "gated" if plan.variant.gated else ""
+
+
+def say_context(plan: Plan) -> str:
+    """`4K context`, or nothing where it is unknown."""
+    return f"{format_tokens(plan.context_tokens)} context" if plan.context_tokens else ""
+
+
+def say_stats(answer: Answer) -> str:
+    """`12 tokens, 21.4 tok/s, first token 80 ms, prompt 35 tokens (12 cached), stop`."""
+    usage, timings = answer.usage, answer.timings
+    cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+    parts = (
+        _count(usage.completion_tokens),
+        f"{format_tps(timings.decode_tps)} tok/s" if timings.decode_tps is not None else "",
+        f"first token {format_seconds(timings.first_token_s)}" if timings.first_token_s is not None else "",
+        f"prompt {_count(usage.prompt_tokens)}{cached}",
+        answer.finish_reason,
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def _count(tokens: int) -> str:
+    return f"{tokens} token" if tokens == 1 else f"{tokens} tokens"
+
+
+def clip(text: str, length: int) -> str:
+    """A remark cut to a length; never used for names."""
+    return text if len(text) <= length else f"{text[: length - 3].rstrip()}..."

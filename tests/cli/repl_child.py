@@ -1,0 +1,86 @@
+"""A chat with a session that answers without a model, for a test that drives it through a real terminal.
+
+Run as `python repl_child.py [--stats] [--raw] [--no-history]`; on the way out it prints what is left behind, as JSON.
+"""
+
+import json
+import os
+import sys
+import termios
+import time
+
+from localfirst.cli.repl import run_chat
+from localfirst.errors import EngineError
+from localfirst.types import Answer, Message, Sampling, TextDelta, Timings, Usage
+
+
+class EchoSession:
+    """Answers each message with itself; `slow` goes on until it is stopped, others do as they say."""
+
+    def __init__(self):
+        self.system = None
+        self.sampling = Sampling()
+        self.max_tokens = None
+        self.messages = []
+        self.last = None
+
+    def info(self):
+        return {"model": "Echo", "device": "none"}
+
+    def stream(self, text):
+        self.messages.append(Message("user", text))
+        return self._answer(text)
+
+    def regenerate(self):
+        while self.messages[-1].role == "assistant":
+            self.messages.pop()
+        return self._answer(self.messages[-1].content + " (again)")
+
+    def clear(self):
+        self.messages.clear()
+        self.last = None
+
+    def _answer(self, text):
+        said = []
+        try:
+            for piece in self._pieces(text):
+                if not piece.reasoning:
+                    said.append(piece.text)
+                yield piece
+            usage = Usage(len(text.split()), len(said), cached_tokens=2)
+            self.last = Answer("".join(said), "", "stop", usage, Timings(None, 0.08, None, 21.43))
+        finally:
+            self.messages.append(Message("assistant", "".join(said)))
+
+    def _pieces(self, text):
+        if text == "slow":
+            yield TextDelta("begun ")
+            for _ in range(200):
+                time.sleep(0.05)
+                yield TextDelta(".")
+        elif text == "fail":
+            yield TextDelta("half")
+            raise EngineError("The engine failed", detail="its own words", hint="Try `/clear`")
+        elif text == "think":
+            yield TextDelta("let me see", reasoning=True)
+            yield TextDelta("found it")
+        elif text == "evil":
+            yield TextDelta("a\x1b]52;c;ZXZpbA==\x07b\x1b[2")
+            yield TextDelta("Jc [bold]d[/bold]\x9b31m")
+        else:
+            yield TextDelta(f"you said: {text}")
+
+
+before = termios.tcgetattr(0)
+session = EchoSession()
+flags = set(sys.argv[1:])
+run_chat(session, stats="--stats" in flags, raw="--raw" in flags, keep_history="--no-history" not in flags)
+left = {
+    "messages": [f"{message.role}: {message.content}" for message in session.messages],
+    "system": session.system,
+    "temperature": session.sampling.temperature,
+    "max_tokens": session.max_tokens,
+    "restored": termios.tcgetattr(0) == before,
+}
+with open(os.environ["LEFT_BEHIND"], "w", encoding="utf-8") as file:  # noqa: PTH123 - the simplest there is
+    json.dump(left, file)
