@@ -278,6 +278,15 @@ def test_devices_on_linux(host: ReplayHost, devices: tuple[Device, ...]) -> None
     assert probe(host).devices == devices
 
 
+def test_cards_come_in_the_kernels_order_discrete_ones_first_and_connectors_are_none() -> None:
+    files = {}
+    for name, device_id in (("card10", "0x56a1"), ("card2", "0x56a0"), ("card1", "0x64a0"), ("card1-DP-1", "0x64a0")):
+        files[f"/sys/class/drm/{name}/device/vendor"] = "0x8086\n"
+        files[f"/sys/class/drm/{name}/device/device"] = device_id
+    names = [device.name for device in probe(linux(files)).devices]
+    assert names == ["Intel Arc A770", "Intel Arc A750", "Intel Arc Graphics (Lunar Lake)"]
+
+
 def test_a_command_that_fails_and_a_garbled_line_are_warnings() -> None:
     failed = linux({}, commands={SMI: {"rc": 9, "stdout": "", "stderr": "no driver\n"}})
     garbled = linux({}, commands={SMI: {"rc": 0, "stdout": "No devices were found\n"}})

@@ -73,6 +73,14 @@ MEMORIES = {
         {"/proc/self/cgroup": "4:memory:/x\n", f"{V1}/x/memory.limit_in_bytes": "9223372036854771712\n"},
         Memory(64 * GIB, 48 * GIB, None),
     ),
+    "version 1 without a limit, where the machine says nothing else": (
+        {
+            "/proc/meminfo": "",
+            "/proc/self/cgroup": "4:memory:/x\n",
+            f"{V1}/x/memory.limit_in_bytes": "9223372036854771712\n",
+        },
+        Memory(None, None, None),
+    ),
     "both versions at once": (
         {
             "/proc/self/cgroup": "4:memory:/x\n0::/y\n",
