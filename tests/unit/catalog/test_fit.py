@@ -1,0 +1,167 @@
+"""The memory a build needs, checked against what the engines themselves were seen to allocate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from catalog_examples import ONNX_VARIANT, QWEN3_4B, VARIANT, make_model
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localfirst.catalog.fit import find_context, find_need
+from localfirst.types import Architecture, KvGroup, Need
+from localfirst.units import GIB, MIB
+
+
+def find_terms(architecture: Architecture, context_tokens: int) -> Need:
+    need = find_need(make_model(architecture=architecture), VARIANT, context_tokens)
+    assert need is not None
+    return need
+
+
+@pytest.mark.parametrize(
+    ("groups", "context_tokens", "kv_mib"),
+    [
+        pytest.param((KvGroup(32, 5, 64),), 4096, 160, id="SmolLM2 360M"),
+        pytest.param((KvGroup(16, 8, 64),), 4096, 128, id="Llama 3.2 1B"),
+        pytest.param((KvGroup(16, 8, 64),), 32_768, 1024, id="Llama 3.2 1B, long"),
+        pytest.param((KvGroup(36, 8, 128),), 8192, 1152, id="Qwen3 4B"),
+        pytest.param((KvGroup(22, 1, 256, 512), KvGroup(4, 1, 256)), 8192, 32 + 22, id="Gemma 3 1B, two caches"),
+        pytest.param((KvGroup(22, 1, 256, 512), KvGroup(4, 1, 256)), 512, 13, id="Gemma 3 1B, shorter than its window"),
+        pytest.param((KvGroup(16, 8, 64),), 4000, 128, id="a context is rounded up to 256 cells"),
+    ],
+)
+def test_the_cache_is_what_llama_cpp_logs(groups: tuple[KvGroup, ...], context_tokens: int, kv_mib: int) -> None:
+    assert find_terms(Architecture(kv_groups=groups), context_tokens).kv_bytes == kv_mib * MIB
+
+
+@pytest.mark.parametrize(
+    ("vocab", "hidden", "feed_forward", "heads", "kv_heads", "head_dim", "context_tokens", "measured_mib"),
+    [
+        pytest.param(49_152, 960, 2560, 15, 5, 64, 4096, 99.75, id="SmolLM2 360M"),
+        pytest.param(128_256, 2048, 8192, 32, 8, 64, 4096, 258.5, id="Llama 3.2 1B"),
+        pytest.param(151_936, 2560, 9728, 32, 8, 128, 8192, 306.75, id="Qwen3 4B"),
+        pytest.param(262_144, 1152, 6912, 4, 1, 256, 8192, 516.5, id="Gemma 3 1B"),
+        pytest.param(32_000, 4096, 14_336, 32, 8, 128, 4096, 120.01, id="Mistral 7B"),
+        pytest.param(32_000, 4096, 14_336, 32, 8, 128, 16_384, 132.01, id="Mistral 7B, long"),
+        pytest.param(4096, 1024, 16_384, 16, 8, 64, 4096, 108.01, id="wide feed-forward"),
+        pytest.param(4096, 1024, 16_384, 16, 8, 64, 16_384, 120.01, id="wide feed-forward, long"),
+        pytest.param(4096, 512, 1024, 64, 8, 128, 4096, 39.01, id="many heads"),
+        pytest.param(4096, 512, 1024, 64, 8, 128, 16_384, 51.01, id="many heads, long"),
+        pytest.param(4096, 1024, 16_384, 32, 8, 64, 4096, 110.01, id="wide feed-forward, more heads"),
+        pytest.param(4096, 512, 1024, 64, 2, 128, 4096, 39.01, id="many heads, few keys"),
+        pytest.param(8192, 1024, 3072, 16, 8, 128, 4096, 32.01, id="all small"),
+    ],
+)
+def test_the_compute_buffer_is_what_llama_cpp_logs(  # noqa: PLR0913, PLR0917 - a row of a table
+    vocab: int,
+    hidden: int,
+    feed_forward: int,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    context_tokens: int,
+    measured_mib: float,
+) -> None:
+    architecture = Architecture(
+        layers=2,
+        hidden_size=hidden,
+        heads=heads,
+        vocab_size=vocab,
+        kv_groups=(KvGroup(2, kv_heads, head_dim),),
+        feed_forward_size=feed_forward,
+    )
+    assert find_terms(architecture, context_tokens).compute_bytes / MIB == pytest.approx(measured_mib, abs=0.011)
+
+
+def test_weights_and_runtime_are_the_other_terms() -> None:
+    need = find_terms(QWEN3_4B, 8192)
+    assert need == Need(2_500_000_000, 1152 * MIB, int(306.75 * MIB), 150 * MIB)
+    assert need.total_bytes == 2_500_000_000 + int((1152 + 306.75 + 150) * MIB)
+
+
+def test_an_onnx_build_for_the_cpu_caches_in_four_bytes_for_the_whole_context() -> None:
+    shape = Architecture(hidden_size=1024, heads=16, vocab_size=261, kv_groups=(KvGroup(8, 4, 64, 512),))
+    model = make_model(architecture=shape)
+    short, full = (find_need(model, ONNX_VARIANT, tokens) for tokens in (1024, 8192))
+    assert short is not None
+    assert full is not None
+    assert full.kv_bytes - short.kv_bytes == 112 * MIB
+    assert full.compute_bytes / MIB == pytest.approx(17, abs=0.5)
+    on_gpu = find_need(model, replace(ONNX_VARIANT, devices=("cuda",)), 8192)
+    assert on_gpu is not None
+    assert on_gpu.kv_bytes * 2 == full.kv_bytes
+
+
+def test_unknown_weights_make_the_need_unknown() -> None:
+    assert find_need(make_model(), replace(VARIANT, size_bytes=None), 8192) is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "kv_bytes"), [(4_000_000_000, 1_200_000_000), (None, 750_000_000)], ids=["by parameters", "by bytes"]
+)
+def test_an_unknown_architecture_has_bounds(parameters: int | None, kv_bytes: int) -> None:
+    need = find_need(make_model(architecture=Architecture(), parameters=parameters), VARIANT, 8192)
+    assert need == Need(2_500_000_000, kv_bytes, 4 * 512 * (262_144 + 2 * 4096), 150 * MIB)
+
+
+ENOUGH = 1000 * GIB
+
+
+@pytest.mark.parametrize(
+    ("wanted", "trained", "budget_bytes", "chosen"),
+    [
+        pytest.param(None, 40_960, ENOUGH, 8192, id="the default"),
+        pytest.param(None, 2048, ENOUGH, 2048, id="what it was trained for, where that is less"),
+        pytest.param(32_000, 40_960, ENOUGH, 32_000, id="what was asked for"),
+        pytest.param(100_000, 40_960, ENOUGH, 40_960, id="never beyond what it was trained for"),
+        pytest.param(16_384, None, ENOUGH, 16_384, id="unknown limit"),
+        pytest.param(None, 40_960, None, 8192, id="unknown budget"),
+        pytest.param(None, 40_960, 1, 4096, id="never shortened below 4,096"),
+        pytest.param(1000, 40_960, 1, 1000, id="nor where less was asked for"),
+        pytest.param(10_000, 40_960, 1, 4112, id="in steps of 256"),
+    ],
+)
+def test_the_context_is_the_longest_allowed(
+    wanted: int | None, trained: int | None, budget_bytes: int | None, chosen: int
+) -> None:
+    model = make_model(architecture=replace(QWEN3_4B, context_tokens=trained))
+    assert find_context(model, VARIANT, wanted, budget_bytes) == chosen
+
+
+def test_a_build_with_a_context_of_its_own_keeps_it() -> None:
+    assert find_context(make_model(), replace(VARIANT, context_tokens=4224), 8192, ENOUGH) == 4224
+
+
+@given(st.integers(4096, 40_960), st.integers(3 * GIB, 12 * GIB))
+def test_the_chosen_context_fits_and_the_next_longer_one_would_not(wanted: int, budget_bytes: int) -> None:
+    model = make_model()
+    chosen = find_context(model, VARIANT, wanted, budget_bytes)
+    need, next_need = (find_need(model, VARIANT, tokens) for tokens in (chosen, chosen + 256))
+    assert need is not None
+    assert next_need is not None
+    assert need.total_bytes <= budget_bytes or chosen < 4096 + 256
+    assert chosen == wanted or next_need.total_bytes > budget_bytes
+
+
+groups = st.builds(
+    KvGroup, st.integers(1, 80), st.integers(1, 16), st.integers(16, 256), st.none() | st.integers(1, 9000)
+)
+architectures = st.builds(
+    Architecture,
+    hidden_size=st.none() | st.integers(64, 16_384),
+    heads=st.none() | st.integers(1, 128),
+    vocab_size=st.none() | st.integers(100, 300_000),
+    kv_groups=st.lists(groups, max_size=3).map(tuple),
+    feed_forward_size=st.none() | st.integers(64, 65_536),
+)
+
+
+@given(architectures, st.sampled_from([VARIANT, ONNX_VARIANT]), st.integers(1, 200_000), st.integers(1, 200_000))
+def test_a_longer_context_never_needs_less(architecture: Architecture, variant: object, one: int, other: int) -> None:
+    model = make_model(architecture=architecture)
+    shorter, longer = (find_need(model, variant, tokens) for tokens in sorted((one, other)))
+    assert shorter is not None
+    assert longer is not None
+    assert shorter.total_bytes <= longer.total_bytes

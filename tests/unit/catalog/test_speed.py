@@ -1,0 +1,99 @@
+"""The speed to expect, checked against speeds that people measured and published."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from catalog_examples import QWEN3_4B, VARIANT, make_machine, make_model
+
+from localfirst.catalog.speed import find_cpu_bandwidth, find_speed
+from localfirst.types import Architecture, Cpu, Device, KvGroup, Placement, Speed
+from localfirst.units import GB
+
+APPLE = Device("igpu", "apple", "Apple M4 Pro", unified=True, bandwidth_bytes_per_s=273 * GB)
+NVIDIA = Device("gpu", "nvidia", "NVIDIA GeForce RTX 4090", compute_capability="8.9", bandwidth_bytes_per_s=1008 * GB)
+OLD = Device("gpu", "nvidia", "GeForce GTX 1060", compute_capability="6.1", bandwidth_bytes_per_s=192 * GB)
+
+SHORT_CACHE = Architecture(kv_groups=(KvGroup(1, 1, 2),))
+
+
+@pytest.mark.parametrize(
+    ("placement", "device", "weights_bytes", "measured_tps"),
+    [
+        pytest.param("gpu", NVIDIA, 8_990_000_000, 84, id="DeepSeek R1 14B on an RTX 4090"),
+        pytest.param("cpu", None, 2_020_000_000, 4.61, id="Llama 3.2 3B on a Raspberry Pi 5"),
+    ],
+)
+def test_published_speeds_are_within_the_range(
+    placement: Placement, device: Device | None, weights_bytes: int, measured_tps: float
+) -> None:
+    """Ollama, Q4_K_M, short prompts: geerlingguy/ai-benchmarks."""
+    machine = replace(make_machine(), cpu=Cpu("Cortex-A76", "arm64", 4, 4, 4))
+    model = make_model(architecture=SHORT_CACHE)
+    speed = find_speed(model, replace(VARIANT, size_bytes=weights_bytes), machine, placement, device)
+    assert speed.low_tps is not None
+    assert speed.high_tps is not None
+    assert speed.low_tps <= measured_tps <= speed.high_tps
+
+
+def test_a_token_costs_a_step_and_the_bytes_it_reads() -> None:
+    speed = find_speed(make_model(), VARIANT, make_machine(NVIDIA), "gpu", NVIDIA)
+    bytes_per_token = 2_500_000_000 + 36 * 8 * 128 * 4 * 8192 / 2
+    tps = 1 / (0.0015 + bytes_per_token / (0.80 * 1008 * GB))
+    assert speed == Speed(pytest.approx(tps * 0.7), pytest.approx(tps * 1.15))
+
+
+def test_a_mixture_of_experts_reads_its_active_share_and_is_less_certain() -> None:
+    dense = make_model(architecture=SHORT_CACHE)
+    large = replace(VARIANT, size_bytes=20_000_000_000)
+    experts = replace(dense, parameters=30_000_000_000, active_parameters=3_000_000_000)
+    slow, fast = (find_speed(one, large, make_machine(NVIDIA), "gpu", NVIDIA) for one in (dense, experts))
+    assert slow.low_tps is not None
+    assert fast.low_tps is not None
+    assert fast.low_tps > 2 * slow.low_tps
+    assert fast.high_tps == pytest.approx(3 * fast.low_tps)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "devices", "bandwidth"),
+    [
+        pytest.param(Cpu(None, "x86_64", 8, 16, 8), (), 30 * GB, id="a desktop"),
+        pytest.param(Cpu(None, "x86_64", 8, 16, 2), (), 20 * GB, id="two cores allowed"),
+        pytest.param(Cpu(None, "x86_64", None, 1, None), (), 10 * GB, id="one core"),
+        pytest.param(Cpu(None, "x86_64", None, None, None), (), 30 * GB, id="unknown cores"),
+        pytest.param(Cpu(None, "arm64", 4, 4, 4), (), 17 * GB, id="a Raspberry Pi"),
+        pytest.param(Cpu(None, "arm64", 14, 14, 10), (APPLE,), 100 * GB, id="Apple: the memory is one"),
+        pytest.param(Cpu(None, "arm64", 40, 40, 40), (APPLE,), 273 * GB, id="Apple, cores enough"),
+        pytest.param(Cpu(None, "riscv64", 4, 4, 4), (), None, id="unknown architecture"),
+        pytest.param(Cpu(None, "x86_64", 8, 16, 8), (NVIDIA,), 30 * GB, id="a card's memory is not the CPU's"),
+    ],
+)
+def test_the_cpus_bandwidth_is_assumed_on_the_low_side(
+    cpu: Cpu, devices: tuple[Device, ...], bandwidth: int | None
+) -> None:
+    assert find_cpu_bandwidth(replace(make_machine(*devices), cpu=cpu)) == bandwidth
+
+
+@pytest.mark.parametrize(
+    ("device", "efficiency", "step_s"),
+    [
+        pytest.param(NVIDIA, 0.80, 0.0015, id="discrete"),
+        pytest.param(OLD, 0.40, 0.0015, id="before Turing"),
+        pytest.param(replace(OLD, compute_capability="N/A"), 0.80, 0.0015, id="unreadable capability"),
+        pytest.param(APPLE, 0.82, 0.0012, id="Apple"),
+        pytest.param(replace(APPLE, name="Apple M2 Ultra"), 0.60, 0.0012, id="Apple, two dies"),
+        pytest.param(replace(APPLE, vendor="amd", name="Radeon 780M"), 0.60, 0.0015, id="integrated"),
+    ],
+)
+def test_each_class_of_device_has_its_pace(device: Device, efficiency: float, step_s: float) -> None:
+    speed = find_speed(make_model(), VARIANT, make_machine(device), device.kind, device)
+    bytes_per_token = 2_500_000_000 + 36 * 8 * 128 * 4 * 8192 / 2
+    seconds = step_s + bytes_per_token / (efficiency * (device.bandwidth_bytes_per_s or 0))
+    assert speed.high_tps == pytest.approx(1.15 / seconds)
+
+
+def test_what_is_unknown_gives_no_speed() -> None:
+    unknown = replace(NVIDIA, bandwidth_bytes_per_s=None)
+    assert find_speed(make_model(), VARIANT, make_machine(unknown), "gpu", unknown) == Speed()
+    assert find_speed(make_model(), replace(VARIANT, size_bytes=None), make_machine(), "cpu", None) == Speed()
