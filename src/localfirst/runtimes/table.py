@@ -24,7 +24,7 @@ class BuildSize:
     download_bytes: int | None = None
     """The wheels of the engine and of all that it needs."""
     installed_bytes: int | None = None
-    """The same wheels unpacked. Compiled Python files, and pip where the environment has it, add 20 to 50 MB."""
+    """The same wheels unpacked. Compiled Python files, and pip where it has to be in there, add up to 50 MB."""
 
 
 @dataclass(frozen=True, slots=True)
