@@ -1,0 +1,229 @@
+"""Runs GGUF files in llama.cpp, by xllamacpp."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localfirst import gguf
+from localfirst.backends import limits
+from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
+from localfirst.backends.llama_server import LlamaServer
+from localfirst.backends.text import StopFilter
+from localfirst.errors import EngineError, ModelFileError
+from localfirst.types import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
+    from localfirst.types import FinishReason, Sampling
+
+POLL_S = 0.05
+"""How often a cancel is looked for while the engine is busy."""
+SAMPLERS = ("penalties", "top_k", "top_p", "min_p", "temperature")
+PENALTY_WINDOW = 64
+SEEDS = 2**32 - 1
+"""llama.cpp's seeds are 32 bits wide, and the last one means a random seed."""
+
+
+class XllamacppBackend:
+    """Loads a GGUF file. The header is read by us first: native code never sees a size that is a lie."""
+
+    def load(self, files: ModelFiles, options: LoadOptions) -> LlamaModel:
+        """Load a model.
+
+        Raises:
+            ModelFileError: the file is missing, damaged, or no GGUF.
+            DeviceError: this build of llama.cpp has no such device.
+            EngineError: llama.cpp does not load it, e.g. an architecture that it does not know.
+        """
+        header = _read_header(Path(files.main))
+        trained = header.context_tokens
+        context_tokens = min(filter(None, (options.context_tokens, trained)), default=None)
+        if context_tokens is None:
+            raise ModelFileError(f"{Path(files.main).name} does not say how long its context is")
+        server = LlamaServer(files.main, context_tokens, options)
+        return LlamaModel(server, header.template, context_tokens, options)
+
+
+class LlamaModel:
+    """A model in llama.cpp's server loop. One request at a time."""
+
+    def __init__(self, server: LlamaServer, template: str | None, context_tokens: int, options: LoadOptions) -> None:
+        import xllamacpp
+
+        self._server = server
+        self._threads: set[threading.Thread] = set()
+        properties = server.get("/props")
+        self._bos = self._find_added_bos(properties["bos_token"])
+        self.info = LoadedInfo(
+            backend="xllamacpp",
+            engine="llama.cpp",
+            engine_version=xllamacpp.__version__,
+            context_tokens=context_tokens,
+            device=server.device,
+            placement=options.placement,
+            parallel=1,
+            template=template,
+            bos_token=properties["bos_token"],
+            eos_token=properties["eos_token"],
+        )
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text, special tokens parsed, nothing added."""
+        return self._tokenize(text, add_special=False)
+
+    def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
+        """Answer a prompt. A cancelled answer ends at once; the engine stops with the batch that it computes."""
+        prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
+        allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
+        yield Started(len(prompt))
+        body = {"prompt": prompt, "max_tokens": allowance.tokens} | _OPTIONS | _describe(request.sampling)
+        completion = _Completion(self._server, body)
+        self._threads = {thread for thread in self._threads if thread.is_alive()} | {completion.thread}
+        answer = _Answer(len(prompt))
+        stop = StopFilter(request.stop)
+        try:
+            reason: FinishReason | None = None
+            while reason is None:
+                event = completion.wait()
+                if request.cancelled():
+                    reason = "cancelled"
+                elif event is not None:
+                    text = stop.feed(answer.take(event))
+                    if text:
+                        yield Piece(text)
+                    ended = {"length": allowance.finish_reason, "stop": "stop", None: None}[answer.ended]
+                    reason = "stop" if stop.matched else ended
+        finally:
+            completion.stop()
+        if held := stop.flush():
+            yield Piece(held)
+        yield answer.finish(reason)
+
+    def close(self) -> None:
+        """Free the model, once the engine has ended what was cancelled."""
+        for thread in self._threads:
+            thread.join()
+        self._server.close()
+
+    def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        asked = {"content": text, "add_special": add_special, "parse_special": True}
+        tokens: list[int] = self._server.post("/tokenize", asked)["tokens"]
+        return tokens
+
+    def _tokenize_prompt(self, text: str) -> list[int]:
+        """Token ids with the model's own first token, once, whether or not its template wrote it."""
+        tokens = self.tokenize(text)
+        return tokens if tokens[: len(self._bos)] == self._bos else self._bos + tokens
+
+    def _find_added_bos(self, bos_token: str) -> list[int]:
+        """The token that the file wants before every prompt (`tokenizer.ggml.add_bos_token`), if it wants one."""
+        bos = self.tokenize(bos_token)
+        return bos if bos and self._tokenize("", add_special=True)[:1] == bos else []
+
+
+_OPTIONS: dict[str, Any] = {
+    "cache_prompt": True,
+    "return_progress": True,
+    "timings_per_token": True,
+    "samplers": list(SAMPLERS),
+    "repeat_last_n": PENALTY_WINDOW,
+}
+
+
+def _describe(sampling: Sampling) -> dict[str, Any]:
+    """Sampling options in the words of llama.cpp's server; what is not asked for is off, not its default."""
+    return {
+        "temperature": sampling.temperature,
+        "top_k": 1 if sampling.temperature <= 0 else sampling.top_k or 0,
+        "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
+        "min_p": sampling.min_p or 0.0,
+        "repeat_penalty": sampling.repetition_penalty or 1.0,
+        "seed": -1 if sampling.seed is None else sampling.seed % SEEDS,
+    }
+
+
+class _Completion:
+    """One completion, computed in a thread of its own, for the engine calls back from inside a blocking call."""
+
+    def __init__(self, server: LlamaServer, body: dict[str, Any]) -> None:
+        self._events: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self.thread = threading.Thread(target=self._run, args=(server, body), daemon=True)
+        self.thread.start()
+
+    def wait(self) -> dict[str, Any] | None:
+        """The next event, or `None` when there is none for a while.
+
+        Raises:
+            EngineError: the engine failed, or ended without saying why.
+        """
+        try:
+            event = self._events.get(timeout=POLL_S)
+        except queue.Empty:
+            return None
+        if isinstance(event, Exception):
+            raise EngineError("llama.cpp failed while answering", detail=str(event)) from event
+        if (error := event.get("error")) is not None:
+            raise EngineError("llama.cpp could not answer", detail=str(error.get("message", error)))
+        return event
+
+    def stop(self) -> None:
+        """Let the engine stop at its next event."""
+        self._stopped.set()
+
+    def _run(self, server: LlamaServer, body: dict[str, Any]) -> None:
+        try:
+            server.stream(body, self._accept)
+        except Exception as error:  # noqa: BLE001 - the border of a thread: what is not handed over is lost
+            self._events.put(error)
+        else:
+            self._events.put(RuntimeError("the answer ended without an end"))
+
+    def _accept(self, event: dict[str, Any]) -> bool:
+        self._events.put(event)
+        return self._stopped.is_set()
+
+
+class _Answer:
+    """What the events of a completion say: text, counts, times, and why it ended."""
+
+    def __init__(self, prompt_tokens: int) -> None:
+        self._prompt_tokens = prompt_tokens
+        self._timings: dict[str, Any] = {}
+        self._cached_tokens = 0
+        self.ended: str | None = None
+
+    def take(self, event: dict[str, Any]) -> str:
+        """The text of an event."""
+        self._timings = event.get("timings", self._timings)
+        self._cached_tokens = event.get("prompt_progress", {}).get("cache", self._cached_tokens)
+        choice = event["choices"][0]
+        self.ended = choice["finish_reason"]
+        text: str = choice["text"]
+        return text
+
+    def finish(self, reason: FinishReason) -> Finished:
+        """The end of the answer, as far as it came."""
+        generated = int(self._timings.get("predicted_n", 0))
+        cached = max(self._cached_tokens, int(self._timings.get("cache_n", 0)))
+        return Finished(
+            finish_reason=reason,
+            usage=Usage(self._prompt_tokens, generated, cached),
+            prefill_s=self._timings["prompt_ms"] / 1000 if generated else None,
+            decode_s=self._timings["predicted_ms"] / 1000 if generated else None,
+        )
+
+
+def _read_header(path: Path) -> gguf.GgufHeader:
+    try:
+        with path.open("rb") as file:
+            return gguf.read_header(file, path.stat().st_size)
+    except OSError as error:
+        raise ModelFileError(f"{path.name} cannot be read: {error.strerror}", detail=str(path)) from error
+    except ModelFileError as error:
+        raise ModelFileError(f"{path.name}: {error.message}", detail=error.detail, hint=error.hint) from error

@@ -1,0 +1,186 @@
+"""Starts llama.cpp's server inside this process, the way xllamacpp offers it, and closes what it leaves open.
+
+xllamacpp always listens for HTTP, by default on a TCP port without a key and with CORS for every origin, which any web
+page could use. Here it listens on a Unix socket in a folder that only this user can enter, with a random key; we use
+that way ourselves for the two things the Python class lacks (tokenizing, and what the vocabulary's ends are).
+Source: `src/xllamacpp/server.cpp` in xorbitsai/xllamacpp.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localfirst.errors import DeviceError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localfirst.backends.base import LoadOptions
+
+MAX_SOCKET_PATH_BYTES = 100
+"""`sun_path` holds 104 bytes on macOS and 108 on Linux."""
+BATCH_TOKENS = 128
+"""Prompt tokens computed at once: the unit in which reading a prompt can be cancelled. The compute buffer grows with
+it, the speed hardly (134 M parameters, 2 threads: 64 and 512 within the noise of each other)."""
+CHECKPOINTS = 2
+"""Copies of a sliding-window cache, for the next turn to start from. llama.cpp's 32 take gigabytes on large models."""
+ERRORS_ONLY = 1
+PLACEMENTS = {
+    "GGML_BACKEND_DEVICE_TYPE_CPU": ("cpu",),
+    "GGML_BACKEND_DEVICE_TYPE_GPU": ("gpu", "igpu"),
+    "GGML_BACKEND_DEVICE_TYPE_IGPU": ("gpu", "igpu"),
+}
+"""What a device may serve; ggml calls Apple's integrated GPUs plain GPUs."""
+REQUEST_TIMEOUT_S = 60.0
+
+
+class LlamaServer:
+    """llama.cpp with one model. `stream` calls back with events; `post` and `get` are for what is not a completion."""
+
+    def __init__(self, path: str, context_tokens: int, options: LoadOptions) -> None:
+        import xllamacpp
+
+        self.device = _find_device(xllamacpp, options.placement)
+        self._folder = _make_private_folder()
+        self._socket = str(self._folder / "s.sock")
+        self._key = secrets.token_urlsafe(32)
+        params = _make_params(xllamacpp, path, context_tokens, options)
+        params.hostnames = [self._socket]
+        params.api_keys = [self._key]
+        try:
+            self._server: Any = xllamacpp.Server(params)
+        except RuntimeError as error:
+            words = _capture_stderr(lambda: _fails(xllamacpp, params))
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise EngineError(f"llama.cpp could not load {Path(path).name}", detail=_find_reason(words)) from error
+
+    def stream(self, body: dict[str, Any], on_event: Callable[[dict[str, Any]], bool]) -> None:
+        """Run a completion; `on_event` returns whether to stop. Blocks without holding Python's lock."""
+        self._server.handle_completions(body | {"stream": True}, on_event)
+
+    def get(self, route: str) -> dict[str, Any]:
+        """The answer of a route that takes no body."""
+        return self._request("GET", route, None)
+
+    def post(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer of a route."""
+        return self._request("POST", route, json.dumps(body))
+
+    def close(self) -> None:
+        """Free the model. No completion may be running: the engine would wait for it while holding Python's lock."""
+        self._server = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _request(self, method: str, route: str, body: str | None) -> dict[str, Any]:
+        connection = _UnixConnection(self._socket)
+        try:
+            headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+            connection.request(method, route, body, headers)
+            response = connection.getresponse()
+            answer: dict[str, Any] = json.loads(response.read())
+        finally:
+            connection.close()
+        if response.status != http.HTTPStatus.OK:
+            raise EngineError("llama.cpp refused a request", detail=f"{route}: {answer}")
+        return answer
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=REQUEST_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _make_private_folder() -> Path:
+    """A new folder that only this user can enter, with a path short enough for a socket."""
+    folder = tempfile.mkdtemp(prefix="lf-")
+    if len(os.fsencode(folder)) + len("/s.sock") > MAX_SOCKET_PATH_BYTES:
+        Path(folder).rmdir()
+        folder = tempfile.mkdtemp(prefix="lf-", dir="/tmp")  # noqa: S108 - mkdtemp makes a private folder in it
+    return Path(folder)
+
+
+def _find_device(xllamacpp: Any, placement: str) -> str:
+    """The engine's name of the device that a placement means.
+
+    Raises:
+        DeviceError: this build of the engine has no such device.
+    """
+    devices = {device["name"]: device["type"].name for device in xllamacpp.get_device_info()}
+    for name, kind in devices.items():
+        if placement in PLACEMENTS.get(kind, ()):
+            return name
+    found = "\n".join(f"{name}: {kind}" for name, kind in devices.items())
+    raise DeviceError(f"This build of llama.cpp has no device of kind `{placement}`", detail=found)
+
+
+def _make_params(xllamacpp: Any, path: str, context_tokens: int, options: LoadOptions) -> Any:
+    params = xllamacpp.CommonParams()
+    params.model.path = path
+    params.n_ctx = context_tokens
+    params.n_parallel = 1
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
+    params.n_batch = params.n_ubatch = BATCH_TOKENS
+    params.n_gpu_layers = 0 if options.placement == "cpu" else -1
+    params.no_kv_offload = params.no_op_offload = options.placement == "cpu"
+    params.swa_full = False
+    params.n_ctx_checkpoints = CHECKPOINTS
+    params.fit_params = False  # the plan has decided; llama.cpp's own fitting loads the model twice
+    params.cache_ram_mib = 0  # by default up to 8 GiB of old prompts
+    params.cache_idle_slots = False  # needs the cache above
+    params.warmup = False  # it would read all weights before anything was asked
+    params.chat_template = "chatml"  # never used; else the file's own runs at load, and may never end
+    params.ui = params.endpoint_slots = False
+    params.cors_origins = ""
+    params.verbosity = ERRORS_ONLY
+    return params
+
+
+def _fails(xllamacpp: Any, params: Any) -> None:
+    try:
+        xllamacpp.Server(params)
+    except RuntimeError:
+        return
+
+
+def _capture_stderr(action: Callable[[], None]) -> str:
+    """What native code writes to standard error while `action` runs.
+
+    Only used to repeat a failure that is known to be clean: what a crash writes must reach the real log.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            action()
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+        file.seek(0)
+        return file.read().decode(errors="replace")
+
+
+def _find_reason(log: str) -> str | None:
+    """The first error of llama.cpp's log, without its prefix.
+
+    `0.00.008.370 E llama_model_load: error loading model: error loading model vocabulary: cannot find tokenizer ...`
+    """
+    errors = [line.partition(" E ")[2].strip() for line in log.splitlines() if " E " in line]
+    return errors[0].removeprefix("llama_model_load: ") if errors else None

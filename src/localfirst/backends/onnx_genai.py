@@ -1,0 +1,243 @@
+"""Runs ONNX folders in ONNX Runtime GenAI, on the CPU.
+
+The engine fixes sampling options when it makes a generator, and a new generator forgets what it has read; it has no
+min-p; and its top-p without top-k draws tokens that top-p excludes. So one generator lives as long as the model and
+only computes logits, and the tokens are drawn here: any options, any seed, and the cache of the turn before.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from localfirst.backends import limits
+from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
+from localfirst.backends.onnx_folder import read_folder
+from localfirst.backends.sampler import Sampler
+from localfirst.backends.text import StopFilter
+from localfirst.errors import DeviceError, EngineError, ModelFileError
+from localfirst.types import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
+    from localfirst.backends.onnx_folder import OnnxFolder
+    from localfirst.types import FinishReason
+
+PREFILL_TOKENS = 128
+"""Prompt tokens read at once. The engine holds Python's lock meanwhile, so a cancel waits for the end of a chunk."""
+DAMAGED = re.compile(r"Protobuf parsing failed|External data|external data|out of bounds|File doesn't exist|ModelProto")
+"""What the engine says of files that are missing or cut short, which only it can see."""
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class OnnxBackend:
+    """Loads a folder with `genai_config.json`."""
+
+    def load(self, files: ModelFiles, options: LoadOptions) -> OnnxModel:
+        """Load a model.
+
+        Raises:
+            ModelFileError: a file of the folder is missing or damaged.
+            DeviceError: another device than the CPU is asked for.
+            EngineError: the engine refuses the folder or lacks the memory.
+        """
+        if options.placement != "cpu":
+            raise DeviceError(f"This build of ONNX Runtime GenAI computes on the CPU, not on a `{options.placement}`")
+        return OnnxModel(Path(files.main), read_folder(Path(files.main)), options)
+
+
+class OnnxModel:
+    """A model in ONNX Runtime GenAI. One request at a time."""
+
+    def __init__(self, path: Path, folder: OnnxFolder, options: LoadOptions) -> None:
+        import onnxruntime_genai
+
+        self._genai: Any = onnxruntime_genai
+        context_tokens = min(options.context_tokens or folder.context_tokens, folder.context_tokens)
+        try:
+            self._model = _open_model(onnxruntime_genai, path, options.threads)
+            self._tokenizer = onnxruntime_genai.Tokenizer(self._model)
+            self._cache = _Cache(self._make_generator(context_tokens))
+            self._bos = self._find_added_bos()
+        except Exception as error:  # noqa: BLE001 - the engine throws several types
+            raise _translate(error, path) from error
+        self._ends = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
+        self._token_bytes = folder.token_bytes
+        self.info = LoadedInfo(
+            backend="onnx",
+            engine="onnxruntime-genai",
+            engine_version=onnxruntime_genai.__version__,
+            context_tokens=context_tokens,
+            device=self._model.device_type,
+            placement="cpu",
+            parallel=1,
+            template=folder.template,
+            bos_token=folder.bos_token,
+            eos_token=folder.eos_token,
+        )
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text, special tokens parsed, nothing added."""
+        tokens: list[int] = self._tokenizer.encode(text).tolist()
+        return tokens
+
+    def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
+        """Answer a prompt. A cancel is seen after each chunk of the prompt and after each token."""
+        prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
+        allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
+        yield Started(len(prompt))
+        try:
+            yield from self._answer(prompt, allowance, request)
+        except RuntimeError as error:
+            self._cache = _Cache(self._make_generator(self.info.context_tokens))
+            raise EngineError("ONNX Runtime GenAI failed while answering", detail=_find_words(error)) from error
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._cache, self._tokenizer, self._model
+
+    def _answer(self, prompt: list[int], allowance: limits.Allowance, request: GenerateRequest) -> Iterator[Chunk]:
+        cache = self._cache
+        started = perf_counter()
+        cached_tokens = cache.keep_common(prompt)
+        while len(cache.tokens) < len(prompt) and not request.cancelled():
+            cache.read(prompt[len(cache.tokens) : len(cache.tokens) + PREFILL_TOKENS])
+        if len(cache.tokens) < len(prompt):
+            yield Finished("cancelled", Usage(len(prompt), 0, cached_tokens))
+            return
+        prefill_s = perf_counter() - started
+        sampler, decoder, stop = Sampler(request.sampling, prompt), self._make_decoder(), StopFilter(request.stop)
+        generated, decode_s = 0, 0.0
+        reason: FinishReason | None = None
+        while True:
+            token = sampler.draw(cache.find_logits())
+            generated += 1
+            if token not in self._ends and (text := stop.feed(decoder.feed(token))):
+                yield Piece(text)
+            reason = self._find_end(token, generated, stop, allowance, request)
+            if reason is not None:
+                break
+            started = perf_counter()
+            cache.read([token])
+            decode_s += perf_counter() - started
+        if held := stop.flush():
+            yield Piece(held)
+        yield Finished(reason, Usage(len(prompt), generated, cached_tokens), prefill_s, decode_s)
+
+    def _find_end(
+        self, token: int, generated: int, stop: StopFilter, allowance: limits.Allowance, request: GenerateRequest
+    ) -> FinishReason | None:
+        if token in self._ends or stop.matched:
+            return "stop"
+        if generated == allowance.tokens:
+            return allowance.finish_reason
+        return "cancelled" if request.cancelled() else None
+
+    def _tokenize_prompt(self, text: str) -> list[int]:
+        """Token ids with the model's own first token, once, whether or not its template wrote it."""
+        tokens = self.tokenize(text)
+        return tokens if tokens[: len(self._bos)] == self._bos else self._bos + tokens
+
+    def _find_added_bos(self) -> list[int]:
+        """The token that the tokenizer puts before every text, if it does; by default the engine leaves it out."""
+        tokenizer = self._genai.Tokenizer(self._model)
+        tokenizer.update_options(add_special_tokens=True)
+        added: list[int] = tokenizer.encode("").tolist()[:1]
+        return added if added == [tokenizer.bos_token_id] else []
+
+    def _make_generator(self, context_tokens: int) -> Any:
+        params = self._genai.GeneratorParams(self._model)
+        params.set_search_options(max_length=context_tokens, batch_size=1, num_beams=1, do_sample=False)
+        return self._genai.Generator(self._model, params)
+
+    def _make_decoder(self) -> _Decoder:
+        if self._token_bytes is None:
+            return _EngineDecoder(self._tokenizer.create_stream())
+        return _ByteDecoder(self._token_bytes)
+
+
+class _Cache:
+    """The engine's keys and values, and the tokens that they belong to."""
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+        self.tokens: list[int] = []
+
+    def keep_common(self, prompt: Sequence[int]) -> int:
+        """Forget all but what `prompt` begins with, less its last token, which is read again for its logits."""
+        common = 0
+        for ours, theirs in zip(self.tokens, prompt[:-1], strict=False):
+            if ours != theirs:
+                break
+            common += 1
+        if common < len(self.tokens):
+            self._generator.rewind_to(common)
+            del self.tokens[common:]
+        return common
+
+    def read(self, tokens: list[int]) -> None:
+        """Compute the keys, values and logits of some more tokens."""
+        self._generator.append_tokens(tokens)
+        self.tokens += tokens
+
+    def find_logits(self) -> Any:
+        """One logit for each token of the vocabulary, after the last token read."""
+        return self._generator.get_logits().reshape(-1)
+
+
+class _Decoder(Protocol):
+    """Turns tokens into text, whole characters at a time."""
+
+    def feed(self, token: int) -> str: ...
+
+
+class _ByteDecoder:
+    """Assembles characters from the bytes of the tokens.
+
+    What is no UTF-8 becomes U+FFFD; a character that the end cuts off is left out, as llama.cpp does.
+    """
+
+    def __init__(self, token_bytes: Mapping[int, bytes]) -> None:
+        self._token_bytes = token_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, token: int) -> str:
+        return self._decoder.decode(self._token_bytes.get(token, b""))
+
+
+class _EngineDecoder:
+    """The engine's own stream, for tokenizers that we do not know."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def feed(self, token: int) -> str:
+        text: str = self._stream.decode(token)
+        return text
+
+
+def _open_model(genai: Any, path: Path, threads: int) -> Any:
+    config = genai.Config(str(path))
+    config.clear_providers()
+    options = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+    return genai.Model(config)
+
+
+def _translate(error: Exception, path: Path) -> EngineError | ModelFileError:
+    words = _find_words(error)
+    if DAMAGED.search(words):
+        return ModelFileError(f"A file of {path.name} is missing or damaged", detail=words)
+    return EngineError(f"ONNX Runtime GenAI could not load {path.name}", detail=words)
+
+
+def _find_words(error: Exception) -> str:
+    """The first line of what the engine says that says something."""
+    lines = (ESCAPES.sub("", line).strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)

@@ -1,0 +1,77 @@
+"""The bytes that each token stands for, from a `tokenizer.json` of Hugging Face's tokenizers.
+
+With them an answer is assembled byte by byte and no character is ever cut or lost: ONNX Runtime GenAI's own stream
+drops up to three good characters after a byte that is not UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SPACE = "\u2581"
+"""How SentencePiece writes a space."""
+BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+SPACE_DECODERS = frozenset({"ByteFallback", "Metaspace", "Replace"})
+
+
+def read_token_bytes(tokenizer: Mapping[str, Any]) -> dict[int, bytes] | None:
+    """Token id -> bytes, special tokens standing for none; `None` for a way of decoding that is not known here.
+
+    Two are in use: byte-level (GPT-2, Llama 3, Qwen, Phi-4) and SentencePiece with byte tokens (Llama 2, Phi-3,
+    Gemma). Source: huggingface/tokenizers, `tokenizers/src/decoders`.
+    """
+    kinds = set(_find_decoders(tokenizer.get("decoder") or {}))
+    if "ByteLevel" in kinds:
+        alphabet = _make_alphabet()
+        table = {number: _unspell(token, alphabet) for token, number in _find_vocabulary(tokenizer)}
+    elif kinds & SPACE_DECODERS:
+        table = {number: _unescape(token) for token, number in _find_vocabulary(tokenizer)}
+    else:
+        return None
+    for token in tokenizer.get("added_tokens") or ():
+        table[token["id"]] = b"" if token.get("special") else token["content"].encode()
+    return table
+
+
+def _find_decoders(decoder: Mapping[str, Any]) -> Iterator[str]:
+    if decoder.get("type") != "Sequence":
+        yield str(decoder.get("type"))
+    for part in decoder.get("decoders") or ():
+        yield from _find_decoders(part)
+
+
+def _find_vocabulary(tokenizer: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """Tokens with their ids: a table (BPE), or a list of token and score (Unigram)."""
+    vocabulary = tokenizer["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        yield from vocabulary.items()
+    else:
+        yield from ((token, number) for number, (token, _score) in enumerate(vocabulary))
+
+
+def _make_alphabet() -> dict[str, int]:
+    """The byte that each character of a byte-level vocabulary stands for.
+
+    Source: `bytes_to_unicode` in openai/gpt-2, `src/encoder.py`: printable bytes are themselves, the others follow
+    from U+0100 on.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = sorted(set(range(0x100)) - set(printable))
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
+
+
+def _unspell(token: str, alphabet: Mapping[str, int]) -> bytes:
+    try:
+        return bytes([alphabet[character] for character in token])
+    except KeyError:
+        return token.encode()
+
+
+def _unescape(token: str) -> bytes:
+    if (match := BYTE_TOKEN.fullmatch(token)) is not None:
+        return bytes.fromhex(match[1])
+    return token.replace(SPACE, " ").encode()

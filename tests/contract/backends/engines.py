@@ -1,0 +1,62 @@
+"""The two real engines with the makers of their model files, for the contract suite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
+from localfirst.backends.registry import make_backend
+from localfirst.types import Sampling
+from tests.fixtures import scripted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from localfirst.backends.base import LoadedModel
+
+GREEDY = Sampling(temperature=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A backend's name, and how its files are made."""
+
+    backend: str
+    file_name: str
+    make: Callable[..., scripted.Vocabulary]
+    make_random: Callable[..., scripted.Vocabulary]
+
+    def load(self, path: Path, context_tokens: int | None = None) -> LoadedModel:
+        """Load a file or folder as the worker would."""
+        return make_backend(self.backend).load(ModelFiles(str(path)), LoadOptions(context_tokens, threads=2))
+
+
+ENGINES = (
+    Engine("xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf),
+    Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer."""
+
+    prompt_tokens: int
+    pieces: tuple[str, ...]
+    end: Finished
+
+    @property
+    def text(self) -> str:
+        """All pieces."""
+        return "".join(self.pieces)
+
+
+def ask(model: LoadedModel, prompt: str | tuple[int, ...], sampling: Sampling = GREEDY, **options: object) -> Reply:
+    """Run a request to its end, and check the order of its chunks."""
+    started, *pieces, end = model.generate(GenerateRequest(prompt, sampling, **options))
+    assert isinstance(started, Started)
+    assert isinstance(end, Finished)
+    assert all(isinstance(piece, Piece) and piece.text for piece in pieces)
+    return Reply(started.prompt_tokens, tuple(piece.text for piece in pieces), end)
