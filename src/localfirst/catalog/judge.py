@@ -7,13 +7,21 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.fit import find_context, find_need
-from localfirst.catalog.place import find_budget, find_device, find_missing_device, find_placement, is_device_asked
+from localfirst.catalog.place import (
+    explain_missing_device,
+    explain_unserved,
+    find_budget,
+    find_device,
+    find_placement,
+    is_device_asked,
+    is_served,
+)
 from localfirst.catalog.rules import BACKEND_FAMILIES, CHAT_TASKS, FORMAT_ENGINES, QUANTIZATION_BACKENDS, READY_STATES
 from localfirst.catalog.speed import find_speed
 from localfirst.units import format_bytes, format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from localfirst.types import Device, Machine, Model, Need, Placement, Runtime, Speed, Variant, Wanted
 
@@ -36,9 +44,10 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a model is judged against: the machine, the user's words, and what is there already."""
+    """What a model is judged against: the machine and its runtimes, the user's words, and what is there already."""
 
     machine: Machine
+    runtimes: Sequence[Runtime]
     wanted: Wanted
     installed: Collection[str]
     disk_free_bytes: int | None
@@ -71,14 +80,21 @@ class Candidate:
         return self.stage is Stage.RUNS
 
 
-def is_loader(model: Model, variant: Variant, runtime: Runtime) -> bool:
-    """Whether a runtime is one that loads this variant's files, wherever it computes."""
+def find_candidates(model: Model, ask: Ask) -> list[Candidate]:
+    """Every variant on every runtime that serves it, or on none where none does."""
+    found: list[Candidate] = []
+    for variant in model.variants:
+        serving: list[Runtime | None] = []
+        if explain_source(model, variant) is None:
+            serving += [runtime for runtime in find_loaders(variant, ask) if is_served(variant, runtime)]
+        found += [judge(model, variant, runtime, ask) for runtime in serving or [None]]
+    return found
+
+
+def find_loaders(variant: Variant, ask: Ask) -> list[Runtime]:
+    """The runtimes that load this variant's files, wherever they compute."""
     needed = _find_needed_backend(variant)
-    return (
-        variant.format in runtime.formats
-        and needed in {None, runtime.backend}
-        and _explain_source(model, variant) is None
-    )
+    return [one for one in ask.runtimes if variant.format in one.formats and needed in {None, one.backend}]
 
 
 def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> Candidate:
@@ -116,12 +132,8 @@ def is_quantization(variant: Variant, name: str | None) -> bool:
     return name is None or name.lower() in {variant.name.lower(), variant.quantization.lower()}
 
 
-def is_backend(runtime: Runtime | None, name: str | None) -> bool:
+def is_backend(runtime: Runtime, name: str) -> bool:
     """Whether `#name` selects this runtime: by backend, by family of backends, or by its own name."""
-    if name is None:
-        return True
-    if runtime is None:
-        return False
     word = name.lower()
     return word in {runtime.backend, runtime.name} or runtime.backend in BACKEND_FAMILIES.get(word, ())
 
@@ -130,19 +142,20 @@ def _check_name(candidate: Candidate, ask: Ask) -> str | None:
     wanted = ask.wanted
     if not is_quantization(candidate.variant, wanted.quantization):
         return f"you asked for @{wanted.quantization}"
-    if not is_backend(candidate.runtime, wanted.backend):
+    runtimes = [candidate.runtime] if candidate.runtime else find_loaders(candidate.variant, ask)
+    if wanted.backend is not None and not any(is_backend(runtime, wanted.backend) for runtime in runtimes):
         return f"you asked for #{wanted.backend}"
     return None
 
 
-def _check_engine(candidate: Candidate, _ask: Ask) -> str | None:
+def _check_engine(candidate: Candidate, ask: Ask) -> str | None:
     runtime, variant = candidate.runtime, candidate.variant
     if runtime is not None:
         if runtime.state != "unavailable":
             return None
         return f"{runtime.name} is not available here: {runtime.reason or 'no build for this system'}"
-    source = _explain_source(candidate.model, variant)
-    if source is not None:
+    source = explain_source(candidate.model, variant)
+    if source is not None or find_loaders(variant, ask):
         return source
     needed = _find_needed_backend(variant)
     if needed is not None:
@@ -152,8 +165,8 @@ def _check_engine(candidate: Candidate, _ask: Ask) -> str | None:
 
 def _check_device(candidate: Candidate, ask: Ask) -> str | None:
     if candidate.runtime is None:
-        return None
-    return find_missing_device(ask.machine, candidate.variant, candidate.runtime)
+        return explain_unserved(ask.machine, candidate.variant)
+    return explain_missing_device(ask.machine, candidate.runtime)
 
 
 def _check_demand(candidate: Candidate, ask: Ask) -> str | None:
@@ -199,7 +212,7 @@ CHECKS: tuple[tuple[Stage, Callable[[Candidate, Ask], str | None]], ...] = (
 """In this order; each answers with what is wrong, or `None`."""
 
 
-def _explain_source(model: Model, variant: Variant) -> str | None:
+def explain_source(model: Model, variant: Variant) -> str | None:
     """Why a variant is not to be had or not to be run, whatever the engine."""
     if model.task not in CHAT_TASKS:
         article = "an" if model.task[:1] in "aeiou" else "a"

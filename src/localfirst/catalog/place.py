@@ -25,18 +25,26 @@ def find_device(machine: Machine, runtime: Runtime) -> Device | None:
     return max(fitting, key=lambda device: device.memory_free_bytes or device.memory_total_bytes or 0, default=None)
 
 
-def find_missing_device(machine: Machine, variant: Variant, runtime: Runtime) -> str | None:
-    """Why a runtime cannot compute this variant here for want of a device; `None` where nothing is missing."""
-    if not _is_served(variant, runtime):
-        made_for = f"made for {' or '.join(variant.devices)}"
-        absent = [_explain_absence(machine, word) for word in variant.devices]
-        if all(absent):
-            return f"{made_for}; {absent[0]}"
-        return f"{made_for}; no runtime of this release computes there"
-    if runtime.placement != "cpu" and find_device(machine, runtime) is None:
-        absent = [_explain_absence(machine, word) for word in runtime.variant_devices]
-        return f"{runtime.name} needs its device; {next(filter(None, absent), 'this machine has none')}"
-    return None
+def is_served(variant: Variant, runtime: Runtime) -> bool:
+    """Whether a runtime computes where a variant was made to; one made for nothing in particular runs anywhere."""
+    if variant.format in FORMATS_FOR_ANY_DEVICE or not variant.devices:
+        return True
+    return not set(variant.devices).isdisjoint(runtime.variant_devices)
+
+
+def explain_unserved(machine: Machine, variant: Variant) -> str:
+    """Why no runtime computes where a variant was made to: no such device here, or no runtime of this release."""
+    absent = [_explain_absence(machine, word) for word in variant.devices]
+    missing = absent[0] if all(absent) else None
+    return f"made for {' or '.join(variant.devices)}; {missing or 'no runtime of this release computes there'}"
+
+
+def explain_missing_device(machine: Machine, runtime: Runtime) -> str | None:
+    """Why a runtime has nothing to compute on here; `None` where it has."""
+    if runtime.placement == "cpu" or find_device(machine, runtime) is not None:
+        return None
+    absent = [_explain_absence(machine, word) for word in runtime.variant_devices]
+    return f"{runtime.name} needs a device: {next(filter(None, absent), 'this machine has none')}"
 
 
 def find_placement(variant: Variant) -> Placement:
@@ -70,12 +78,6 @@ def find_budget(machine: Machine, device: Device | None) -> int | None:
 def is_device_asked(wanted: str | None, placement: Placement) -> bool:
     """Whether a placement is what `--device` demands; no demand (`None`, `auto`) accepts all."""
     return wanted in {None, "auto"} or placement in DEVICE_DEMANDS.get(wanted or "", ())
-
-
-def _is_served(variant: Variant, runtime: Runtime) -> bool:
-    if variant.format in FORMATS_FOR_ANY_DEVICE or not variant.devices:
-        return True
-    return not set(variant.devices).isdisjoint(runtime.variant_devices)
 
 
 def _is_meant(word: DeviceWord, device: Device) -> bool:

@@ -11,18 +11,18 @@ from localfirst.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localfirst.types import Model, Runtime
+    from localfirst.types import Model
+
+SHOW_FITTING = "`lf model list --fits` shows what runs here"
 
 
-def make_refusal(
-    model: Model, candidates: Sequence[Candidate], ask: Ask, runtimes: Sequence[Runtime], *, smaller: Model | None
-) -> LfError:
-    """The error to raise; none of the `candidates` runs, the first got furthest; `smaller` is a sibling that would run."""
+def make_refusal(model: Model, candidates: Sequence[Candidate], ask: Ask, *, smaller: Model | None) -> LfError:
+    """The error to raise: none of the `candidates` runs, the first got furthest; `smaller` is a sibling that does."""
     if not candidates:
         return RuntimeMissingError(f"`{model.name}` has no builds in the catalog")
     furthest, detail = candidates[0], "\n".join(map(describe, candidates))
     if furthest.stage is Stage.UNNAMED:
-        return _refuse_name(model, ask, runtimes, detail)
+        return _refuse_name(model, ask, detail)
     if furthest.stage in {Stage.ENGINE, Stage.DEVICE, Stage.DEMAND}:
         return _refuse_device(model, ask, furthest, detail)
     if furthest.stage is Stage.DISK:
@@ -40,14 +40,14 @@ def describe(candidate: Candidate) -> str:
     return f"{candidate.variant.name} ({where}, {candidate.placement}): {candidate.problem}"
 
 
-def _refuse_name(model: Model, ask: Ask, runtimes: Sequence[Runtime], detail: str) -> LfError:
+def _refuse_name(model: Model, ask: Ask, detail: str) -> LfError:
     wanted = ask.wanted
     if not any(is_quantization(variant, wanted.quantization) for variant in model.variants):
         message = f"`{model.name}` has no build `@{wanted.quantization}`"
         known = ", ".join(f"@{variant.name}" for variant in model.variants)
-    elif not any(is_backend(runtime, wanted.backend) for runtime in runtimes):
+    elif not any(is_backend(runtime, wanted.backend or "") for runtime in ask.runtimes):
         message = f"No backend named `#{wanted.backend}` in this release"
-        known = ", ".join(f"#{backend}" for backend in sorted({runtime.backend for runtime in runtimes}))
+        known = ", ".join(f"#{backend}" for backend in sorted({one.backend for one in ask.runtimes}))
     else:
         quantization = f" `@{wanted.quantization}`" if wanted.quantization else ""
         message = f"`{model.name}` has no build{quantization} that `#{wanted.backend}` loads"
@@ -60,7 +60,7 @@ def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str) -> 
     if furthest.stage is not Stage.ENGINE and device not in {None, "auto"}:
         hint = "leave out `--device` to run where it can" if furthest.stage is Stage.DEMAND else None
         return DeviceError(f"`{model.name}` cannot run on the {device} of this machine", detail=detail, hint=hint)
-    return RuntimeMissingError(f"Nothing here can run `{model.name}`", detail=detail)
+    return RuntimeMissingError(f"Nothing here can run `{model.name}`", detail=detail, hint=SHOW_FITTING)
 
 
 def _refuse_fit(model: Model, furthest: Candidate, detail: str, smaller: Model | None) -> LfError:
@@ -74,5 +74,5 @@ def _refuse_fit(model: Model, furthest: Candidate, detail: str, smaller: Model |
         short = format_bytes(need.total_bytes - budget_bytes)
         hint = f"free {short} more by ending other programs, or see `lf model list --fits`"
     else:
-        hint = "`lf model list --fits` shows what runs here"
+        hint = SHOW_FITTING
     return NoFitError(message, detail=detail, hint=hint)

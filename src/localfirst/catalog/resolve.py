@@ -6,13 +6,13 @@ two candidates apart is the reason that is given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.fit import CONTEXT_DEFAULT_TOKENS
-from localfirst.catalog.judge import Ask, Candidate, is_loader, judge
+from localfirst.catalog.judge import Ask, Candidate, find_candidates
 from localfirst.catalog.refuse import make_refusal
 from localfirst.catalog.rules import ORIGIN_RANKS, ORIGINS, TIERS, TIGHT_SHARE, find_bits
 from localfirst.types import Plan, Resolution, Wanted
@@ -100,12 +100,11 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
         NoFitError: memory, or speed, is not enough.
         DiskFullError: what has to be fetched is larger than the free disk.
     """
-    ask = Ask(
-        machine, wanted, installed, machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes, measured
-    )
-    candidates = _find_candidates(model, runtimes, ask)
+    disk_free_bytes = machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes
+    ask = Ask(machine, runtimes, wanted, installed, disk_free_bytes, measured)
+    candidates = _rank(model, ask)
     if not candidates or not candidates[0].runs:
-        raise make_refusal(model, candidates, ask, runtimes, smaller=_find_smaller(model, siblings, runtimes, ask))
+        raise make_refusal(model, candidates, ask, smaller=_find_smaller(model, siblings, ask))
     chosen, *rejected = _make_plans(candidates, ask)
     return Resolution(chosen, tuple(rejected))
 
@@ -121,18 +120,14 @@ def find_plans(  # noqa: PLR0913 - as resolve
     measured: Mapping[tuple[str, str, str], float] = NOTHING_MEASURED,
 ) -> tuple[Plan, ...]:
     """Every candidate's plan, best first, those that cannot run (`verdict` `no`) last; arguments as in `resolve`."""
-    ask = Ask(
-        machine, wanted, installed, machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes, measured
-    )
-    return _make_plans(_find_candidates(model, runtimes, ask), ask)
+    disk_free_bytes = machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes
+    ask = Ask(machine, runtimes, wanted, installed, disk_free_bytes, measured)
+    return _make_plans(_rank(model, ask), ask)
 
 
-def _find_candidates(model: Model, runtimes: Sequence[Runtime], ask: Ask) -> list[Candidate]:
-    found: list[Candidate] = []
-    for variant in model.variants:
-        loaders = [runtime for runtime in runtimes if is_loader(model, variant, runtime)]
-        found += [judge(model, variant, runtime, ask) for runtime in loaders or (None,)]
-    return sorted(found, key=_find_rank)
+def _rank(model: Model, ask: Ask) -> list[Candidate]:
+    """All candidates, best first: what runs, by the rules; then what does not, by how far it got."""
+    return sorted(find_candidates(model, ask), key=_find_rank)
 
 
 def _find_rank(candidate: Candidate) -> tuple[float | str, ...]:
@@ -140,14 +135,13 @@ def _find_rank(candidate: Candidate) -> tuple[float | str, ...]:
     return (-candidate.stage, *(rule.key(candidate) for rule in RULES), *names)
 
 
-def _find_smaller(model: Model, siblings: Sequence[Model], runtimes: Sequence[Runtime], ask: Ask) -> Model | None:
-    """The largest smaller model of the family that runs here, whatever its quantization."""
-    wanted = Wanted(ask.wanted.context_tokens, ask.wanted.device, ask.wanted.backend, None, ask.wanted.min_tps)
-    plain = Ask(ask.machine, wanted, (), ask.disk_free_bytes, ask.measured)
+def _find_smaller(model: Model, siblings: Sequence[Model], ask: Ask) -> Model | None:
+    """The largest smaller model of the family that is known to fit here, whatever its quantization."""
+    plain = replace(ask, wanted=replace(ask.wanted, quantization=None), installed=())
     family = [one for one in siblings if one.family == model.family and (one.parameters or 0) < (model.parameters or 0)]
     for sibling in sorted(family, key=lambda one: (-(one.parameters or 0), one.name)):
-        candidates = _find_candidates(sibling, runtimes, plain)
-        if candidates and candidates[0].runs:
+        best = next(iter(_rank(sibling, plain)), None)
+        if best is not None and best.runs and best.need is not None:
             return sibling
     return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from catalog_examples import QWEN3_4B, VARIANT, make_machine, make_model
+from catalog_examples import VARIANT, make_machine, make_model
 
 from localfirst.catalog.speed import find_cpu_bandwidth, find_speed
 from localfirst.types import Architecture, Cpu, Device, KvGroup, Placement, Speed
