@@ -21,7 +21,7 @@ Tier = Literal["vendor", "runtime-vendor", "platform", "community"]
 Confidence = Literal["verified", "page", "memory"]
 """How well a catalog fact is known: two independent sources or the vendor itself, one public page, or recollection."""
 Host = Literal["huggingface", "foundry", "builtin", "import"]
-"""Where a variant's files live: a Hugging Face hub, Microsoft's Foundry catalog, this package, the user's own folder."""
+"""Where the files live: a Hugging Face hub, Microsoft's Foundry catalog, this package, the user's own folder."""
 Verdict = Literal["gpu", "split", "cpu", "tight", "no"]
 
 
@@ -166,6 +166,8 @@ class Model:
     aliases: tuple[str, ...]
     architecture: Architecture
     variants: tuple[Variant, ...]
+    temperature: float | None = None
+    """What its publisher recommends; `None` where nobody said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from localfirst.catalog.document import find_line, find_owner, load_document
 from localfirst.catalog.names import find_keys, make_key, parse_name
 from localfirst.catalog.schema import Field, Path, ProblemError, read_mapping, read_value
 from localfirst.errors import CatalogError, UsageError
-from localfirst.types import Architecture, Confidence, Format, Host, KvGroup, Model, ModelFile, Origin, Tier, Variant
+from localfirst.types import Architecture, Confidence, Format, KvGroup, Model, ModelFile, Origin, Tier, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _TASKS = ("chat", "vision-chat", "embedding")
+_HOSTS = ("huggingface", "foundry", "builtin")
 
 
 class _Tables(NamedTuple):
@@ -54,7 +55,7 @@ _VARIANT = {
     "quantization": Field(schema.check_text),
     "origin": Field(schema.make_choice_check(get_args(Origin))),
     "tier": Field(schema.make_choice_check(get_args(Tier))),
-    "host": Field(schema.make_choice_check(get_args(Host)), "huggingface"),
+    "host": Field(schema.make_choice_check(_HOSTS), "huggingface"),
     "repo": Field(schema.check_text),
     "revision": Field(schema.make_hex_check(40), None),
     "files": Field(schema.check_list, ()),
@@ -77,6 +78,7 @@ _MODEL = {
     "license": Field(schema.check_text),
     "parameters": Field(schema.check_count, None),
     "active_parameters": Field(schema.check_count, None),
+    "temperature": Field(schema.check_temperature, None),
     "architecture": Field(lambda value: value, None),
     "variants": Field(schema.check_list),
 }
@@ -164,6 +166,7 @@ def _read_model(item: object, path: Path, tables: _Tables) -> Model:
         aliases=values["aliases"],
         architecture=_read_architecture(values["architecture"], (*path, "architecture"), tables),
         variants=variants,
+        temperature=values["temperature"],
     )
 
 

@@ -24,7 +24,8 @@ def make_refusal(model: Model, candidates: Sequence[Candidate], ask: Ask, *, sma
     if furthest.stage is Stage.UNNAMED:
         return _refuse_name(model, ask, detail)
     if furthest.stage in {Stage.ENGINE, Stage.DEVICE, Stage.DEMAND}:
-        return _refuse_device(model, ask, furthest, detail)
+        reasons = {candidate.problem for candidate in candidates}
+        return _refuse_device(model, ask, furthest, detail, reason=reasons.pop() if len(reasons) == 1 else None)
     if furthest.stage is Stage.DISK:
         return DiskFullError(
             f"Not enough free disk for `{model.name}`: {furthest.problem}",
@@ -55,12 +56,13 @@ def _refuse_name(model: Model, ask: Ask, detail: str) -> LfError:
     return UnknownNameError(message, detail=detail, hint=f"one of: {known}" if known else None)
 
 
-def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str) -> LfError:
+def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str, *, reason: str | None) -> LfError:
     device = ask.wanted.device
     if furthest.stage is not Stage.ENGINE and device not in {None, "auto"}:
         hint = "leave out `--device` to run where it can" if furthest.stage is Stage.DEMAND else None
         return DeviceError(f"`{model.name}` cannot run on the {device} of this machine", detail=detail, hint=hint)
-    return RuntimeMissingError(f"Nothing here can run `{model.name}`", detail=detail, hint=SHOW_FITTING)
+    why = f": {reason}" if reason else ""
+    return RuntimeMissingError(f"Nothing here can run `{model.name}`{why}", detail=detail, hint=SHOW_FITTING)
 
 
 def _refuse_fit(model: Model, furthest: Candidate, detail: str, smaller: Model | None) -> LfError:

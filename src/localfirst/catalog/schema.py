@@ -121,6 +121,13 @@ def check_count(value: object) -> int:
     raise ValueError("a positive whole number")
 
 
+def check_temperature(value: object) -> float:
+    """A number from 0 to 2."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 2:
+        return float(value)
+    raise ValueError("a number from 0 to 2")
+
+
 def check_flag(value: object) -> bool:
     """`true` or `false`."""
     if isinstance(value, bool):

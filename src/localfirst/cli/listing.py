@@ -24,13 +24,13 @@ _VERDICTS: dict[Verdict, tuple[str, str]] = {
     "no": ("Not here", "bold"),
 }
 """Groups in the order in which they are shown, each with its title and style."""
-_NAMES = (Column("NAME"), Column("PARAMS", 5, right=True), Column("VARIANT", 2), Column("SIZE", 3, right=True))
+_NAMES = (Column("NAME"), Column("PARAMS", 5, right=True), Column("VARIANT", 2), Column("SIZE", 4, right=True))
 _MODELS = (
     *_NAMES,
     Column("NEEDS", 1, right=True),
     Column("TOK/S", right=True),
     Column("FROM", 6),
-    Column("STATE", 4),
+    Column("STATE", 3),
 )
 _REFUSED = (*_NAMES, Column("NEEDS", 1, right=True), Column("WHY NOT"))
 _VARIANTS = (
@@ -125,7 +125,7 @@ def _refused_row(plan: Plan, screen: Screen) -> dict[str, str]:
 
 def _fit_remark(text: str, screen: Screen) -> str:
     """A reason as the last column of a table; cut on a terminal, where `lf model explain` has the whole."""
-    return line(text) if screen.width is None else words.clip(line(text), max(24, screen.width // 2))
+    return line(text) if screen.width is None else words.clip(line(text), max(24, screen.width - 36))
 
 
 def render_variants(variants: Sequence[Variant], installed: Sequence[str], screen: Screen) -> Iterator[str]:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from localfirst.cli import details, listing, shapes, words
-from localfirst.cli.screen import Screen, block, line, stderr_screen, stdout_screen
+from localfirst.cli.screen import Screen, block, line, stderr_screen, stdout_screen, wrap
 from localfirst.errors import UsageError
 from localfirst.units import format_bytes, format_seconds, format_tps
 
@@ -64,12 +64,11 @@ def print_models(plans: Sequence[Plan], *, json: bool = False, screen: Screen | 
         return print_json(shapes.plans_to_json(plans))
     screen = screen or stdout_screen()
     if not plans:
-        return print_notice("No models to show; `lf model list --all` shows every one")
+        return print_notice("No models to show; `lf model list` shows every one")
     screen.write_lines(listing.render_models(plans, screen))
     if screen.terminal:
-        screen.write_lines(
-            ["", screen.paint("lf run NAME starts one, lf model explain NAME says why this build", "dim")]
-        )
+        hint = wrap("lf run NAME starts one, lf model explain NAME says why this build", screen.width)
+        screen.write_lines(["", *(screen.paint(text, "dim") for text in hint)])
     return None
 
 

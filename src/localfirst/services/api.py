@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Self, cast, get_args
 from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services.planning import plan_model
-from localfirst.services.session import Allowed, Session, open_session
-from localfirst.types import Answer, Message, Role, Sampling, TextDelta, Wanted
+from localfirst.services.session import Allowed, Session, make_sampling, open_session
+from localfirst.types import Answer, Message, Role, TextDelta, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from localfirst.types import Plan, Resolution
+    from localfirst.types import Plan, Resolution, Sampling
 
 __all__ = ["LoadedModel", "load", "plan", "probe"]
 
@@ -90,7 +90,7 @@ class LoadedModel:
     def _ask(
         self, prompt: str | Sequence[Mapping[str, str]], sampling: Sampling | None, max_tokens: int | None
     ) -> Iterator[TextDelta | Answer]:
-        self._session.sampling = sampling or Sampling()
+        self._session.sampling = sampling or make_sampling(self.plan, {})
         self._session.max_tokens = max_tokens
         return self._session.ask(_read_messages(prompt))
 

@@ -29,7 +29,7 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class Described:
     """A model with a plan for each of its builds, best first; those that cannot run here come last."""
 
     entry: Entry
@@ -73,14 +73,22 @@ def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, off
     return Planned(entry, resolution)
 
 
-def list_models(machine: Machine | None = None) -> tuple[Listed, ...]:
-    """Every known model with its best plan here, or on `machine`."""
+def list_models(machine: Machine | None = None, *, fits: bool = False, installed: bool = False) -> tuple[Plan, ...]:
+    """The best plan here, or on `machine`, of every known model: first what is on this disk, then the largest.
+
+    Args:
+        machine: another machine than this one.
+        fits: leave out what does not run there.
+        installed: leave out what is not on this disk.
+    """
     here = machine or probe()
     runtimes = find_runtimes_for(here)
-    return tuple(Listed(entry, _find_plans(entry, here, runtimes)) for entry in find_entries())
+    plans = [found[0] for entry in find_entries() if (found := _find_plans(entry, here, runtimes))]
+    kept = [plan for plan in plans if (plan.verdict != "no" or not fits) and (plan.installed or not installed)]
+    return tuple(sorted(kept, key=lambda plan: (not plan.installed, -(plan.model.parameters or 0), plan.model.name)))
 
 
-def describe_model(text: str, machine: Machine | None = None, *, offline: bool = False) -> Listed:
+def describe_model(text: str, machine: Machine | None = None, *, offline: bool = False) -> Described:
     """One model with all that can be said of it here, or on `machine`.
 
     Raises:
@@ -88,7 +96,7 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
     """
     here = machine or probe()
     entry = find_entry(text, offline=offline)
-    return Listed(entry, _find_plans(entry, here, find_runtimes_for(here)))
+    return Described(entry, _find_plans(entry, here, find_runtimes_for(here)))
 
 
 def _find_plans(entry: Entry, machine: Machine, runtimes: tuple[Runtime, ...]) -> tuple[Plan, ...]:

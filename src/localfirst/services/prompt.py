@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from localfirst.errors import UsageError
 from localfirst.units import format_bytes
@@ -38,6 +38,20 @@ def read_text_file(path: Path) -> str:
     if "\0" in text:
         raise UsageError(f"`{path}` is a binary file, not text")
     return text
+
+
+def read_piped(stdin: TextIO | None) -> str:
+    """What is piped into the command; empty at a terminal, or where there is no input at all.
+
+    Raises:
+        UsageError: it is no UTF-8 text.
+    """
+    if stdin is None or stdin.isatty():
+        return ""
+    try:
+        return stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError("What is piped in is not UTF-8 text", detail=str(error)) from error
 
 
 def attach(name: str, text: str) -> str:

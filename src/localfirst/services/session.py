@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
@@ -18,7 +18,6 @@ from localfirst.worker.client import Reply, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from localfirst.backends.base import LoadedInfo
     from localfirst.types import InstalledModel, Plan, Progress, Wanted
 
 
@@ -65,22 +64,27 @@ def open_session(
     if installed is None:
         installed = pull.pull(planned.entry.model, plan.variant, offline=not allowed.network, report=report)
     verify.check_quick(installed)
-    worker = Worker(runtime.python or "")
-    try:
-        begun = time.monotonic()
-        info = worker.load(
-            protocol.Load(
-                backend=runtime.backend,
-                main=find_main_file(installed),
-                context_tokens=plan.context_tokens,
-                threads=probe().cpu.cores_usable or 1,
-                placement=plan.placement,
-            )
-        )
-    except BaseException:
-        worker.close()
-        raise
-    return Session(replace(plan, runtime=runtime), worker, info, load_s=time.monotonic() - begun)
+    load = protocol.Load(
+        backend=runtime.backend,
+        main=find_main_file(installed),
+        context_tokens=plan.context_tokens,
+        threads=probe().cpu.cores_usable or 1,
+        placement=plan.placement,
+    )
+    return Session(replace(plan, runtime=runtime), runtime.python or "", load)
+
+
+def make_sampling(plan: Plan, asked: Mapping[str, float | int | None]) -> Sampling:
+    """What the user asked for, and the publisher's temperature, or ours, where nothing was asked.
+
+    Args:
+        plan: the chosen plan.
+        asked: fields of `Sampling`; `None` where nothing was asked.
+    """
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if plan.model.temperature is not None:
+        given.setdefault("temperature", plan.model.temperature)
+    return Sampling(**given)
 
 
 def find_main_file(installed: InstalledModel) -> str:
@@ -95,21 +99,41 @@ def find_main_file(installed: InstalledModel) -> str:
 class Session:
     """A loaded model and what has been said. Use it as a context manager; leaving it ends the worker."""
 
-    def __init__(self, plan: Plan, worker: Worker, loaded: LoadedInfo, *, load_s: float) -> None:
+    def __init__(self, plan: Plan, python: str, load: protocol.Load) -> None:
+        """Start the worker and load the model.
+
+        Raises:
+            LfError: as the worker or the engine says; nothing is left running.
+        """
         self.plan = plan
-        self.loaded = loaded
-        self.load_s = load_s
         self.system: str | None = None
-        self.sampling = Sampling()
+        self.sampling = make_sampling(plan, {})
         self.max_tokens: int | None = None
         self.stop: tuple[str, ...] = ()
         self.messages: list[Message] = []
         self.last: Answer | None = None
-        self._worker = worker
+        self._python, self._load = python, load
         self._reply: Reply | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self._worker = Worker(self._python)
+        try:
+            begun = time.monotonic()
+            self.loaded = self._worker.load(self._load)
+            self.load_s = time.monotonic() - begun
+        except BaseException:
+            self._worker.close()
+            raise
 
     def ask(self, messages: Sequence[Message]) -> Iterator[TextDelta | Answer]:
-        """Answer `messages` as they stand, remembering nothing: the pieces, then the `Answer`."""
+        """Answer `messages` as they stand, remembering nothing: the pieces, then the `Answer`.
+
+        A worker that died while it answered before is replaced first.
+        """
+        if not self._worker.alive:
+            self._worker.close()
+            self._start()
         self._reply = self._worker.answer(protocol.Chat(tuple(messages), self.sampling, self.max_tokens, self.stop))
         for piece in self._reply:
             if isinstance(piece, Answer):

@@ -83,6 +83,11 @@ class Worker:
         """The process id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.poll() is None
+
     def load(self, request: protocol.Load) -> LoadedInfo:
         """Load a model and wait for it.
 

@@ -1,0 +1,12 @@
+"""`lf hw`: what this machine is."""
+
+from __future__ import annotations
+
+from localfirst.cli import options, output
+
+
+def hw(json: options.Json = False, profile: options.Profile = None) -> None:
+    """Show this machine. Processor, memory, GPUs, NPUs."""
+    from localfirst.services.machines import find_machine
+
+    output.print_machine(find_machine(profile), json=json)

@@ -1,0 +1,120 @@
+"""`lf model`: what there is, what fits, and what is on this disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from localfirst.cli import options, output
+from localfirst.cli.run import run
+
+app = typer.Typer(help="Models: run, list, explain, pull, remove, import, verify.", no_args_is_help=True)
+app.command("run")(run)
+
+
+@app.command("list")
+def list_(
+    fits: Annotated[bool, typer.Option("--fits", help="Only what this machine can run.")] = False,
+    installed: Annotated[bool, typer.Option("--installed", help="Only what is on this disk.")] = False,
+    json: options.Json = False,
+    profile: options.Profile = None,
+) -> None:
+    """List the models. For each: the build to use here, the memory it needs, its speed, or why it does not run."""
+    from localfirst.services.machines import find_machine
+    from localfirst.services.planning import list_models
+
+    output.print_models(list_models(find_machine(profile), fits=fits, installed=installed), json=json)
+
+
+@app.command()
+def info(
+    model: options.ModelArgument,
+    json: options.Json = False,
+    profile: options.Profile = None,
+    offline: options.Offline = False,
+) -> None:
+    """Show a model. Its licence, its builds with their sizes, and what of it is on this disk."""
+    from localfirst.services.machines import find_machine
+    from localfirst.services.planning import describe_model
+
+    described = describe_model(model, find_machine(profile), offline=offline)
+    output.print_model_info(described.entry.model, described.plans, described.entry.installed, json=json)
+
+
+@app.command()
+def explain(
+    model: options.ModelArgument,
+    ctx: options.Context = None,
+    device: options.Device = None,
+    backend: options.Backend = None,
+    json: options.Json = False,
+    profile: options.Profile = None,
+    offline: options.Offline = False,
+) -> None:
+    """Explain the choice. Which build of a model would run here, and why each other one would not."""
+    from localfirst.services.machines import find_machine
+    from localfirst.services.planning import make_wanted, plan_model
+
+    wanted = make_wanted(context_tokens=ctx, device=device, backend=backend)
+    planned = plan_model(model, wanted, find_machine(profile), offline=offline)
+    output.print_explanation(planned.resolution, json=json)
+
+
+@app.command()
+def pull(
+    model: options.ModelArgument,
+    backend: options.Backend = None,
+    json: options.Json = False,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fetch a model. The build that fits this machine, every byte verified; run it again to continue."""
+    from localfirst.cli.progress import show_progress
+    from localfirst.services.files import pull_model
+
+    with show_progress(quiet=quiet or json) as report:
+        installed = pull_model(model, backend=backend, offline=offline, report=report)
+    output.print_pulled(installed, json=json)
+
+
+@app.command()
+def rm(model: options.ModelArgument, json: options.Json = False) -> None:
+    """Remove a model from this disk."""
+    from localfirst.services.files import remove_model
+
+    output.print_removed(model, remove_model(model), json=json)
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A GGUF file, an ONNX folder or an MLX folder.")],
+    name: Annotated[str | None, typer.Option("--name", help="The name to give it.", show_default=False)] = None,
+    json: options.Json = False,
+) -> None:
+    """Use a model that you have. It is checked, and left where it is."""
+    from localfirst.services.files import import_model
+
+    output.print_imported(import_model(path, name), json=json)
+
+
+@app.command()
+def verify(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="Only this model.", autocompletion=options.complete_model),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every model on this disk.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Verify a model. Reads every byte again and compares it with its digest."""
+    from localfirst.cli.progress import show_progress
+    from localfirst.services.files import verify_models
+
+    with show_progress(quiet=quiet or json) as report:
+        verified = verify_models(model, every=every, report=report)
+    output.print_verified(verified, json=json)
+    if any(one.problems for one in verified):
+        raise typer.Exit(7)

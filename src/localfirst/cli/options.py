@@ -1,0 +1,60 @@
+"""The options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Model names for the shell, from the catalog's cache and the store; no network."""
+    from localfirst.services.library import find_names
+
+    return [name for name in find_names() if name.startswith(incomplete)]
+
+
+def complete_runtime(incomplete: str) -> list[str]:
+    """Runtime names for the shell."""
+    from localfirst.services.engines import find_runtimes
+
+    return [runtime.name for runtime in find_runtimes() if runtime.name.startswith(incomplete)]
+
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A catalog name such as phi-4-mini, optionally name[:size][@quant][#backend]; hf:org/repo; or a path.",
+        autocompletion=complete_model,
+        show_default=False,
+    ),
+]
+RuntimeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="As shown by `lf runtime list`.", autocompletion=complete_runtime, show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Offline = Annotated[bool, typer.Option("--offline", envvar="LF_OFFLINE", help="Use no network.", show_envvar=False)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
+Profile = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile", metavar="FILE", help="Answer for a recorded machine instead of this one.", show_default=False
+    ),
+]
+Context = Annotated[
+    int | None,
+    typer.Option("--ctx", metavar="TOKENS", min=256, help="Context: tokens of prompt and answer together."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="auto|cpu|gpu|npu", help="Where to compute; anything but auto is a demand."),
+]
+Backend = Annotated[
+    str | None, typer.Option("--backend", metavar="NAME", help="Which engine to use, e.g. llama.cpp or onnx.")
+]
+NoInstall = Annotated[bool, typer.Option("--no-install", help="Fail instead of installing a missing runtime.")]

@@ -1,0 +1,109 @@
+"""`lf run`: say something to a model, or chat with it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from localfirst.cli import options, output
+
+if TYPE_CHECKING:
+    from localfirst.services.session import Session
+
+
+def run(
+    model: options.ModelArgument,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROMPT]", help="What to say; without it, a chat starts.", show_default=False),
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="Set the system text.")] = None,
+    file: Annotated[
+        list[Path] | None, typer.Option("--file", metavar="PATH", help="Attach a text file; may be repeated.")
+    ] = None,
+    temp: Annotated[
+        float | None, typer.Option("--temp", metavar="T", min=0, max=10, help="Temperature; 0 takes the likeliest.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", metavar="K", min=1, help="Draw from the K likeliest tokens.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option("--top-p", metavar="P", min=0, max=1, help="Draw from the likeliest tokens that sum to P."),
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option("--min-p", metavar="P", min=0, max=1, help="Draw from tokens P times as likely as the best."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Draw the same answer again.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", metavar="N", min=1, help="The longest answer, in tokens.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", metavar="TEXT", help="End the answer before TEXT; may be repeated.")
+    ] = None,
+    ctx: options.Context = None,
+    device: options.Device = None,
+    backend: options.Backend = None,
+    json: options.Json = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Show tokens and speed after each answer.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Pass the model's control characters to the terminal.")] = False,
+    no_history: Annotated[bool, typer.Option("--no-history", help="Keep no record of what you type.")] = False,
+    no_install: options.NoInstall = False,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which build runs where, and why.")] = False,
+) -> None:
+    """Run a model. Answers PROMPT, or chats when there is none."""
+    from localfirst.cli.progress import show_progress
+    from localfirst.services.planning import make_wanted
+    from localfirst.services.prompt import attach, compose, read_piped, read_text_file
+    from localfirst.services.session import Allowed, make_sampling, open_session
+
+    attachments = [attach(path.name, read_text_file(path)) for path in file or ()]
+    text = compose(" ".join(prompt or ()), attachments, read_piped(sys.stdin))
+    interactive = output.require_terminal_without(text, json=json)
+    wanted = make_wanted(context_tokens=ctx, device=device, backend=backend)
+    with show_progress(quiet=quiet or json) as report:
+        session = open_session(
+            model,
+            wanted,
+            allowed=Allowed(network=not offline, install=not no_install),
+            report=report,
+            chosen=output.print_choice if verbose else None,
+        )
+    with session:
+        session.system = system
+        asked = {"temperature": temp, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
+        session.sampling = make_sampling(session.plan, asked)
+        session.max_tokens, session.stop = max_tokens, tuple(stop or ())
+        if interactive:
+            from localfirst.cli.repl import run_chat
+
+            run_chat(session, stats=stats, raw=raw, keep_history=not no_history)
+        else:
+            _answer(session, text, json=json, stats=stats, raw=raw)
+
+
+def _answer(session: Session, text: str, *, json: bool, stats: bool, raw: bool) -> None:
+    from localfirst.cli.answer import AnswerPrinter
+
+    printer = None if json else AnswerPrinter(raw=raw)
+    try:
+        for piece in session.stream(text):
+            if printer is not None:
+                printer.write(piece)
+    finally:
+        if printer is not None:
+            printer.finish()
+    if session.last is None:
+        return
+    if json:
+        output.print_answer(session.plan, session.last)
+    elif stats:
+        output.print_stats(session.last)
