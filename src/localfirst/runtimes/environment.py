@@ -63,7 +63,7 @@ def _find_installers(folder: Path, pins: Path) -> list[tuple[str, tuple[Sequence
     """The ways to make the environment, best first: a name and its commands."""
     python = str(folder / PYTHON)
     wanted = ("--require-hashes", "--only-binary", ":all:", "-r", str(pins))
-    quiet = ("--no-input", "--disable-pip-version-check", "--progress-bar", "off")
+    quiet = ("--no-user", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
     by_pip: tuple[Sequence[str], ...]
     if find_spec("pip"):  # this interpreter's pip fills it: one in there costs 5 s, 20 MB and, on Debian, a package
         by_pip = (

@@ -158,6 +158,12 @@ def test_an_interpreter_without_pip_makes_environments_too(desk, tmp_path, monke
     assert ask_engine(desk.find().python) == "42\n"
 
 
+def test_a_pip_that_is_set_to_install_for_the_user_fills_the_environment_nevertheless(desk, monkeypatch):
+    (desk.bin / "uv").unlink()
+    monkeypatch.setenv("PIP_USER", "1")
+    assert ask_engine(desk.install().python) == "42\n"
+
+
 def test_wrong_bytes_are_refused_in_the_installers_words_and_leave_nothing(desk):
     desk.write_pins("0" * 64)
     with pytest.raises(RuntimeMissingError) as caught:
