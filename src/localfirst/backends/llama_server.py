@@ -59,7 +59,7 @@ class LlamaServer:
         try:
             self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
-            words = _capture_stderr(lambda: _fails(xllamacpp, params))
+            words = _capture_stderr(lambda: self._fail_again(xllamacpp, params))
             shutil.rmtree(self._folder, ignore_errors=True)
             raise EngineError(f"llama.cpp could not load {Path(path).name}", detail=_find_reason(words)) from error
 
@@ -79,6 +79,13 @@ class LlamaServer:
         """Free the model. No completion may be running: the engine would wait for it while holding Python's lock."""
         self._server = None
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _fail_again(self, xllamacpp: Any, params: Any) -> None:
+        Path(self._socket).unlink(missing_ok=True)
+        try:
+            xllamacpp.Server(params)
+        except RuntimeError:
+            return
 
     def _request(self, method: str, route: str, body: str | None) -> dict[str, Any]:
         connection = _UnixConnection(self._socket)
@@ -112,7 +119,7 @@ def _make_private_folder() -> Path:
     folder = tempfile.mkdtemp(prefix="lf-")
     if len(os.fsencode(folder)) + len("/s.sock") > MAX_SOCKET_PATH_BYTES:
         Path(folder).rmdir()
-        folder = tempfile.mkdtemp(prefix="lf-", dir="/tmp")  # noqa: S108 - mkdtemp makes a private folder in it
+        folder = tempfile.mkdtemp(prefix="lf-", dir="/tmp")
     return Path(folder)
 
 
@@ -122,7 +129,7 @@ def _find_device(xllamacpp: Any, placement: str) -> str:
     Raises:
         DeviceError: this build of the engine has no such device.
     """
-    devices = {device["name"]: device["type"].name for device in xllamacpp.get_device_info()}
+    devices: dict[str, str] = {device["name"]: device["type"].name for device in xllamacpp.get_device_info()}
     for name, kind in devices.items():
         if placement in PLACEMENTS.get(kind, ()):
             return name
@@ -150,13 +157,6 @@ def _make_params(xllamacpp: Any, path: str, context_tokens: int, options: LoadOp
     params.cors_origins = ""
     params.verbosity = ERRORS_ONLY
     return params
-
-
-def _fails(xllamacpp: Any, params: Any) -> None:
-    try:
-        xllamacpp.Server(params)
-    except RuntimeError:
-        return
 
 
 def _capture_stderr(action: Callable[[], None]) -> str:

@@ -65,7 +65,7 @@ class OnnxModel:
             self._tokenizer = onnxruntime_genai.Tokenizer(self._model)
             self._cache = _Cache(self._make_generator(context_tokens))
             self._bos = self._find_added_bos()
-        except Exception as error:  # noqa: BLE001 - the engine throws several types
+        except Exception as error:
             raise _translate(error, path) from error
         self._ends = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
         self._token_bytes = folder.token_bytes

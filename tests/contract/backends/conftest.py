@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.contract.backends.engines import ENGINES, Engine
 from tests.fixtures import scripted
 

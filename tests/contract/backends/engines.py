@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.fixtures import scripted
+
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
 from localfirst.backends.registry import make_backend
 from localfirst.types import Sampling
-from tests.fixtures import scripted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.contract.backends.conftest import TEXT
+from tests.contract.backends.engines import ENGINES, GREEDY, Engine, ask
+from tests.fixtures.scripted import TEMPLATE, Shape, Vocabulary, render, split_reply
 
 from localfirst.backends.base import Finished, GenerateRequest, Piece, Started
 from localfirst.errors import ContextError, DeviceError, UsageError
 from localfirst.types import Sampling, Usage
-from tests.contract.backends.conftest import TEXT
-from tests.contract.backends.engines import ENGINES, GREEDY, Engine, ask
-from tests.fixtures.scripted import TEMPLATE, Shape, Vocabulary, render, split_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,194 @@
+"""Files that are not the model they claim to be: an error that names the file, and never the end of the process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.contract.backends.engines import ENGINES
+from tests.fixtures import scripted
+
+from localfirst.errors import EngineError, ModelFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LLAMA, ONNX = ENGINES
+HTML = b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n" * 40
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 2490000000\n"
+
+LOAD = """
+import sys
+from localfirst.backends.base import LoadOptions, ModelFiles
+from localfirst.backends.registry import make_backend
+from localfirst.errors import LfError
+try:
+    make_backend(sys.argv[1]).load(ModelFiles(sys.argv[2]), LoadOptions(256, 1)).close()
+except LfError as error:
+    print(error.code, error.message, error.detail, sep="|")
+else:
+    print("loaded")
+"""
+"""For files that native code sees: only a child process may end by it."""
+
+
+def load_in_child(backend: str, path: Path) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, backend, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.rstrip("\n").split("|")
+
+
+def overwrite(at: int, raw: bytes) -> Callable[[bytes], bytes]:
+    return lambda content: content[:at] + raw + content[at + len(raw) :]
+
+
+def replaced(content: bytes) -> Callable[[bytes], bytes]:
+    return lambda _: content
+
+
+def cut(end: int) -> Callable[[bytes], bytes]:
+    return lambda content: content[:end]
+
+
+GGUF_DAMAGES = {
+    "zero bytes long": cut(0),
+    "an HTML page": replaced(HTML),
+    "an LFS pointer": replaced(LFS_POINTER),
+    "nothing but zeros": replaced(bytes(5000)),
+    "cut in the header": cut(1000),
+    "cut in the weights": cut(-1000),
+    "a count of tensors that is a lie": overwrite(8, struct.pack("<Q", 2**40)),
+    "a count of keys that is a lie": overwrite(16, struct.pack("<Q", 2**62)),
+    "a string longer than the file": overwrite(24, struct.pack("<Q", 2**63)),
+}
+
+
+@pytest.fixture(scope="module")
+def gguf_content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("gguf") / "model.gguf"
+    scripted.make_gguf(path, "Hello there.")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", GGUF_DAMAGES.values(), ids=GGUF_DAMAGES)
+def test_a_damaged_gguf_file_is_refused_before_native_code(
+    damage: Callable[[bytes], bytes], gguf_content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(damage(gguf_content))
+    with pytest.raises(ModelFileError) as caught:
+        LLAMA.load(path)
+    assert caught.value.message.startswith("model.gguf")
+
+
+def test_a_missing_gguf_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError) as caught:
+        LLAMA.load(tmp_path / "model.gguf")
+    assert caught.value.message == "model.gguf cannot be read: No such file or directory"
+
+
+def test_what_only_llama_cpp_refuses_is_told_in_its_words(gguf_content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(gguf_content.replace(b"llama", b"lhama"))
+    assert load_in_child("xllamacpp", path) == [
+        "engine",
+        "llama.cpp could not load model.gguf",
+        "error loading model: unknown model architecture: 'lhama'",
+    ]
+
+
+def test_a_tensor_under_another_name_is_told_in_its_words(gguf_content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(gguf_content.replace(b"blk.0.attn_q.weight", b"blk.0.attn_x.weight"))
+    code, message, detail = load_in_child("xllamacpp", path)
+    assert (code, message) == ("engine", "llama.cpp could not load model.gguf")
+    assert "blk.0.attn_q.weight" in detail
+
+
+@pytest.fixture(scope="module")
+def onnx_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("onnx") / "model"
+    scripted.make_onnx(folder, "Hello there.")
+    return folder
+
+
+@pytest.fixture
+def onnx_folder(onnx_source: Path, tmp_path: Path) -> Path:
+    shutil.copytree(onnx_source, tmp_path / "model")
+    return tmp_path / "model"
+
+
+CONTENTS = {"zero bytes long": b"", "an HTML page": HTML, "an LFS pointer": LFS_POINTER, "garbage": b"{\xff\xfe" * 99}
+CHECKED = ("genai_config.json", "tokenizer.json", "tokenizer_config.json", "model.onnx")
+
+
+@pytest.mark.parametrize("name", CHECKED)
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_file_of_an_onnx_folder_that_is_something_else_is_named(onnx_folder: Path, name: str, content: bytes) -> None:
+    (onnx_folder / name).write_bytes(content)
+    with pytest.raises(ModelFileError) as caught:
+        ONNX.load(onnx_folder)
+    assert caught.value.message.startswith(name)
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_a_missing_file_of_an_onnx_folder_is_named(onnx_folder: Path, name: str) -> None:
+    (onnx_folder / name).unlink()
+    with pytest.raises(ModelFileError) as caught:
+        ONNX.load(onnx_folder)
+    assert caught.value.message == f"{name} is missing"
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError):
+        ONNX.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("name", "keep"), [("model.onnx", 2000), ("model.onnx.data", 100), ("model.onnx.data", None)])
+def test_weights_that_are_cut_short_or_missing_are_refused(onnx_folder: Path, name: str, keep: int | None) -> None:
+    if keep is None:
+        (onnx_folder / name).unlink()
+    else:
+        (onnx_folder / name).write_bytes((onnx_folder / name).read_bytes()[:keep])
+    code, message, _ = load_in_child("onnx", onnx_folder)
+    assert (code, message) == ("model-file", "A file of model is missing or damaged")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"newer_key": 1}, EngineError),
+        ({"type": "nonsense"}, EngineError),
+        ({"context_length": "many"}, ModelFileError),
+        ({"decoder": {"filename": "../../etc/model.onnx"}}, ModelFileError),
+    ],
+    ids=["a key of a newer version", "an unknown type", "a wrong type", "a file outside of the folder"],
+)
+def test_a_configuration_that_the_engine_cannot_take_is_refused(
+    onnx_folder: Path, change: dict[str, object], error: type[Exception]
+) -> None:
+    path = onnx_folder / "genai_config.json"
+    config = json.loads(path.read_text())
+    config["model"] |= change
+    path.write_text(json.dumps(config))
+    with pytest.raises(error):
+        ONNX.load(onnx_folder)
+
+
+def test_an_absurd_context_length_costs_nothing_while_a_smaller_one_is_asked_for(onnx_folder: Path) -> None:
+    path = onnx_folder / "genai_config.json"
+    config = json.loads(path.read_text())
+    config["model"]["context_length"] = 10**9
+    path.write_text(json.dumps(config))
+    loaded = ONNX.load(onnx_folder, 512)
+    assert loaded.info.context_tokens == 512
+    loaded.close()
+    assert load_in_child("onnx", onnx_folder)[0] == "loaded"
