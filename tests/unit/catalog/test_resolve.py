@@ -1,0 +1,533 @@
+"""The build that is chosen, the reason for it, and the reason of every one that is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from catalog_examples import LLAMA, METAL, ONNX, ONNX_VARIANT, VARIANT, make_machine, make_model
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localfirst.catalog.fit import find_need
+from localfirst.catalog.resolve import find_plans, resolve
+from localfirst.catalog.rules import ORIGIN_RANKS, TIERS, find_bits
+from localfirst.errors import (
+    DeviceError,
+    DiskFullError,
+    LfError,
+    NoFitError,
+    RuntimeMissingError,
+    UnknownNameError,
+)
+from localfirst.types import Device, Machine, Model, Plan, Runtime, Variant, Wanted
+from localfirst.units import GB, GIB
+
+RUNTIMES = (LLAMA, ONNX)
+NVIDIA = Device("gpu", "nvidia", "NVIDIA GeForce RTX 4090", 24 * GIB, 23 * GIB, bandwidth_bytes_per_s=1008 * GB)
+APPLE = Device("igpu", "apple", "Apple M2", 12 * GIB, None, unified=True, bandwidth_bytes_per_s=100 * GB)
+
+
+def choose(
+    model: Model, machine: Machine | None = None, runtimes: tuple[Runtime, ...] = RUNTIMES, **facts: object
+) -> Plan:
+    return resolve(model, machine or make_machine(), runtimes, **facts).chosen  # type: ignore[arg-type]
+
+
+def find_reasons(model: Model, machine: Machine | None = None, **facts: object) -> dict[str, str]:
+    plans = find_plans(model, machine or make_machine(), RUNTIMES, **facts)  # type: ignore[arg-type]
+    return {plan.variant.name: plan.reason for plan in plans}
+
+
+def refuse(model: Model, machine: Machine | None = None, **facts: object) -> LfError:
+    with pytest.raises(LfError) as raised:
+        resolve(model, machine or make_machine(), RUNTIMES, **facts)  # type: ignore[arg-type]
+    return raised.value
+
+
+def test_a_plan_says_all_that_was_decided() -> None:
+    model = make_model()
+    plan = choose(model)
+    assert plan == Plan(
+        model=model,
+        variant=VARIANT,
+        runtime=LLAMA,
+        placement="cpu",
+        device_name=None,
+        context_tokens=8192,
+        need=find_need(model, VARIANT, 8192),
+        free_bytes=12 * GIB - 16 * GIB // 10,
+        verdict="cpu",
+        speed=plan.speed,
+        installed=False,
+        reason="the only build that runs here",
+    )
+    assert plan.speed.low_tps is not None
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "reason"),
+    [
+        pytest.param(
+            {"tier": "vendor", "quantization": "Q4_0"},
+            {"tier": "platform", "quantization": "Q8_0"},
+            "published by the vendor; the next best is published by a conversion platform",
+            id="publisher before precision",
+        ),
+        pytest.param(
+            {"tier": "platform"},
+            {"tier": "community"},
+            "published by a conversion platform; the next best is published by the community",
+            id="platform before community",
+        ),
+        pytest.param(
+            {"quantization": "Q8_0", "size_bytes": 4 * GB},
+            {"quantization": "Q4_K_M"},
+            "8-bit, quantized after training; the next best is 4-bit, quantized after training",
+            id="precision before speed",
+        ),
+        pytest.param(
+            {"origin": "qat", "quantization": "Q4_0", "size_bytes": 3 * GB},
+            {"origin": "vendor-ptq"},
+            "4-bit, trained for it; the next best is 4-bit, quantized after training",
+            id="trained before quantized, at the same bits",
+        ),
+        pytest.param(
+            {"size_bytes": 2 * GB},
+            {"size_bytes": 3 * GB},
+            "5.8 tokens/s estimated; the next best is 4.2 tokens/s estimated",
+            id="faster",
+        ),
+    ],
+)
+def test_builds_are_ordered_by_the_first_rule_that_tells_them_apart(
+    better: dict[str, object], worse: dict[str, object], reason: str
+) -> None:
+    first = replace(VARIANT, name="z-better", **better)  # type: ignore[arg-type]
+    second = replace(VARIANT, name="a-worse", **worse)  # type: ignore[arg-type]
+    for variants in ((first, second), (second, first)):
+        resolution = resolve(make_model(*variants), make_machine(), RUNTIMES)
+        assert resolution.chosen.variant == first
+        assert resolution.chosen.reason == reason
+        winner, _, loser = reason.partition("; the next best is ")
+        assert [plan.reason for plan in resolution.rejected] == [f"{loser}; the chosen one is {winner}"]
+
+
+def test_what_is_on_this_disk_comes_before_what_is_not() -> None:
+    model = make_model(VARIANT, replace(VARIANT, name="there"))
+    plan = choose(model, installed={"there"})
+    assert (plan.variant.name, plan.installed) == ("there", True)
+    assert plan.reason == "on this disk; the next best is not downloaded yet"
+    assert choose(make_model(VARIANT, replace(VARIANT, name="built-in", host="builtin"))).variant.name == "built-in"
+
+
+def test_less_to_download_comes_first_where_all_else_is_equal() -> None:
+    missing = replace(LLAMA, name="a-llama", state="installable", installed_bytes=100_000_000)
+    plan = choose(make_model(), runtimes=(missing, LLAMA))
+    assert plan.runtime == LLAMA
+    assert plan.reason == "2.50 GB to download; the next best is 2.60 GB to download"
+
+
+def test_equals_are_ordered_by_name() -> None:
+    resolution = resolve(make_model(replace(VARIANT, name="b"), replace(VARIANT, name="a")), make_machine(), RUNTIMES)
+    assert resolution.chosen.variant.name == "a"
+    assert resolution.chosen.reason == "equal to the next best in everything, first by name"
+    assert resolution.rejected[0].reason == "equal to the chosen one in everything, later by name"
+
+
+def test_a_measurement_replaces_the_estimate() -> None:
+    slow = replace(VARIANT, name="large", size_bytes=3 * GB)
+    measured = {("example:4b", "large", "llama-cpu"): 50.0}
+    plan = choose(make_model(VARIANT, slow), measured=measured)
+    assert (plan.variant.name, plan.speed.measured_tps) == ("large", 50.0)
+    assert plan.reason.startswith("50.0 tokens/s measured; the next best is ")
+
+
+def test_a_measurement_under_the_least_speed_rules_a_build_out() -> None:
+    measured = {("example:4b", "q4_k_m", "llama-cpu"): 0.5}
+    error = refuse(make_model(), measured=measured)
+    assert isinstance(error, NoFitError)
+    assert error.message == "`example:4b` would be too slow here: 0.5 tokens/s at best, the least wanted is 1.0"
+
+
+CUDA = replace(ONNX_VARIANT, name="int4-gpu", devices=("cuda",))
+
+
+@pytest.mark.parametrize(
+    ("variant", "devices", "reason"),
+    [
+        pytest.param(
+            replace(VARIANT, format="mlx", devices=("metal",)),
+            (),
+            "no runtime of this release loads it: mlx needs MLX on Apple silicon",
+            id="format",
+        ),
+        pytest.param(
+            replace(VARIANT, quantization="i2_s"),
+            (),
+            "no runtime of this release loads it: i2_s needs the bitnet runtime",
+            id="quantization",
+        ),
+        pytest.param(CUDA, (), "made for cuda; this machine has no NVIDIA GPU", id="device"),
+        pytest.param(CUDA, (NVIDIA,), "made for cuda; no runtime of this release computes there", id="no runtime"),
+        pytest.param(
+            CUDA,
+            (replace(NVIDIA, usable=False, reason="no driver"),),
+            "made for cuda; NVIDIA GeForce RTX 4090 cannot be used: no driver",
+            id="device without driver",
+        ),
+        pytest.param(
+            replace(ONNX_VARIANT, devices=("qnn-npu",)),
+            (NVIDIA,),
+            "made for qnn-npu; this machine has no Qualcomm NPU",
+            id="NPU",
+        ),
+        pytest.param(
+            replace(VARIANT, host="foundry"),
+            (),
+            "published only in Foundry Local's catalog, from which lf does not download",
+            id="Foundry",
+        ),
+        pytest.param(
+            replace(VARIANT, confidence="memory"), (), "nobody has confirmed that this build exists", id="unconfirmed"
+        ),
+        pytest.param(
+            replace(VARIANT, size_bytes=40 * GB),
+            (),
+            "needs 41.1 GB of memory at a context of 4,096 tokens, 11.2 GB is free for it",
+            id="memory",
+        ),
+    ],
+)
+def test_what_cannot_run_says_why(variant: Variant, devices: tuple[Device, ...], reason: str) -> None:
+    good = replace(VARIANT, name="good", tier="community")
+    variant = replace(variant, name="bad")
+    resolution = resolve(make_model(variant, good), make_machine(*devices), RUNTIMES)
+    assert resolution.chosen.variant == good
+    assert [(plan.variant, plan.verdict, plan.reason) for plan in resolution.rejected] == [(variant, "no", reason)]
+
+
+def test_a_runtime_that_is_not_available_here_says_why() -> None:
+    gone = replace(LLAMA, state="unavailable", reason="macOS only")
+    plan = find_plans(make_model(), make_machine(), [gone])[0]
+    assert (plan.verdict, plan.reason) == ("no", "llama-cpu is not available here: macOS only")
+
+
+def test_an_embedding_model_is_not_a_chat() -> None:
+    error = refuse(make_model(task="embedding"))
+    assert isinstance(error, RuntimeMissingError)
+    assert error.message == "Nothing here can run `example:4b`: an embedding model cannot be run as a chat"
+
+
+def test_what_does_not_fit_the_disk_is_refused_unless_it_is_there() -> None:
+    error = refuse(make_model(), disk_free_bytes=2 * GB)
+    assert isinstance(error, DiskFullError)
+    assert error.detail == "q4_k_m (llama-cpu, cpu): needs 2.50 GB of disk, 2.00 GB is free"
+    assert choose(make_model(), disk_free_bytes=2 * GB, installed=["q4_k_m"]).installed
+    assert isinstance(refuse(make_model(), make_machine(disk_free_bytes=2 * GB)), DiskFullError)
+
+
+def test_a_context_that_does_not_fit_is_shortened_out_loud() -> None:
+    plan = choose(
+        make_model(), make_machine(available_bytes=4 * GIB + 16 * GIB // 10), wanted=Wanted(context_tokens=16_384)
+    )
+    assert plan.context_tokens == 8704
+    assert plan.reason == (
+        "the only build that runs here; context shortened from 16,384 to 8,704 tokens so that it fits; "
+        "less than a tenth of the free memory will be left"
+    )
+    assert plan.verdict == "tight"
+
+
+def test_a_context_beyond_the_models_own_is_cut_out_loud() -> None:
+    plan = choose(make_model(), wanted=Wanted(context_tokens=100_000))
+    assert plan.context_tokens == 40_960
+    assert plan.reason.endswith("its context is 40,960 tokens, less than the 100,000 you asked for")
+
+
+@pytest.mark.parametrize(
+    ("variant", "machine", "remark"),
+    [
+        (replace(VARIANT, size_bytes=None), make_machine(), "its size is unknown, so whether it fits was not checked"),
+        (VARIANT, make_machine(available_bytes=None), "the free memory is unknown, so whether it fits was not checked"),
+    ],
+    ids=["size", "memory"],
+)
+def test_what_could_not_be_checked_is_said(variant: Variant, machine: Machine, remark: str) -> None:
+    assert choose(make_model(variant), machine).reason == f"the only build that runs here; {remark}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [
+        (Wanted(quantization="Q8_0"), "big"),
+        (Wanted(quantization="BIG"), "big"),
+        (Wanted(backend="onnx"), "int4-cpu"),
+        (Wanted(backend="onnx-cpu"), "int4-cpu"),
+        (Wanted(backend="llama.cpp"), "q4_k_m"),
+        (Wanted(device="cpu"), "q4_k_m"),
+        (Wanted(device="auto"), "q4_k_m"),
+    ],
+    ids=["quantization", "variant", "backend", "runtime", "family of backends", "device", "auto"],
+)
+def test_what_the_user_names_comes_first(wanted: Wanted, name: str) -> None:
+    big = replace(VARIANT, name="big", quantization="Q8_0", tier="community")
+    model = make_model(VARIANT, big, replace(ONNX_VARIANT, tier="community"))
+    assert choose(model, wanted=wanted).variant.name == name
+
+
+def test_what_the_user_did_not_name_says_so() -> None:
+    model = make_model(VARIANT, replace(VARIANT, name="big", quantization="Q8_0"))
+    reasons = find_reasons(model, wanted=Wanted(quantization="big"))
+    assert reasons == {"big": "the only build that runs here of what you asked for", "q4_k_m": "you asked for @big"}
+
+
+def test_a_community_build_wins_only_when_it_is_named() -> None:
+    community = replace(VARIANT, name="community", quantization="Q8_0", tier="community", size_bytes=GB)
+    model = make_model(VARIANT, community)
+    assert choose(model, installed=["community"]).variant == VARIANT
+    assert choose(model, wanted=Wanted(quantization="community")).variant == community
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message", "hint"),
+    [
+        (Wanted(quantization="q9"), "`example:4b` has no build `@q9`", "one of: @q4_k_m, @int4-gpu"),
+        (Wanted(backend="mlx"), "No backend named `#mlx` in this release", "one of: #onnx, #xllamacpp"),
+        (
+            Wanted(quantization="q4_k_m", backend="onnx"),
+            "`example:4b` has no build `@q4_k_m` that `#onnx` loads",
+            None,
+        ),
+    ],
+    ids=["quantization", "backend", "both"],
+)
+def test_a_name_that_nothing_has_is_refused(wanted: Wanted, message: str, hint: str | None) -> None:
+    error = refuse(make_model(VARIANT, CUDA), wanted=wanted)
+    assert isinstance(error, UnknownNameError)
+    assert (error.message, error.hint) == (message, hint)
+    assert error.detail is not None
+    assert len(error.detail.splitlines()) == 2
+
+
+def test_a_named_build_that_cannot_run_is_refused_with_its_own_reason() -> None:
+    error = refuse(make_model(VARIANT, CUDA), wanted=Wanted(quantization="int4-gpu", backend="onnx"))
+    assert isinstance(error, RuntimeMissingError)
+    assert error.detail is not None
+    assert error.detail.splitlines() == [
+        "int4-gpu (onnx, gpu): made for cuda; this machine has no NVIDIA GPU",
+        "q4_k_m (llama-cpu, cpu): you asked for @int4-gpu",
+    ]
+
+
+@pytest.mark.parametrize("device", ["gpu", "npu"])
+def test_a_device_is_a_demand(device: str) -> None:
+    error = refuse(make_model(VARIANT, CUDA), wanted=Wanted(device=device))
+    assert isinstance(error, DeviceError)
+    assert error.message == f"`example:4b` cannot run on the {device} of this machine"
+    assert error.detail == (
+        f"q4_k_m (llama-cpu, cpu): computes on the CPU; you asked for --device {device}\n"
+        "int4-gpu (onnx, gpu): made for cuda; this machine has no NVIDIA GPU"
+    )
+
+
+def test_a_model_that_does_not_fit_names_both_numbers_and_a_smaller_one() -> None:
+    large = make_model(replace(VARIANT, size_bytes=40 * GB), name="example:70b", parameters=70 * GB)
+    middle = make_model(replace(VARIANT, size_bytes=20 * GB), name="example:32b", parameters=32 * GB)
+    unsized = make_model(replace(VARIANT, size_bytes=None), name="example:14b", parameters=14 * GB)
+    small, smaller = make_model(), make_model(name="example:1b", parameters=GB)
+    other = make_model(name="other", family="other")
+    error = refuse(large, siblings=[smaller, middle, other, small, unsized, large])
+    assert isinstance(error, NoFitError)
+    assert error.message == (
+        "`example:70b` does not fit this machine: needs 41.1 GB of memory at a context of 4,096 tokens, "
+        "11.2 GB is free for it"
+    )
+    assert error.hint == "a smaller one of the same family fits: `lf model run example:4b`"
+    assert refuse(large).hint == "free 29.9 GB more by ending other programs, or see `lf model list --fits`"
+
+
+def test_a_model_without_builds_is_refused() -> None:
+    assert isinstance(refuse(replace(make_model(), variants=())), RuntimeMissingError)
+    assert find_plans(replace(make_model(), variants=()), make_machine(), RUNTIMES) == ()
+
+
+def test_apple_silicon_computes_on_its_gpu_in_one_pool() -> None:
+    machine = make_machine(APPLE, platform="darwin", total_bytes=16 * GIB, available_bytes=14 * GIB)
+    plan = choose(make_model(), machine, (LLAMA, METAL))
+    assert (plan.runtime, plan.placement, plan.device_name, plan.verdict) == (METAL, "igpu", "Apple M2", "gpu")
+    assert plan.free_bytes == 12 * GIB
+    tighter = make_machine(APPLE, platform="darwin", total_bytes=16 * GIB, available_bytes=5 * GIB)
+    assert choose(make_model(), tighter, (METAL,)).free_bytes == 5 * GIB
+    small = make_machine(replace(APPLE, memory_total_bytes=None), total_bytes=8 * GIB, available_bytes=None)
+    assert choose(make_model(), small, (METAL,)).free_bytes == 8 * GIB - 2_500_000_000
+
+
+def test_a_demanded_gpu_may_be_integrated() -> None:
+    machine = make_machine(APPLE, platform="darwin")
+    assert choose(make_model(), machine, (LLAMA, METAL), wanted=Wanted(device="gpu")).runtime == METAL
+
+
+def test_a_gpu_runtime_without_its_gpu_says_so() -> None:
+    plans = find_plans(make_model(), make_machine(NVIDIA), (METAL,))
+    assert [plan.reason for plan in plans] == ["llama-metal needs a device: this machine has no Apple GPU"]
+
+
+def test_a_cards_own_memory_is_its_budget_and_the_freest_card_is_taken() -> None:
+    cuda = replace(METAL, name="llama-cuda", variant_devices=("cuda",))
+    busy = replace(NVIDIA, name="busy", memory_free_bytes=2 * GIB)
+    plan = choose(make_model(), make_machine(busy, NVIDIA), (cuda,))
+    assert (plan.device_name, plan.free_bytes, plan.placement) == (NVIDIA.name, 22 * GIB, "gpu")
+
+
+@pytest.mark.parametrize(
+    ("quantization", "bits"),
+    [
+        ("Q4_K_M", 4),
+        ("IQ4_XS", 4),
+        ("Q8_0", 8),
+        ("Q5_K_S", 5),
+        ("int4 RTN b32", 4),
+        ("int4 RTN b32, fp16 embedding", 4),
+        ("int4/int8 mix", 4),
+        ("w4a16 g32", 4),
+        ("SpinQuant W4A8 g32", 4),
+        ("AWQ int4 g128", 4),
+        ("4bit g64", 4),
+        ("FP8 block", 8),
+        ("NVFP4", 4),
+        ("MXFP4 + bf16", 4),
+        ("bf16", 8),
+        ("F16", 8),
+        ("1.58-bit", 2),
+        ("ternary", 2),
+        ("i2_s", 2),
+        ("TQ1_0", 1),
+        ("OptiQ", 0),
+    ],
+)
+def test_the_bits_of_a_quantization_are_read_from_its_name(quantization: str, bits: int) -> None:
+    assert find_bits(replace(VARIANT, quantization=quantization)) == bits
+
+
+def test_bits_that_no_name_tells_come_from_the_catalog() -> None:
+    assert find_bits(replace(VARIANT, quantization="DWQ", bits_per_weight=4.5)) == 5
+
+
+variants = st.builds(
+    lambda name, quantization, origin, tier, size, fmt, devices, confidence: replace(
+        VARIANT if fmt == "gguf" else ONNX_VARIANT,
+        name=name,
+        quantization=quantization,
+        origin=origin,
+        tier=tier,
+        size_bytes=size,
+        devices=devices,
+        confidence=confidence,
+    ),
+    st.sampled_from("abcdefgh"),
+    st.sampled_from(["Q4_0", "Q8_0", "Q4_K_M", "bf16", "odd"]),
+    st.sampled_from(list(ORIGIN_RANKS)),
+    st.sampled_from(list(TIERS)),
+    st.none() | st.integers(10**8, 2 * 10**10),
+    st.sampled_from(["gguf", "onnx"]),
+    st.sampled_from([("cpu",), ("cuda",), ("cpu", "cuda")]),
+    st.sampled_from(["verified", "page", "memory"]),
+)
+models = st.lists(variants, min_size=1, max_size=5, unique_by=lambda one: one.name).map(lambda some: make_model(*some))
+wishes = st.builds(
+    Wanted,
+    st.none() | st.integers(256, 60_000),
+    st.sampled_from([None, "cpu", "gpu"]),
+    st.sampled_from([None, "onnx", "llama.cpp"]),
+    st.sampled_from([None, "a", "Q4_0"]),
+    st.sampled_from([0.0, 1.0, 5.0]),
+)
+installations = st.sets(st.sampled_from("abcdefgh"))
+free_memory = st.integers(0, 40 * GIB)
+
+
+def find_best(model: Model, available_bytes: int, wanted: Wanted, installed: set[str]) -> Plan | None:
+    machine = make_machine(available_bytes=available_bytes, total_bytes=48 * GIB)
+    best = find_plans(model, machine, RUNTIMES, wanted=wanted, installed=installed)[0]
+    return None if best.verdict == "no" else best
+
+
+def find_place(plan: Plan, plans: tuple[Plan, ...]) -> int:
+    return [(one.variant, one.runtime) for one in plans].index((plan.variant, plan.runtime))
+
+
+@given(models, free_memory, free_memory, wishes, installations)
+def test_more_free_memory_never_gives_a_worse_plan(
+    model: Model, one: int, other: int, wanted: Wanted, installed: set[str]
+) -> None:
+    less, more = sorted((one, other))
+    before, after = (find_best(model, available, wanted, installed) for available in (less, more))
+    if before is None:
+        return
+    assert after is not None
+    order = find_plans(
+        model, make_machine(available_bytes=more, total_bytes=48 * GIB), RUNTIMES, wanted=wanted, installed=installed
+    )
+    assert find_place(after, order) <= find_place(before, order)
+    if after.variant == before.variant:
+        assert (after.context_tokens or 0) >= (before.context_tokens or 0)
+
+
+@given(models, free_memory, wishes, installations)
+def test_a_plan_never_needs_more_than_is_free(model: Model, free: int, wanted: Wanted, installed: set[str]) -> None:
+    plan = find_best(model, free, wanted, installed)
+    if plan is not None and plan.need is not None and plan.free_bytes is not None:
+        assert plan.need.total_bytes <= plan.free_bytes
+
+
+@given(models, free_memory, wishes, installations, st.data())
+def test_taking_a_loser_away_never_changes_the_winner(
+    model: Model, free: int, wanted: Wanted, installed: set[str], data: st.DataObject
+) -> None:
+    plan = find_best(model, free, wanted, installed)
+    losers = [variant for variant in model.variants if plan is None or variant != plan.variant]
+    if plan is None or not losers:
+        return
+    gone = data.draw(st.sampled_from(losers))
+    fewer = replace(model, variants=tuple(variant for variant in model.variants if variant != gone))
+    again = find_best(fewer, free, wanted, installed)
+    assert again is not None
+    assert (again.variant, again.runtime, again.context_tokens) == (plan.variant, plan.runtime, plan.context_tokens)
+
+
+@given(models, free_memory, installations)
+def test_a_community_build_never_beats_a_vendors_that_runs(model: Model, free: int, installed: set[str]) -> None:
+    plans = find_plans(model, make_machine(available_bytes=free, total_bytes=48 * GIB), RUNTIMES, installed=installed)
+    ranks = [list(TIERS).index(plan.variant.tier) for plan in plans if plan.verdict != "no"]
+    assert ranks == sorted(ranks)
+
+
+@given(models, free_memory, wishes, installations, st.randoms())
+def test_the_same_facts_give_the_same_plans_in_any_order(
+    model: Model, free: int, wanted: Wanted, installed: set[str], random: object
+) -> None:
+    machine = make_machine(available_bytes=free)
+    shuffled = list(model.variants)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    mixed = replace(model, variants=tuple(shuffled))
+    plans = [find_plans(one, machine, RUNTIMES, wanted=wanted, installed=installed) for one in (model, model, mixed)]
+    assert plans[0] == plans[1]
+    named = [[(plan.variant, plan.runtime, plan.reason) for plan in some] for some in plans]
+    assert named[0] == named[2]
+
+
+@given(models, free_memory, wishes, installations)
+def test_a_resolution_agrees_with_the_list_or_is_refused_with_every_reason(
+    model: Model, free: int, wanted: Wanted, installed: set[str]
+) -> None:
+    machine = make_machine(available_bytes=free)
+    plans = find_plans(model, machine, RUNTIMES, wanted=wanted, installed=installed)
+    assert all(plan.reason for plan in plans)
+    try:
+        resolution = resolve(model, machine, RUNTIMES, wanted=wanted, installed=installed)
+    except LfError as error:
+        assert plans[0].verdict == "no"
+        assert len((error.detail or "").splitlines()) == len(plans)  # noqa: PT017
+    else:
+        assert (resolution.chosen, *resolution.rejected) == plans
