@@ -20,6 +20,7 @@ class Terminal:
     def __init__(self, folder, *flags, home):
         self._left = folder / "left.json"
         variables = {**os.environ, "LF_HOME": str(home), "LEFT_BEHIND": str(self._left), "TERM": "xterm"}
+        variables["PROMPT_TOOLKIT_NO_CPR"] = "1"  # nobody answers where the cursor is
         variables.pop("NO_COLOR", None)
         command = [sys.executable, CHILD, *flags]
         self._child = pexpect.spawn(
@@ -198,7 +199,10 @@ def test_a_file_goes_with_the_next_message_only(open_chat, tmp_path):
 
 def test_tab_completes_a_command(open_chat):
     chat = open_chat()
-    chat.send("/by\t")
+    chat.send("/by")
+    chat.wait_for("/bye")  # offered below the line
+    chat.send("\t")
+    chat.wait_for("e")
     chat.send("\r")
     assert chat.end()[0] == 0
 

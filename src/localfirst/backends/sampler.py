@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from localfirst.errors import EngineError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,6 +20,9 @@ PENALTY_WINDOW = 64
 """Last tokens that a repetition penalty looks at; llama.cpp's default."""
 NEGLIGIBLE = 25.0
 """Logits this far below the best one have a chance of e^-25 each: left out before anything is sorted."""
+
+COLDEST = 1e-3
+"""A lower temperature is greedy: it would only divide by next to nothing."""
 
 
 class Sampler:
@@ -32,10 +37,17 @@ class Sampler:
         self._recent = deque(prompt[-PENALTY_WINDOW:], maxlen=PENALTY_WINDOW)
 
     def draw(self, logits: Any) -> int:
-        """The next token, from an array of one logit for each token of the vocabulary."""
+        """The next token, from an array of one logit for each token of the vocabulary.
+
+        Raises:
+            EngineError: the logits are no numbers: weights or activations went out of range.
+        """
         if self._sampling.repetition_penalty not in {None, 1.0}:
             logits = self._penalize(logits, float(self._sampling.repetition_penalty or 1.0))
-        token = int(logits.argmax()) if self._sampling.temperature <= 0 else self._pick(logits)
+        best = int(logits.argmax())
+        if not self._np.isfinite(logits[best]):
+            raise EngineError("The model computed something that is not a number", detail=f"logit: {logits[best]}")
+        token = best if self._sampling.temperature < COLDEST else self._pick(logits, logits[best])
         self._recent.append(token)
         return token
 
@@ -46,9 +58,8 @@ class Sampler:
         changed[seen] = self._np.where(values <= 0, values * penalty, values / penalty)
         return changed
 
-    def _pick(self, logits: Any) -> int:
+    def _pick(self, logits: Any, best: Any) -> int:
         np, temperature = self._np, self._sampling.temperature
-        best = logits.max()
         tokens = np.flatnonzero(logits >= best - NEGLIGIBLE * max(1.0, temperature))
         tokens, logits = self._cut(tokens, logits[tokens] - best)
         chances = np.exp(logits / temperature, dtype=np.float64).cumsum()

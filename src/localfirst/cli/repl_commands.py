@@ -228,7 +228,8 @@ def _attach(chat: Chat, argument: str) -> Outcome:
         raise UsageError(f"`{path}` is not a file")
     text = read_text_file(path)
     chat.attachments.append(attach(path.name, text))
-    return Outcome(f"{line(path.name)} goes with your next message ({len(text.splitlines())} lines)")
+    count = len(text.splitlines())
+    return Outcome(f"{line(path.name)} goes with your next message ({count} line{'' if count == 1 else 's'})")
 
 
 COMMANDS = {

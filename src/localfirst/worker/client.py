@@ -76,7 +76,8 @@ class Worker:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise WorkerCrashError(f"The interpreter `{python}` could not be started", detail=str(error)) from error
         self._stdin, self._stdout = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
-        threading.Thread(target=self._read_events, daemon=True).start()
+        self._reader = threading.Thread(target=self._read_events, daemon=True)
+        self._reader.start()
 
     @property
     def pid(self) -> int:
@@ -114,6 +115,7 @@ class Worker:
         except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
         self._process.wait()
+        self._reader.join(timeout=1)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -163,10 +165,11 @@ class Worker:
         return self._killed_with or crash.explain(code, self._log)
 
     def _read_events(self) -> None:
-        for line in self._stdout:
-            request_id, event = protocol.decode_event(line)
-            if (events := self._events.get(request_id)) is not None:
-                events.put(event)
+        with self._stdout:
+            for line in self._stdout:
+                request_id, event = protocol.decode_event(line)
+                if (events := self._events.get(request_id)) is not None:
+                    events.put(event)
         self._process.wait()
         for events in list(self._events.values()):
             events.put(None)

@@ -144,7 +144,8 @@ def test_a_template_that_raises_says_so_in_its_own_words(tmp_path: Path) -> None
 def test_an_error_of_the_backend_arrives_as_it_was_raised(backend: str, tmp_path: Path) -> None:
     with Worker(sys.executable) as worker, pytest.raises(ModelFileError) as raised:
         worker.load(protocol.Load(backend, str(tmp_path / "nothing.gguf"), None, 1, "cpu"))
-    assert "nothing.gguf" in raised.value.message
+    missing = {"xllamacpp": "nothing.gguf", "onnx": "genai_config.json"}
+    assert missing[backend] in raised.value.message
 
 
 def test_a_worker_holds_one_model(tmp_path: Path) -> None:
