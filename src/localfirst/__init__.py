@@ -10,6 +10,7 @@ Importing this package loads nothing heavy; the names below are found on first u
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,7 +22,5 @@ __all__ = ["LoadedModel", "__version__", "load", "plan", "probe"]
 
 def __getattr__(name: str) -> object:
     if name in __all__:
-        from localfirst.services import api
-
-        return getattr(api, name)
+        return getattr(import_module("localfirst.services.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
