@@ -1,0 +1,124 @@
+"""What an adapter costs per generated token: its tokens per second against those of the bare engine, same model.
+
+Run from the repository's root on a quiet machine: `python -m benchmarks.decode_overhead [--threads N] [--rounds N]`.
+Both sides decode greedily from the same random weights, in turns; the best of the rounds counts, for other processes
+can only slow a run down. The target is a ratio of 0.98.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from tests.fixtures.scripted import Shape, make_random_gguf, make_random_onnx
+
+from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece
+from localfirst.backends.registry import make_backend
+from localfirst.types import Sampling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localfirst.backends.base import LoadedModel
+
+SHAPE = Shape(hidden=768, layers=12, heads=12, kv_heads=4, feed_forward=2048, context=2048)
+VOCABULARY = 32000
+PROMPT = tuple(range(65, 97))
+TOKENS = 128
+
+
+def main() -> None:
+    """Build the models, measure both engines, print a line for each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    asked = parser.parse_args()
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    print(
+        f"{SHAPE.parameters(VOCABULARY) / 1e6:.0f} M parameters, {asked.threads} threads, load {os.getloadavg()[0]:.1f}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        gguf, onnx = Path(folder) / "model.gguf", Path(folder) / "onnx"
+        make_random_gguf(gguf, SHAPE, vocabulary_size=VOCABULARY, quantization="Q4_0")
+        make_random_onnx(onnx, SHAPE, vocabulary_size=VOCABULARY, bits=4)
+        compare("xllamacpp", gguf, asked.threads, asked.rounds, make_bare_llama_cpp)
+        compare("onnx", onnx, asked.threads, asked.rounds, make_bare_onnx)
+
+
+def compare(backend: str, path: Path, threads: int, rounds: int, make_bare: Callable[..., Callable[[], float]]) -> None:
+    """Measure in turns: the bare engine, the adapter, the adapter drawing at random."""
+    model = make_backend(backend).load(ModelFiles(str(path)), LoadOptions(SHAPE.context, threads))
+    bare = make_bare(path, threads)
+    drawing = Sampling(0.7, top_k=40, top_p=0.9, seed=1)
+    runs = [(bare(), decode(model, Sampling(0)), decode(model, drawing)) for _ in range(rounds)]
+    model.close()
+    engine_s, greedy_s, drawn_s = (min(column) for column in zip(*runs, strict=True))
+    print(
+        f"{backend}: bare {1 / engine_s:.1f} tokens/s, adapter {1 / greedy_s:.1f} (ratio {engine_s / greedy_s:.3f}), "
+        f"sampling {1 / drawn_s:.1f} (ratio {engine_s / drawn_s:.3f})"
+    )
+
+
+def decode(model: LoadedModel, sampling: Sampling) -> float:
+    """Seconds per token through the adapter, as a reader of its chunks sees them, from the first piece on."""
+    began = 0.0
+    for chunk in model.generate(GenerateRequest(PROMPT, sampling, max_tokens=TOKENS)):
+        if isinstance(chunk, Piece) and not began:
+            began = perf_counter()
+        if isinstance(chunk, Finished):
+            assert chunk.usage.completion_tokens == TOKENS
+    return (perf_counter() - began) / (TOKENS - 1)
+
+
+def make_bare_llama_cpp(path: Path, threads: int) -> Callable[[], float]:
+    """llama.cpp without streaming: its own clock, nothing of Python between two tokens."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx, params.n_parallel = SHAPE.context, 1
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.warmup, params.fit_params, params.verbosity = False, False, 0
+    params.hostnames = [str(path.with_suffix(".sock"))]
+    server = xllamacpp.Server(params)
+    body = {"prompt": list(PROMPT), "max_tokens": TOKENS, "temperature": 0, "top_k": 1, "samplers": ["top_k"]}
+
+    def run() -> float:
+        timings = server.handle_completions(body)["timings"]
+        assert timings["predicted_n"] == TOKENS
+        return timings["predicted_ms"] / 1000 / (TOKENS - 1)
+
+    return run
+
+
+def make_bare_onnx(path: Path, threads: int) -> Callable[[], float]:
+    """ONNX Runtime GenAI's own loop with its own greedy search; no text is made."""
+    import onnxruntime_genai as genai
+
+    config = genai.Config(str(path))
+    config.clear_providers()
+    options = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+    model = genai.Model(config)
+
+    def run() -> float:
+        params = genai.GeneratorParams(model)
+        params.set_search_options(max_length=SHAPE.context, do_sample=False)
+        generator = genai.Generator(model, params)
+        generator.append_tokens(list(PROMPT))
+        generator.generate_next_token()
+        began = perf_counter()
+        for _ in range(TOKENS - 1):
+            generator.generate_next_token()
+        return (perf_counter() - began) / (TOKENS - 1)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

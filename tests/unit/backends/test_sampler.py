@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localfirst.backends.sampler import Sampler
+from localfirst.errors import EngineError
+from localfirst.types import Sampling
+
+CHANCES = np.array([0.5, 0.25, 0.15, 0.07, 0.03])
+LOGITS = np.log(CHANCES).astype(np.float32)
+DRAWS = 4000
+
+
+def count(sampling: Sampling, logits: np.ndarray = LOGITS) -> Counter[int]:
+    sampler = Sampler(sampling, [])
+    return Counter(sampler.draw(logits) for _ in range(DRAWS))
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (Sampling(0), [1, 0, 0, 0, 0]),
+        (Sampling(1.0, seed=1), CHANCES),
+        (Sampling(1.0, top_k=2, seed=1), [2 / 3, 1 / 3, 0, 0, 0]),
+        (Sampling(1.0, top_k=0, seed=1), CHANCES),
+        (Sampling(1.0, top_k=99, seed=1), CHANCES),
+        (Sampling(1.0, top_p=0.6, seed=1), [2 / 3, 1 / 3, 0, 0, 0]),
+        (Sampling(1.0, top_p=1.0, seed=1), CHANCES),
+        (Sampling(1.0, min_p=0.2, seed=1), [0.5 / 0.9, 0.25 / 0.9, 0.15 / 0.9, 0, 0]),
+        (Sampling(0.5, top_k=2, seed=1), [0.8, 0.2, 0, 0, 0]),
+        (Sampling(2.0, top_p=0.6, seed=1), [2**0.5 / (2**0.5 + 1), 1 / (2**0.5 + 1), 0, 0, 0]),
+    ],
+    ids=[
+        "greedy",
+        "plain",
+        "top-k",
+        "top-k off",
+        "top-k of all",
+        "top-p",
+        "top-p off",
+        "min-p",
+        "temperature",
+        "order",
+    ],
+)
+def test_tokens_are_drawn_with_the_chances_that_the_options_leave(sampling: Sampling, expected: list[float]) -> None:
+    counts = count(sampling)
+    assert [counts[token] / DRAWS for token in range(5)] == pytest.approx(list(expected), abs=0.03)
+    assert {token for token in range(5) if expected[token] == 0} & set(counts) == set()
+
+
+def test_a_penalty_makes_tokens_of_the_prompt_and_the_answer_less_likely() -> None:
+    logits = np.array([2.0, 1.9, 1.8, -1.0], np.float32)
+    sampler = Sampler(Sampling(0, repetition_penalty=1.5), [1])
+    assert [sampler.draw(logits) for _ in range(3)] == [0, 2, 0]
+    assert logits.tolist() == np.array([2.0, 1.9, 1.8, -1.0], np.float32).tolist()
+
+
+def test_a_seed_repeats_and_no_seed_does_not() -> None:
+    flat = np.zeros(1000, np.float32)
+
+    def draw(seed: int | None) -> list[int]:
+        sampler = Sampler(Sampling(1.0, seed=seed), [])
+        return [sampler.draw(flat) for _ in range(8)]
+
+    assert draw(5) == draw(5)
+    assert draw(-5) == draw(-5)
+    assert draw(5) != draw(6)
+    assert draw(None) != draw(None)
+
+
+@given(
+    st.lists(st.floats(-50, 50, width=32), min_size=1, max_size=40),
+    st.floats(0.0, 3.0),
+    st.one_of(st.none(), st.integers(0, 50)),
+    st.one_of(st.none(), st.floats(0.0, 1.0)),
+    st.one_of(st.none(), st.floats(0.0, 1.0)),
+)
+def test_whatever_the_options_a_token_is_drawn(
+    logits: list[float], temperature: float, top_k: int | None, top_p: float | None, min_p: float | None
+) -> None:
+    sampler = Sampler(Sampling(temperature, top_k, top_p, min_p, seed=0), [])
+    assert 0 <= sampler.draw(np.array(logits, np.float32)) < len(logits)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_no_numbers_are_an_error(broken: float, temperature: float) -> None:
+    with pytest.raises(EngineError):
+        Sampler(Sampling(temperature), []).draw(np.array([0.0, broken], np.float32))
