@@ -9,7 +9,8 @@ from catalog_examples import ONNX_VARIANT, QWEN3_4B, VARIANT, make_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localfirst.catalog.fit import find_context, find_need
+from localfirst.backends.onnx_genai import PREFILL_TOKENS
+from localfirst.catalog.fit import ONNX_CHUNK_TOKENS, find_context, find_need
 from localfirst.types import Architecture, KvGroup, Need
 from localfirst.units import GIB, MIB
 
@@ -88,10 +89,33 @@ def test_an_onnx_build_for_the_cpu_caches_in_four_bytes_for_the_whole_context() 
     assert short is not None
     assert full is not None
     assert full.kv_bytes - short.kv_bytes == 112 * MIB
-    assert full.compute_bytes / MIB == pytest.approx(17, abs=0.5)
     on_gpu = find_need(model, replace(ONNX_VARIANT, devices=("cuda",)), 8192)
     assert on_gpu is not None
     assert on_gpu.kv_bytes * 2 == full.kv_bytes
+
+
+@pytest.mark.parametrize(
+    ("vocab", "feed_forward", "measured_mib"),
+    [(288, 2048, 17), (288, 4096, 26), (65_536, 2048, 82), (65_536, 4096, 89)],
+)
+def test_an_onnx_prompt_takes_what_the_engine_was_seen_to_take(
+    vocab: int, feed_forward: int, measured_mib: float
+) -> None:
+    """Measured in chunks of twice the tokens that the adapter reads at once."""
+    shape = Architecture(
+        hidden_size=1024,
+        heads=16,
+        vocab_size=vocab,
+        kv_groups=(KvGroup(8, 4, 64),),
+        feed_forward_size=feed_forward,
+    )
+    need = find_need(make_model(architecture=shape), ONNX_VARIANT, 8192)
+    assert need is not None
+    assert 2 * need.compute_bytes / MIB == pytest.approx(measured_mib, abs=1.5)
+
+
+def test_the_onnx_chunk_is_the_adapters() -> None:
+    assert ONNX_CHUNK_TOKENS == PREFILL_TOKENS
 
 
 def test_unknown_weights_make_the_need_unknown() -> None:
