@@ -6,8 +6,8 @@ import json as json_format
 import sys
 from typing import TYPE_CHECKING
 
-from localfirst.cli import details, listing, shapes, words
 from localfirst.cli.screen import Screen, block, line, stderr_screen, stdout_screen, wrap
+from localfirst.cli.views import details, listing, shapes, words
 from localfirst.errors import UsageError
 from localfirst.units import format_bytes, format_seconds, format_tps
 

@@ -6,8 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from localfirst.cli.screen import line, stderr_screen
-from localfirst.cli.words import clip
+from localfirst.cli.screen import clip, line, stderr_screen
 from localfirst.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:

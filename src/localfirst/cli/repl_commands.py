@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from localfirst.cli.screen import line
-from localfirst.cli.words import say_stats
 from localfirst.errors import UsageError
 from localfirst.types import Sampling
 
@@ -209,6 +208,8 @@ def _show_info(session: Session) -> str:
 
 
 def _show_stats(session: Session) -> str:
+    from localfirst.cli.views.words import say_stats
+
     return say_stats(session.last) if session.last else "There is no answer yet"
 
 

@@ -113,3 +113,8 @@ def wrap(text: str, width: int | None, indent: str = "") -> list[str]:
             current = indent
         current += word if current == indent else f" {word}"
     return [*lines, current]
+
+
+def clip(text: str, length: int) -> str:
+    """A remark cut to a length; never used for names."""
+    return text if len(text) <= length else f"{text[: length - 3].rstrip()}..."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localfirst.cli import words
-from localfirst.cli.screen import line
-from localfirst.cli.table import Column, fit, format_header, format_row
+from localfirst.cli.screen import clip, line
+from localfirst.cli.views import words
+from localfirst.cli.views.table import Column, fit, format_header, format_row
 from localfirst.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _refused_row(plan: Plan, screen: Screen) -> dict[str, str]:
 
 def _fit_remark(text: str, screen: Screen) -> str:
     """A reason as the last column of a table; cut on a terminal, where `lf model explain` has the whole."""
-    return line(text) if screen.width is None else words.clip(line(text), max(24, screen.width - 36))
+    return line(text) if screen.width is None else clip(line(text), max(24, screen.width - 36))
 
 
 def render_variants(variants: Sequence[Variant], installed: Sequence[str], screen: Screen) -> Iterator[str]:

@@ -91,8 +91,3 @@ def say_stats(answer: Answer) -> str:
 
 def _count(tokens: int) -> str:
     return f"{tokens} token" if tokens == 1 else f"{tokens} tokens"
-
-
-def clip(text: str, length: int) -> str:
-    """A remark cut to a length; never used for names."""
-    return text if len(text) <= length else f"{text[: length - 3].rstrip()}..."

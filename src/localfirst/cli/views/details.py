@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localfirst.cli import listing, words
 from localfirst.cli.screen import line, measure, pad, wrap
+from localfirst.cli.views import listing, words
 from localfirst.units import format_bytes, format_count, format_tokens
 
 if TYPE_CHECKING:

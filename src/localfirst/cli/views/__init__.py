@@ -1,0 +1,3 @@
+"""Values to text and to JSON; nothing here writes."""
+
+from __future__ import annotations
