@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from localfirst.cli.screen import clip, line, stderr_screen
+from localfirst.cli.views.words import say_share
 from localfirst.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ def say_progress(progress: Progress) -> str:
 def _say_done(progress: Progress) -> str:
     if progress.total is None:
         return format_bytes(progress.done) if progress.done else line(progress.detail.get("line"))
-    done, total = format_bytes(progress.done), format_bytes(progress.total)
-    number, _, unit = done.partition(" ")
-    return f"{number} of {total}" if total.endswith(f" {unit}") else f"{done} of {total}"
+    return say_share(format_bytes(progress.done), format_bytes(progress.total))
 
 
 class LineProgress:

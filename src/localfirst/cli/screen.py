@@ -85,7 +85,7 @@ def line(text: str | None) -> str:
 
 def block(text: str, indent: str = "  ") -> list[str]:
     """Foreign text of several lines, inert and indented."""
-    return [indent + line for line in make_inert(text).splitlines()]
+    return [indent + row for row in make_inert(text).splitlines()]
 
 
 def measure(text: str) -> int:

@@ -113,8 +113,8 @@ def _model_facts(model: Model, plans: Sequence[Plan], installed: Sequence[Instal
     elif (best := plans[0]).verdict == "no":
         yield "Here", f"does not run: {words.say_shortfall(best) or line(best.reason)}"
     else:
-        yield "Here", f"{name_build(best)} by {words.say_place(best)}"
-        yield "", f"{_say_cost(best)}"
+        yield "Here", f"{name_build(best)} {words.say_place(best)}"
+        yield "", _say_cost(best)
 
 
 def name_build(plan: Plan) -> str:
@@ -129,7 +129,7 @@ def render_choice(plan: Plan, screen: Screen) -> Iterator[str]:
     context = words.say_context(plan)
     facts = [
         ("  Build", name_build(plan)),
-        ("  Runs by", words.say_place(plan) + (f", {context}" if context else "")),
+        ("  Runs", words.say_place(plan) + (f", {context}" if context else "")),
         ("  Needs", _say_cost(plan)),
         ("  Why", line(plan.reason)),
         ("  Fetches", _say_downloads(plan)),
@@ -138,12 +138,11 @@ def render_choice(plan: Plan, screen: Screen) -> Iterator[str]:
 
 
 def _say_cost(plan: Plan) -> str:
-    return f"{words.say_memory(plan)}, {_say_tps(plan)}"
-
-
-def _say_tps(plan: Plan) -> str:
+    memory = words.say_memory(plan)
     speed = words.say_speed(plan.speed)
-    return "speed unknown" if speed == "?" else f"{speed} tokens/s"
+    parts = [f"{memory} free" if memory and plan.free_bytes is not None else memory or "memory unknown"]
+    parts.append("speed unknown" if speed == "?" else f"{speed} tokens/s")
+    return ", ".join(parts)
 
 
 def _say_downloads(plan: Plan) -> str:
@@ -169,10 +168,16 @@ def render_explanation(resolution: Resolution, screen: Screen) -> Iterator[str]:
 
 
 def _render_rejected(plan: Plan, screen: Screen) -> Iterator[str]:
-    name = line(plan.variant.name)
-    first, *others = wrap(f"{name}: {name_build(plan)} by {words.say_place(plan)}", screen.width, "  ")
-    yield f"  {screen.paint(name, 'bold')}{first[2 + len(name) :]}"
-    yield from (f"  {text}" for text in others)
-    numbers = f"needs {words.say_memory(plan)}, {_say_tps(plan)}"
-    for remark in (numbers, line(plan.reason)):
-        yield from wrap(remark, screen.width, "    ")
+    """`q4_k_m: gguf Q4_K_M, llama-cpu on CPU, community, 4.15 of 14.2 GB, ~3-6 tok/s`, and why below."""
+    name, speed = line(plan.variant.name), words.say_speed(plan.speed)
+    facts = (
+        f"{name}: {plan.variant.format} {words.shorten(plan.variant.quantization)}",
+        f"{plan.runtime.name if plan.runtime else 'no runtime'} on {_DEVICE_LABELS.get(plan.placement, 'CPU')}",
+        words.TIERS[plan.variant.tier],
+        words.say_memory(plan),
+        "" if speed == "?" else f"{speed} tok/s",
+    )
+    first, *others = wrap(", ".join(fact for fact in facts if fact), screen.width, "  ")
+    yield f"  {screen.paint(name, 'bold')}{screen.paint(first[2 + len(name) :], 'dim')}"
+    yield from (screen.paint(f"  {text}", "dim") for text in others)
+    yield from wrap(line(plan.reason), screen.width, "    ")

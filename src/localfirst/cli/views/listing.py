@@ -49,6 +49,7 @@ _RUNTIMES = (
     Column("ON", 4),
     Column("FETCH", 2, right=True),
     Column("STATE"),
+    Column("REMARK", 5),
 )
 _STATES = {
     "installed": "installed",
@@ -100,15 +101,10 @@ def _name_cells(plan: Plan) -> dict[str, str]:
     return {
         "NAME": line(plan.model.name),
         "PARAMS": format_count(plan.model.parameters),
-        "VARIANT": f"{variant.format} {_shorten(line(variant.quantization))}",
+        "VARIANT": f"{variant.format} {words.shorten(variant.quantization)}",
         "SIZE": format_bytes(variant.size_bytes),
         "NEEDS": format_bytes(plan.need.total_bytes) if plan.need else "?",
     }
-
-
-def _shorten(quantization: str) -> str:
-    """`int4 RTN b32, int8 head` -> `int4`: what tells builds apart at a glance; `lf model info` has the whole."""
-    return quantization.partition(" ")[0].rstrip(",")
 
 
 def _model_row(plan: Plan) -> dict[str, str]:
@@ -130,11 +126,12 @@ def _fit_remark(text: str, screen: Screen) -> str:
 
 def render_variants(variants: Sequence[Variant], installed: Sequence[str], screen: Screen) -> Iterator[str]:
     """The builds of one model; `installed` holds the names of those on this disk."""
+    roomy = screen.width is None or screen.width >= 100
     rows = [
         {
             "VARIANT": line(variant.name),
             "FORMAT": variant.format,
-            "QUANTIZATION": line(variant.quantization),
+            "QUANTIZATION": line(variant.quantization) if roomy else words.shorten(variant.quantization),
             "SIZE": format_bytes(variant.size_bytes),
             "FOR": line(", ".join(variant.devices)),
             "FROM": words.TIERS[variant.tier],
@@ -162,7 +159,8 @@ def render_runtimes(runtimes: Sequence[Runtime], screen: Screen) -> Iterator[str
             "LOADS": ", ".join(runtime.formats),
             "ON": runtime.placement.upper(),
             "FETCH": format_bytes(runtime.download_bytes) if runtime.state == "installable" else "",
-            "STATE": _fit_remark(runtime.reason, screen) if runtime.reason else _STATES[runtime.state],
+            "STATE": _STATES[runtime.state],
+            "REMARK": line(runtime.reason),
         }
         for runtime in runtimes
     ]

@@ -41,17 +41,29 @@ def _round_rate(rate: float) -> str:
 
 
 def say_memory(plan: Plan) -> str:
-    """`3.10 GB of 14.2 GB free`, or what is known of it."""
+    """`3.10 of 14.2 GB`, or what is known of it; nothing where the need is unknown."""
     if plan.need is None:
-        return "an unknown amount"
+        return ""
     need = format_bytes(plan.need.total_bytes)
-    return need if plan.free_bytes is None else f"{need} of {format_bytes(plan.free_bytes)} free"
+    return need if plan.free_bytes is None else say_share(need, format_bytes(plan.free_bytes))
+
+
+def say_share(part: str, whole: str) -> str:
+    """`3.10 of 14.2 GB`: the unit once, where it is the same."""
+    number, _, unit = part.partition(" ")
+    return f"{number} of {whole}" if whole.endswith(f" {unit}") else f"{part} of {whole}"
 
 
 def say_place(plan: Plan) -> str:
-    """`onnx-cpu on the CPU`, with the device's name where it is one of several."""
-    place = PLACES[plan.placement] + (f" ({line(plan.device_name)})" if plan.device_name else "")
-    return f"{plan.runtime.name} on {place}" if plan.runtime else place
+    """`by onnx-cpu on the CPU`, with the device's name where it has one."""
+    engine = f"by {plan.runtime.name} " if plan.runtime else ""
+    device = f" ({line(plan.device_name)})" if plan.device_name else ""
+    return f"{engine}on {PLACES[plan.placement]}{device}"
+
+
+def shorten(quantization: str) -> str:
+    """`int4 RTN b32, int8 head` -> `int4`: what tells builds apart at a glance."""
+    return line(quantization).partition(" ")[0].rstrip(",")
 
 
 def say_shortfall(plan: Plan) -> str | None:
