@@ -14,14 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
+LF = str(Path(sys.executable).with_name("lf"))
 COMMANDS = {
     "python -c pass": ([sys.executable, "-c", "pass"], None),
-    "lf --help": ([sys.executable, "-m", "localfirst", "--help"], 6.5),
-    "lf --version": ([sys.executable, "-m", "localfirst", "--version"], None),
-    "lf hw": ([sys.executable, "-m", "localfirst", "hw"], None),
-    "lf model list --fits": ([sys.executable, "-m", "localfirst", "model", "list", "--fits"], 20.0),
-    "lf model explain phi-4-mini": ([sys.executable, "-m", "localfirst", "model", "explain", "phi-4-mini"], None),
+    "lf --help": ([LF, "--help"], 6.5),
+    "lf --version": ([LF, "--version"], None),
+    "lf hw": ([LF, "hw"], None),
+    "lf model list --fits": ([LF, "model", "list", "--fits"], 20.0),
+    "lf model explain phi-4-mini": ([LF, "model", "explain", "phi-4-mini"], None),
 }
 """What is run, and the most that it may cost in multiples of the first."""
 

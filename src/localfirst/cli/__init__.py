@@ -7,34 +7,45 @@ from __future__ import annotations
 
 import os
 import sys
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
 from localfirst import __version__
-from localfirst.cli import completion, hw, model, output, run, runtime
+from localfirst.cli.groups import Row, TableGroup, make_app
 from localfirst.errors import LfError
 
-app = typer.Typer(
+
+class Root(TableGroup):
+    """`lf`."""
+
+    table = MappingProxyType(
+        {
+            "run": Row("localfirst.cli.run:run", "Run a model."),
+            "list": Row("localfirst.cli.model:list_", "List models."),
+            "pull": Row("localfirst.cli.model:pull", "Fetch a model."),
+            "rm": Row("localfirst.cli.model:rm", "Remove a model from this disk."),
+            "model": Row("localfirst.cli.model:app", "Models: all that can be done with one."),
+            "runtime": Row("localfirst.cli.runtime:app", "Runtimes: the engines that models run on."),
+            "hw": Row("localfirst.cli.hw:hw", "Show this machine."),
+            "completion": Row("localfirst.cli.completion:completion", "Print the completion script of a shell."),
+        }
+    )
+
+
+app = make_app(
+    cls=Root,
     name="lf",
     help="Run the build of a language model that its own vendor made for a computer like yours.",
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: Rich's takes twice as long to show
-    pretty_exceptions_enable=False,
     add_completion="_LF_COMPLETE" in os.environ,  # only when a shell asks; see `lf completion`
-    context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command("run")(run.run)
-app.command("list")(model.list_)
-app.command("pull")(model.pull)
-app.command("rm")(model.rm)
-app.add_typer(model.app, name="model")
-app.add_typer(runtime.app, name="runtime")
-app.command("hw")(hw.hw)
-app.command("completion")(completion.completion)
 
 
 def _print_version(wanted: bool) -> None:
+    from localfirst.cli import output
+
     if wanted:
         output.print_text(f"lf {__version__}\n")
         raise typer.Exit
@@ -54,5 +65,7 @@ def main() -> None:
     try:
         app(prog_name="lf")
     except LfError as error:
+        from localfirst.cli import output
+
         output.print_error(error, json="--json" in sys.argv)
         sys.exit(error.exit_code)

@@ -10,8 +10,6 @@ from typing import Annotated
 
 import typer
 
-from localfirst.cli import output
-
 SCRIPTS = {
     "bash": """\
 # lf completion for bash. In ~/.bashrc:  eval "$(lf completion bash)"
@@ -49,5 +47,10 @@ class Shell(StrEnum):
 def completion(
     shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="The shell.", show_default=False)],
 ) -> None:
-    """Print the completion script of a shell. The script itself says where it goes."""
+    """Print the completion script of a shell.
+
+    The script itself says where it goes.
+    """
+    from localfirst.cli import output
+
     output.print_text(SCRIPTS[shell.value])

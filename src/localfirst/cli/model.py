@@ -3,39 +3,68 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
-from localfirst.cli import options, output
-from localfirst.cli.run import run
-
-app = typer.Typer(help="Models: run, list, explain, pull, remove, import, verify.", no_args_is_help=True)
-app.command("run")(run)
+from localfirst.cli import options
+from localfirst.cli.groups import Row, TableGroup, make_app
 
 
-@app.command("list")
+class ModelGroup(TableGroup):
+    """`lf model`."""
+
+    table = MappingProxyType(
+        {
+            "run": Row("localfirst.cli.run:run", "Run a model."),
+            "list": Row("localfirst.cli.model:list_", "List models."),
+            "info": Row("localfirst.cli.model:info", "Show a model."),
+            "explain": Row("localfirst.cli.model:explain", "Explain the choice of a build."),
+            "pull": Row("localfirst.cli.model:pull", "Fetch a model."),
+            "rm": Row("localfirst.cli.model:rm", "Remove a model from this disk."),
+            "import": Row("localfirst.cli.model:import_", "Use a model that you have."),
+            "verify": Row("localfirst.cli.model:verify", "Verify a model's files."),
+        }
+    )
+
+
+app = make_app(cls=ModelGroup, no_args_is_help=True)
+
+
+@app.callback()
+def model() -> None:
+    """Models: all that can be done with one."""
+
+
 def list_(
     fits: Annotated[bool, typer.Option("--fits", help="Only what this machine can run.")] = False,
     installed: Annotated[bool, typer.Option("--installed", help="Only what is on this disk.")] = False,
     json: options.Json = False,
     profile: options.Profile = None,
 ) -> None:
-    """List the models. For each: the build to use here, the memory it needs, its speed, or why it does not run."""
+    """List models.
+
+    For each one the build to use here, the memory it needs, its speed, or why it does not run.
+    """
+    from localfirst.cli import output
     from localfirst.services.machines import find_machine
     from localfirst.services.planning import list_models
 
     output.print_models(list_models(find_machine(profile), fits=fits, installed=installed), json=json)
 
 
-@app.command()
 def info(
     model: options.ModelArgument,
     json: options.Json = False,
     profile: options.Profile = None,
     offline: options.Offline = False,
 ) -> None:
-    """Show a model. Its licence, its builds with their sizes, and what of it is on this disk."""
+    """Show a model.
+
+    Its licence, its builds with their sizes, and what of it is on this disk.
+    """
+    from localfirst.cli import output
     from localfirst.services.machines import find_machine
     from localfirst.services.planning import describe_model
 
@@ -43,7 +72,6 @@ def info(
     output.print_model_info(described.entry.model, described.plans, described.entry.installed, json=json)
 
 
-@app.command()
 def explain(
     model: options.ModelArgument,
     ctx: options.Context = None,
@@ -53,7 +81,11 @@ def explain(
     profile: options.Profile = None,
     offline: options.Offline = False,
 ) -> None:
-    """Explain the choice. Which build of a model would run here, and why each other one would not."""
+    """Explain the choice of a build.
+
+    Which one would run here, and why each other one would not.
+    """
+    from localfirst.cli import output
     from localfirst.services.machines import find_machine
     from localfirst.services.planning import make_wanted, plan_model
 
@@ -62,7 +94,6 @@ def explain(
     output.print_explanation(planned.resolution, json=json)
 
 
-@app.command()
 def pull(
     model: options.ModelArgument,
     backend: options.Backend = None,
@@ -70,7 +101,11 @@ def pull(
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Fetch a model. The build that fits this machine, every byte verified; run it again to continue."""
+    """Fetch a model.
+
+    The build that fits this machine, every byte verified. Run it again to continue where it stopped.
+    """
+    from localfirst.cli import output
     from localfirst.cli.progress import show_progress
     from localfirst.services.files import pull_model
 
@@ -79,27 +114,29 @@ def pull(
     output.print_pulled(installed, json=json)
 
 
-@app.command()
 def rm(model: options.ModelArgument, json: options.Json = False) -> None:
     """Remove a model from this disk."""
+    from localfirst.cli import output
     from localfirst.services.files import remove_model
 
     output.print_removed(model, remove_model(model), json=json)
 
 
-@app.command("import")
 def import_(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A GGUF file, an ONNX folder or an MLX folder.")],
     name: Annotated[str | None, typer.Option("--name", help="The name to give it.", show_default=False)] = None,
     json: options.Json = False,
 ) -> None:
-    """Use a model that you have. It is checked, and left where it is."""
+    """Use a model that you have.
+
+    It is checked, and left where it is.
+    """
+    from localfirst.cli import output
     from localfirst.services.files import import_model
 
     output.print_imported(import_model(path, name), json=json)
 
 
-@app.command()
 def verify(
     model: Annotated[
         str | None,
@@ -109,7 +146,11 @@ def verify(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Verify a model. Reads every byte again and compares it with its digest."""
+    """Verify a model's files.
+
+    Reads every byte again and compares it with its digest.
+    """
+    from localfirst.cli import output
     from localfirst.cli.progress import show_progress
     from localfirst.services.files import verify_models
 

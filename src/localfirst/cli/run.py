@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from localfirst.cli import options, output
+from localfirst.cli import options
 
 if TYPE_CHECKING:
     from localfirst.services.session import Session
@@ -59,7 +59,11 @@ def run(
     quiet: options.Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which build runs where, and why.")] = False,
 ) -> None:
-    """Run a model. Answers PROMPT, or chats when there is none."""
+    """Run a model.
+
+    Answers PROMPT, or chats when there is none. What is missing (the runtime, the files) is fetched first.
+    """
+    from localfirst.cli import output
     from localfirst.cli.progress import show_progress
     from localfirst.services.planning import make_wanted
     from localfirst.services.prompt import attach, compose, read_piped, read_text_file
@@ -91,6 +95,7 @@ def run(
 
 
 def _answer(session: Session, text: str, *, json: bool, stats: bool, raw: bool) -> None:
+    from localfirst.cli import output
     from localfirst.cli.answer import AnswerPrinter
 
     printer = None if json else AnswerPrinter(raw=raw)

@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
-from localfirst.cli import options, output
+from localfirst.cli import options
+from localfirst.cli.groups import Row, TableGroup, make_app
 
-app = typer.Typer(help="Engines: list, install, remove, test.", no_args_is_help=True)
+
+class RuntimeGroup(TableGroup):
+    """`lf runtime`."""
+
+    table = MappingProxyType(
+        {
+            "list": Row("localfirst.cli.runtime:list_", "List runtimes."),
+            "install": Row("localfirst.cli.runtime:install", "Install a runtime."),
+            "remove": Row("localfirst.cli.runtime:remove", "Remove a runtime."),
+            "test": Row("localfirst.cli.runtime:test", "Test runtimes."),
+        }
+    )
 
 
-@app.command("list")
+app = make_app(cls=RuntimeGroup, no_args_is_help=True)
+
+
+@app.callback()
+def runtime() -> None:
+    """Runtimes: the engines that models run on."""
+
+
 def list_(json: options.Json = False) -> None:
-    """List the runtimes and their state."""
+    """List runtimes.
+
+    Those that exist for this machine, and whether they are installed.
+    """
+    from localfirst.cli import output
     from localfirst.services.engines import find_runtimes
 
     output.print_runtimes(find_runtimes(), json=json)
 
 
-@app.command()
 def install(
     name: options.RuntimeArgument,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Install a runtime. Into an environment of its own, and only if it passes its test."""
+    """Install a runtime.
+
+    Into an environment of its own, and only if it passes its test.
+    """
+    from localfirst.cli import output
     from localfirst.cli.progress import show_progress
     from localfirst.services import engines
 
@@ -34,15 +61,17 @@ def install(
         output.print_installed(engines.ensure(runtime, offline=offline, may_install=True, report=report))
 
 
-@app.command()
 def remove(name: options.RuntimeArgument) -> None:
-    """Remove an installed runtime."""
+    """Remove a runtime.
+
+    Models stay; the runtime is installed again when one needs it.
+    """
+    from localfirst.cli import output
     from localfirst.services import engines
 
     output.print_removed(name, engines.remove(engines.find_runtime(name)))
 
 
-@app.command()
 def test(
     name: Annotated[
         str | None,
@@ -50,7 +79,11 @@ def test(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Test the runtimes. In each one, the built-in starter model answers a known question."""
+    """Test runtimes.
+
+    In each one the built-in starter model answers a known question.
+    """
+    from localfirst.cli import output
     from localfirst.services import engines
 
     tests = engines.run_tests(name)

@@ -1,0 +1,76 @@
+"""Groups of commands that know their commands by a table, and import one only to run it.
+
+Building all commands took as long as two empty Pythons; `lf --help` needs one line of each. As pip's own table of
+commands (`pip/_internal/commands/__init__.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Row(NamedTuple):
+    """A command: where it is (`module:name`, a function or a `Typer`), and the first sentence of its help."""
+
+    target: str
+    summary: str
+
+
+class Commands(MutableMapping[str, Any]):
+    """The commands of a table by name, each made when it is asked for."""
+
+    def __init__(self, table: Mapping[str, Row]) -> None:
+        self._table = table
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, attribute = self._table[name].target.partition(":")
+        found = getattr(import_module(module), attribute)
+        if not isinstance(found, typer.Typer):
+            function, found = found, make_app()
+            found.command(name)(function)
+        return typer.main.get_command(found)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __setitem__(self, name: str, command: object) -> None:
+        raise TypeError("commands are rows of a table")
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("commands are rows of a table")
+
+
+class TableGroup(TyperGroup):
+    """A group of the commands in its `table`."""
+
+    table: ClassVar[Mapping[str, Row]]
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Commands(self.table)
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002 - Typer's method, with private types
+        """Write a line for each command, importing none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row.summary) for name, row in self.table.items()])
+
+
+def make_app(**settings: Any) -> typer.Typer:
+    """A Typer as all of ours are: plain help (Rich's takes twice as long to show) and plain tracebacks."""
+    return typer.Typer(
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+        **({"add_completion": False} | settings),
+    )
