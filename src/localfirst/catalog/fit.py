@@ -15,7 +15,7 @@ from localfirst.types import Need
 from localfirst.units import MIB
 
 if TYPE_CHECKING:
-    from localfirst.types import Architecture, Format, Model, Variant
+    from localfirst.types import Architecture, Format, KvGroup, Model, Variant
 
 CONTEXT_DEFAULT_TOKENS = 8192
 """What is asked for when nobody says: long enough for a conversation, short enough for an 8 GB machine."""
@@ -24,8 +24,8 @@ CONTEXT_FLOOR_TOKENS = 4096
 CONTEXT_STEP_TOKENS = 256
 """llama.cpp rounds a context up to a multiple of 256 cells (`llama_context`, `GGML_PAD(n_ctx, 256)`)."""
 
-LLAMA_BATCH_TOKENS = 512
-"""llama.cpp's default micro-batch, `n_ubatch`."""
+LLAMA_BATCH_TOKENS = 128
+"""Prompt tokens that our llama.cpp adapter computes at a time, `n_ubatch`; llama.cpp's own default is 512."""
 ONNX_CHUNK_TOKENS = 128
 """Prompt tokens that our ONNX adapter computes at a time."""
 
@@ -41,9 +41,17 @@ class Engine:
     batch_tokens: int
     runtime_bytes: int
     """Interpreter, engine code and its own state, as resident memory."""
+    window_copies: int = 0
+    """Copies of the sliding-window layers' cache that the adapter keeps, for the next turn to start from."""
 
 
-LLAMA = Engine(windows=True, f32_cache_on_cpu=False, batch_tokens=LLAMA_BATCH_TOKENS, runtime_bytes=150 * MIB)
+LLAMA = Engine(
+    windows=True,
+    f32_cache_on_cpu=False,
+    batch_tokens=LLAMA_BATCH_TOKENS,
+    runtime_bytes=150 * MIB,
+    window_copies=2,
+)
 """Resident beyond weights, cache and compute buffer: 100 to 150 MiB for Python with llama.cpp (measured with a 360M and
 a 1B model). The sliding window is exact with `swa_full` off, which is how our adapter loads."""
 ONNX = Engine(windows=False, f32_cache_on_cpu=True, batch_tokens=ONNX_CHUNK_TOKENS, runtime_bytes=100 * MIB)
@@ -52,7 +60,7 @@ fp32 for int4 and int8 models for the CPU, fp16 otherwise (`default_io_dtype` in
 `onnxruntime_genai/models/quantization/quant_config.py`), and the generator allocates the cache for its whole
 `max_length` at once: 112 MiB more for 7,168 tokens more of 8 layers x 4 heads x 64, exactly 4 bytes each."""
 ENGINES: dict[Format, Engine] = {"gguf": LLAMA, "llamafile": LLAMA, "onnx": ONNX}
-OTHER = Engine(windows=False, f32_cache_on_cpu=False, batch_tokens=LLAMA_BATCH_TOKENS, runtime_bytes=250 * MIB)
+OTHER = Engine(windows=False, f32_cache_on_cpu=False, batch_tokens=512, runtime_bytes=250 * MIB)
 """An engine that nobody has measured: the cache whole, and the larger of what the others keep, with room."""
 
 UNKNOWN_KV_SHARE = 0.3
@@ -63,7 +71,7 @@ UNKNOWN_VOCABULARY = 262_144
 UNKNOWN_HIDDEN = 4096
 FEED_FORWARD_RATIO = 4
 """Feed-forward width over hidden size where the former is unknown: the classic transformer's; llama shapes have 2.7 to
-3.8, and where it is more (Gemma: 6) the vocabulary decides."""
+3.8, Gemma 6."""
 
 
 def find_need(model: Model, variant: Variant, context_tokens: int) -> Need | None:
@@ -105,14 +113,15 @@ def find_context(model: Model, variant: Variant, wanted_tokens: int | None, budg
 def _find_need(model: Model, variant: Variant, weights_bytes: int, context_tokens: int) -> Need:
     engine = ENGINES.get(variant.format, OTHER)
     if variant.format == "onnx":
-        floats = _find_onnx_compute(model.architecture)
+        compute_bytes = _find_onnx_compute(model.architecture)
     else:
-        floats = _find_llama_compute(model.architecture, context_tokens)
+        compute_bytes = _find_llama_compute(model.architecture, engine.batch_tokens, context_tokens)
+    kv_bytes, windowed_bytes = _find_kv(model, variant, engine, context_tokens)
     return Need(
         weights_bytes=weights_bytes,
-        kv_bytes=_find_kv(model, variant, engine, context_tokens),
-        compute_bytes=4 * engine.batch_tokens * floats,
-        runtime_bytes=engine.runtime_bytes,
+        kv_bytes=kv_bytes,
+        compute_bytes=compute_bytes,
+        runtime_bytes=engine.runtime_bytes + engine.window_copies * windowed_bytes,
     )
 
 
@@ -120,8 +129,8 @@ def _pad(tokens: int) -> int:
     return -(-tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
 
 
-def _find_kv(model: Model, variant: Variant, engine: Engine, context_tokens: int) -> int:
-    """Bytes of keys and values: for each layer `cells x kv_heads x (k_dim + v_dim) x bytes`.
+def _find_kv(model: Model, variant: Variant, engine: Engine, context_tokens: int) -> tuple[int, int]:
+    """Bytes of keys and values, and of the windowed ones: `cells x kv_heads x (k_dim + v_dim) x bytes` for each layer.
 
     Cells are the context, rounded up to 256; with sliding windows `pad256(min(context, window + micro-batch))`. This is
     what llama.cpp allocates (`llama_kv_cache`, `llama_kv_cache_iswa`), to the byte.
@@ -130,42 +139,50 @@ def _find_kv(model: Model, variant: Variant, engine: Engine, context_tokens: int
     groups = model.architecture.kv_groups
     if not groups:
         parameters = model.parameters or variant.size_bytes or 0
-        return int(parameters * UNKNOWN_KV_SHARE * width_bytes / 2 * _pad(context_tokens) / CONTEXT_DEFAULT_TOKENS)
-    total = 0
+        share = UNKNOWN_KV_SHARE * width_bytes / 2
+        return int(parameters * share * _pad(context_tokens) / CONTEXT_DEFAULT_TOKENS), 0
+    sizes = {False: 0, True: 0}
     for group in groups:
-        cells = context_tokens
-        if engine.windows and group.window_tokens is not None:
-            cells = min(cells, group.window_tokens + engine.batch_tokens)
-        total += group.layers * _pad(cells) * group.kv_heads * 2 * group.head_dim * width_bytes
-    return total
+        windowed = engine.windows and group.window_tokens is not None
+        cells = _find_window_cells(group, engine.batch_tokens, context_tokens) if windowed else _pad(context_tokens)
+        sizes[windowed] += group.layers * cells * group.kv_heads * 2 * group.head_dim * width_bytes
+    return sum(sizes.values()), sizes[True]
 
 
-def _find_llama_compute(architecture: Architecture, context_tokens: int) -> int:
-    """Floats per token of the micro-batch in llama.cpp's compute buffer, flash attention on.
+def _find_window_cells(group: KvGroup, batch_tokens: int, context_tokens: int) -> int:
+    return _pad(min(context_tokens, (group.window_tokens or context_tokens) + batch_tokens))
 
-    The buffer is as large as the widest moment of the graph: the logits, the feed-forward layer, or attention. Closed
-    form fitted to the buffer sizes that llama.cpp logs (CPU, 26 dense shapes, worst error 0.01 MiB; of ten fresh shapes
-    two were low by 2 to 2.5 MiB). Many small experts can need more than this says; their logits usually need most.
+
+def _find_llama_compute(architecture: Architecture, batch_tokens: int, context_tokens: int) -> int:
+    """Bytes of llama.cpp's compute and output buffers, flash attention on.
+
+    The compute buffer is as large as the widest moment of the graph, in floats per token of the micro-batch:
+    `max(3 x feed-forward, 2 x attention) + 5 x hidden + masks + 16`, a mask of 2 bytes per cell for each kind of cache.
+    The server computes the logits of one token, so the vocabulary hardly counts. Fitted to the sizes that llama.cpp
+    b11549 logs as xllamacpp 2026.10 loads it (CPU; 11 shapes of llama, qwen3, gemma3 and qwen3moe at two contexts and
+    two micro-batches): dense ones and one mixture within 0.02 MiB, two mixtures of many narrow experts low by 2.5 and 8
+    MiB, since those need `2 x experts used x (hidden + expert width)`; a wide attention over equally wide layers high
+    by 2 MiB.
     """
-    vocabulary = architecture.vocab_size or UNKNOWN_VOCABULARY
     hidden = architecture.hidden_size or UNKNOWN_HIDDEN
     feed_forward = architecture.feed_forward_size or FEED_FORWARD_RATIO * hidden
     head_dim = max((group.head_dim for group in architecture.kv_groups), default=0)
     attention = (architecture.heads or 0) * head_dim or hidden
-    mask = _pad(context_tokens) // 2
-    return max(
-        vocabulary + 2 * hidden,
-        3 * feed_forward + 3 * hidden + attention + mask,
-        2 * attention + 3 * hidden + mask,
+    windows = [group for group in architecture.kv_groups if group.window_tokens is not None]
+    mask = _pad(context_tokens) + max(
+        (_find_window_cells(one, batch_tokens, context_tokens) for one in windows), default=0
     )
+    floats = max(3 * feed_forward, 2 * attention) + 5 * hidden + mask // 2 + 16
+    return 4 * (batch_tokens * floats + (architecture.vocab_size or UNKNOWN_VOCABULARY))
 
 
 def _find_onnx_compute(architecture: Architecture) -> int:
-    """Floats per token of a prompt chunk: the logits of every token, and the arena's activations, which it keeps.
+    """Bytes of a prompt chunk: the logits of every token, and the arena's activations, which it keeps.
 
     Fitted to what onnxruntime-genai 0.18 grew by in a prompt of 2,048 tokens, in chunks of 256 (CPU, int4, hidden size
     1,024): 17 MiB with a feed-forward width of 2,048, 26 with 4,096; 65 and 63 more with a vocabulary of 65,536.
     """
     hidden = architecture.hidden_size or UNKNOWN_HIDDEN
     feed_forward = architecture.feed_forward_size or FEED_FORWARD_RATIO * hidden
-    return (architecture.vocab_size or UNKNOWN_VOCABULARY) + 8 * hidden + 9 * feed_forward // 2
+    floats = (architecture.vocab_size or UNKNOWN_VOCABULARY) + 8 * hidden + 9 * feed_forward // 2
+    return 4 * ONNX_CHUNK_TOKENS * floats

@@ -9,8 +9,9 @@ from catalog_examples import ONNX_VARIANT, QWEN3_4B, VARIANT, make_model
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localfirst.backends.llama_server import BATCH_TOKENS, CHECKPOINTS
 from localfirst.backends.onnx_genai import PREFILL_TOKENS
-from localfirst.catalog.fit import ONNX_CHUNK_TOKENS, find_context, find_need
+from localfirst.catalog.fit import LLAMA, ONNX_CHUNK_TOKENS, find_context, find_need
 from localfirst.types import Architecture, KvGroup, Need
 from localfirst.units import GIB, MIB
 
@@ -28,31 +29,30 @@ def find_terms(architecture: Architecture, context_tokens: int) -> Need:
         pytest.param((KvGroup(16, 8, 64),), 4096, 128, id="Llama 3.2 1B"),
         pytest.param((KvGroup(16, 8, 64),), 32_768, 1024, id="Llama 3.2 1B, long"),
         pytest.param((KvGroup(36, 8, 128),), 8192, 1152, id="Qwen3 4B"),
-        pytest.param((KvGroup(22, 1, 256, 512), KvGroup(4, 1, 256)), 8192, 32 + 22, id="Gemma 3 1B, two caches"),
-        pytest.param((KvGroup(22, 1, 256, 512), KvGroup(4, 1, 256)), 512, 13, id="Gemma 3 1B, shorter than its window"),
+        pytest.param((KvGroup(5, 1, 256, 512), KvGroup(1, 1, 256)), 4096, 4 + 3.75, id="two caches as in Gemma 3"),
+        pytest.param((KvGroup(5, 1, 256, 1024), KvGroup(1, 1, 256)), 16_384, 16 + 6.25, id="a wider window"),
         pytest.param((KvGroup(16, 8, 64),), 4000, 128, id="a context is rounded up to 256 cells"),
     ],
 )
-def test_the_cache_is_what_llama_cpp_logs(groups: tuple[KvGroup, ...], context_tokens: int, kv_mib: int) -> None:
+def test_the_cache_is_what_llama_cpp_logs(groups: tuple[KvGroup, ...], context_tokens: int, kv_mib: float) -> None:
     assert find_terms(Architecture(kv_groups=groups), context_tokens).kv_bytes == kv_mib * MIB
 
 
 @pytest.mark.parametrize(
-    ("vocab", "hidden", "feed_forward", "heads", "kv_heads", "head_dim", "context_tokens", "measured_mib"),
+    ("vocab", "hidden", "feed_forward", "heads", "head_dim", "window", "context_tokens", "measured_mib"),
     [
-        pytest.param(49_152, 960, 2560, 15, 5, 64, 4096, 99.75, id="SmolLM2 360M"),
-        pytest.param(128_256, 2048, 8192, 32, 8, 64, 4096, 258.5, id="Llama 3.2 1B"),
-        pytest.param(151_936, 2560, 9728, 32, 8, 128, 8192, 306.75, id="Qwen3 4B"),
-        pytest.param(262_144, 1152, 6912, 4, 1, 256, 8192, 516.5, id="Gemma 3 1B"),
-        pytest.param(32_000, 4096, 14_336, 32, 8, 128, 4096, 120.01, id="Mistral 7B"),
-        pytest.param(32_000, 4096, 14_336, 32, 8, 128, 16_384, 132.01, id="Mistral 7B, long"),
-        pytest.param(4096, 1024, 16_384, 16, 8, 64, 4096, 108.01, id="wide feed-forward"),
-        pytest.param(4096, 1024, 16_384, 16, 8, 64, 16_384, 120.01, id="wide feed-forward, long"),
-        pytest.param(4096, 512, 1024, 64, 8, 128, 4096, 39.01, id="many heads"),
-        pytest.param(4096, 512, 1024, 64, 8, 128, 16_384, 51.01, id="many heads, long"),
-        pytest.param(4096, 1024, 16_384, 32, 8, 64, 4096, 110.01, id="wide feed-forward, more heads"),
-        pytest.param(4096, 512, 1024, 64, 2, 128, 4096, 39.01, id="many heads, few keys"),
-        pytest.param(8192, 1024, 3072, 16, 8, 128, 4096, 32.01, id="all small"),
+        pytest.param(49_152, 960, 2560, 15, 64, None, 4096, 7.10, id="SmolLM2 360M"),
+        pytest.param(49_152, 960, 2560, 15, 64, None, 16_384, 10.10, id="SmolLM2 360M, long"),
+        pytest.param(4096, 2048, 8192, 32, 64, None, 4096, 18.00, id="Llama 3.2 1B"),
+        pytest.param(4096, 2560, 9728, 32, 128, None, 4096, 21.50, id="Qwen3 4B"),
+        pytest.param(4096, 2560, 9728, 32, 128, None, 16_384, 24.50, id="Qwen3 4B, long"),
+        pytest.param(64_000, 1536, 8960, 12, 128, None, 4096, 17.88, id="Qwen2.5 1.5B"),
+        pytest.param(8192, 1024, 4096, 16, 64, None, 16_384, 12.50, id="small"),
+        pytest.param(4096, 512, 1024, 64, 128, None, 4096, 10.25, id="many heads"),
+        pytest.param(4096, 512, 1024, 64, 128, None, 16_384, 13.25, id="many heads, long"),
+        pytest.param(50_000, 1152, 6912, 4, 256, 1024, 4096, 14.26, id="Gemma 3 with a wide window"),
+        pytest.param(8192, 640, 2048, 4, 256, 512, 16_384, 8.76, id="Gemma 3 270M, long"),
+        pytest.param(4096, 1024, 8 * 1536, 16, 64, None, 4096, 21.50, id="eight experts at a time"),
     ],
 )
 def test_the_compute_buffer_is_what_llama_cpp_logs(  # noqa: PLR0913, PLR0917 - a row of a table
@@ -60,26 +60,31 @@ def test_the_compute_buffer_is_what_llama_cpp_logs(  # noqa: PLR0913, PLR0917 - 
     hidden: int,
     feed_forward: int,
     heads: int,
-    kv_heads: int,
     head_dim: int,
+    window: int | None,
     context_tokens: int,
     measured_mib: float,
 ) -> None:
+    """As xllamacpp 2026.10 (llama.cpp b11549) logs it with a micro-batch of 128 and flash attention, on the CPU."""
+    groups = (KvGroup(1, 1, head_dim), KvGroup(1, 1, head_dim, window))
     architecture = Architecture(
-        layers=2,
-        hidden_size=hidden,
-        heads=heads,
-        vocab_size=vocab,
-        kv_groups=(KvGroup(2, kv_heads, head_dim),),
-        feed_forward_size=feed_forward,
+        hidden_size=hidden, heads=heads, vocab_size=vocab, kv_groups=groups, feed_forward_size=feed_forward
     )
-    assert find_terms(architecture, context_tokens).compute_bytes / MIB == pytest.approx(measured_mib, abs=0.011)
+    output_bytes = 4 * vocab
+    compute_mib = (find_terms(architecture, context_tokens).compute_bytes - output_bytes) / MIB
+    assert compute_mib == pytest.approx(measured_mib, abs=0.02)
 
 
 def test_weights_and_runtime_are_the_other_terms() -> None:
     need = find_terms(QWEN3_4B, 8192)
-    assert need == Need(2_500_000_000, 1152 * MIB, int(306.75 * MIB), 150 * MIB)
-    assert need.total_bytes == 2_500_000_000 + int((1152 + 306.75 + 150) * MIB)
+    compute_bytes = 4 * (128 * (3 * 9728 + 5 * 2560 + 4096 + 16) + 151_936)
+    assert need == Need(2_500_000_000, 1152 * MIB, compute_bytes, 150 * MIB)
+    assert need.total_bytes == 2_500_000_000 + 1302 * MIB + compute_bytes
+
+
+def test_the_copies_of_a_sliding_window_are_counted() -> None:
+    shape = replace(QWEN3_4B, kv_groups=(KvGroup(22, 1, 256, 512), KvGroup(4, 1, 256)))
+    assert find_terms(shape, 8192).runtime_bytes == int((150 + 2 * 16.5) * MIB)
 
 
 def test_an_onnx_build_for_the_cpu_caches_in_four_bytes_for_the_whole_context() -> None:
@@ -114,8 +119,9 @@ def test_an_onnx_prompt_takes_what_the_engine_was_seen_to_take(
     assert 2 * need.compute_bytes / MIB == pytest.approx(measured_mib, abs=1.5)
 
 
-def test_the_onnx_chunk_is_the_adapters() -> None:
+def test_what_the_adapters_choose_is_what_is_counted() -> None:
     assert ONNX_CHUNK_TOKENS == PREFILL_TOKENS
+    assert (LLAMA.batch_tokens, LLAMA.window_copies) == (BATCH_TOKENS, CHECKPOINTS)
 
 
 def test_unknown_weights_make_the_need_unknown() -> None:
@@ -127,7 +133,7 @@ def test_unknown_weights_make_the_need_unknown() -> None:
 )
 def test_an_unknown_architecture_has_bounds(parameters: int | None, kv_bytes: int) -> None:
     need = find_need(make_model(architecture=Architecture(), parameters=parameters), VARIANT, 8192)
-    assert need == Need(2_500_000_000, kv_bytes, 4 * 512 * (262_144 + 2 * 4096), 150 * MIB)
+    assert need == Need(2_500_000_000, kv_bytes, 4 * (128 * (3 * 16_384 + 5 * 4096 + 4096 + 16) + 262_144), 150 * MIB)
 
 
 ENOUGH = 1000 * GIB

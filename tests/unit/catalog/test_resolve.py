@@ -194,7 +194,7 @@ CUDA = replace(ONNX_VARIANT, name="int4-gpu", devices=("cuda",))
         pytest.param(
             replace(VARIANT, size_bytes=40 * GB),
             (),
-            "needs 41.1 GB of memory at a context of 4,096 tokens, 11.2 GB is free for it",
+            "needs 40.8 GB of memory at a context of 4,096 tokens, 11.2 GB is free for it",
             id="memory",
         ),
     ],
@@ -231,9 +231,9 @@ def test_a_context_that_does_not_fit_is_shortened_out_loud() -> None:
     plan = choose(
         make_model(), make_machine(available_bytes=4 * GIB + 16 * GIB // 10), wanted=Wanted(context_tokens=16_384)
     )
-    assert plan.context_tokens == 8704
+    assert plan.context_tokens == 10_752
     assert plan.reason == (
-        "the only build that runs here; context shortened from 16,384 to 8,704 tokens so that it fits; "
+        "the only build that runs here; context shortened from 16,384 to 10,752 tokens so that it fits; "
         "less than a tenth of the free memory will be left"
     )
     assert plan.verdict == "tight"
@@ -340,11 +340,11 @@ def test_a_model_that_does_not_fit_names_both_numbers_and_a_smaller_one() -> Non
     error = refuse(large, siblings=[smaller, middle, other, small, unsized, large])
     assert isinstance(error, NoFitError)
     assert error.message == (
-        "`example:70b` does not fit this machine: needs 41.1 GB of memory at a context of 4,096 tokens, "
+        "`example:70b` does not fit this machine: needs 40.8 GB of memory at a context of 4,096 tokens, "
         "11.2 GB is free for it"
     )
     assert error.hint == "a smaller one of the same family fits: `lf model run example:4b`"
-    assert refuse(large).hint == "free 29.9 GB more by ending other programs, or see `lf model list --fits`"
+    assert refuse(large).hint == "free 29.6 GB more by ending other programs, or see `lf model list --fits`"
 
 
 def test_a_model_without_builds_is_refused() -> None:
