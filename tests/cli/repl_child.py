@@ -15,7 +15,7 @@ from localfirst.types import Answer, Message, Sampling, TextDelta, Timings, Usag
 
 
 class EchoSession:
-    """Answers each message with itself; `slow` goes on until it is stopped, others do as they say."""
+    """Answers each message with itself; `slow` goes on until it is stopped, `deaf` until it is interrupted."""
 
     def __init__(self):
         self.system = None
@@ -23,6 +23,10 @@ class EchoSession:
         self.max_tokens = None
         self.messages = []
         self.last = None
+        self._cancelled = False
+
+    def cancel(self):
+        self._cancelled = True
 
     def info(self):
         return {"model": "Echo", "device": "none"}
@@ -53,10 +57,13 @@ class EchoSession:
             self.messages.append(Message("assistant", "".join(said)))
 
     def _pieces(self, text):
-        if text == "slow":
+        self._cancelled = False
+        if text in {"slow", "deaf"}:
             yield TextDelta("begun ")
             for _ in range(200):
                 time.sleep(0.05)
+                if self._cancelled and text == "slow":
+                    return
                 yield TextDelta(".")
         elif text == "fail":
             yield TextDelta("half")

@@ -91,16 +91,18 @@ def test_thinking_is_dim_under_a_heading_and_a_blank_line_before_the_answer(open
     leave(chat)
 
 
-def test_control_c_stops_the_answer_and_keeps_what_was_said(open_chat):
+@pytest.mark.parametrize(("text", "presses"), [("slow", 1), ("deaf", 2)])
+def test_control_c_stops_the_answer_and_keeps_what_was_said(open_chat, text, presses):
     chat = open_chat()
-    chat.send("slow\r")
+    chat.send(f"{text}\r")
     chat.wait_for("begun ")
-    chat.send(CTRL_C)
+    for _ in range(presses):
+        chat.send(CTRL_C)
     chat.wait_for("stopped")
     chat.wait_for(">>> ")
     assert "you said: go on" in chat.say("go on")
     asked, said, *_ = leave(chat)["messages"]
-    assert asked == "user: slow"
+    assert asked == f"user: {text}"
     assert said.startswith("assistant: begun ")
     assert said.count(".") < 200
 

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 PENALTY_WINDOW = 64
 """Last tokens that a repetition penalty looks at; llama.cpp's default."""
-NEGLIGIBLE = 25.0
+HOPELESS = -25.0
 """Logits this far below the best one have a chance of e^-25 each: left out before anything is sorted."""
-
+BLOCK = 64
+SORTED = 1024
 COLDEST = 1e-3
 """A lower temperature is greedy: it would only divide by next to nothing."""
 
@@ -60,23 +61,49 @@ class Sampler:
 
     def _pick(self, logits: Any, best: Any) -> int:
         np, temperature = self._np, self._sampling.temperature
-        tokens = np.flatnonzero(logits >= best - NEGLIGIBLE * max(1.0, temperature))
-        tokens, logits = self._cut(tokens, logits[tokens] - best)
-        chances = np.exp(logits / temperature, dtype=np.float64).cumsum()
+        logits = logits - best
+        tokens = self._find_candidates(logits)
+        if self._sampling.min_p:
+            tokens = tokens[logits[tokens] >= np.log(self._sampling.min_p)]
+        chances = np.exp(logits[tokens] / temperature).cumsum(dtype=np.float64)
         return int(tokens[np.searchsorted(chances, self._random.random() * chances[-1], side="right")])
 
-    def _cut(self, tokens: Any, logits: Any) -> tuple[Any, Any]:
-        """The candidates that top-k, top-p and min-p leave. `logits` are relative to the best, which is 0."""
-        np, sampling = self._np, self._sampling
-        if sampling.top_k and sampling.top_k < len(tokens):
-            kept = np.argpartition(logits, -sampling.top_k)[-sampling.top_k :]
-            tokens, logits = tokens[kept], logits[kept]
-        if sampling.top_p is not None and sampling.top_p < 1:
-            order = np.argsort(-logits, kind="stable")
-            mass = np.exp(logits[order], dtype=np.float64).cumsum()
-            kept = order[: int(np.searchsorted(mass, sampling.top_p * mass[-1])) + 1]
-            tokens, logits = tokens[kept], logits[kept]
-        if sampling.min_p:
-            kept = logits >= np.log(sampling.min_p)
-            tokens, logits = tokens[kept], logits[kept]
-        return tokens, logits
+    def _find_candidates(self, logits: Any) -> Any:
+        """The tokens that top-k and top-p leave, or all that are not hopeless. The best logit is 0."""
+        np, top_p = self._np, self._sampling.top_p
+        count = min(self._sampling.top_k or len(logits), len(logits))
+        if top_p is not None and top_p < 1:
+            return self._find_nucleus(logits, count, top_p)
+        if count < len(logits):
+            return self._find_best(logits, count)
+        return np.flatnonzero(logits >= HOPELESS * max(1.0, self._sampling.temperature))
+
+    def _find_nucleus(self, logits: Any, count: int, top_p: float) -> Any:
+        """The fewest of the `count` best tokens that together have the share `top_p` of their mass.
+
+        They are nearly always among the first thousand, so that many are sorted before more are.
+        """
+        np = self._np
+        total = np.exp(logits if count == len(logits) else logits[self._find_best(logits, count)]).sum()
+        size = min(SORTED, count)
+        while True:
+            tokens = self._find_best(logits, size)
+            tokens = tokens[np.argsort(-logits[tokens], kind="stable")]
+            mass = np.exp(logits[tokens]).cumsum(dtype=np.float64)
+            if mass[-1] >= top_p * total or size == count:
+                return tokens[: int(np.searchsorted(mass, top_p * total)) + 1]
+            size = min(size * 8, count)
+
+    def _find_best(self, logits: Any, count: int) -> Any:
+        """The `count` tokens with the highest logits, in no order.
+
+        They lie in the `count` blocks with the highest maxima, so only those are looked into: for 40 of 200,000 tokens
+        0.3 ms instead of 1.3.
+        """
+        np = self._np
+        whole = len(logits) // BLOCK * BLOCK
+        tokens = np.arange(whole if count < whole // BLOCK else 0, len(logits))
+        if count < whole // BLOCK:
+            blocks = np.argpartition(logits[:whole].reshape(-1, BLOCK).max(axis=1), -count)[-count:]
+            tokens = np.concatenate([(blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1), tokens])
+        return tokens[np.argpartition(logits[tokens], -count)[-count:]]

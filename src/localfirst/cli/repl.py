@@ -18,6 +18,7 @@ from localfirst.errors import LfError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import FrameType
 
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -76,10 +77,10 @@ def _answer(pieces: Iterator[TextDelta], session: Session, *, stats: bool, raw: 
     """Print an answer; a Ctrl-C stops it, and an error in it is said."""
     printer = AnswerPrinter(raw=raw)
     try:
-        for piece in pieces:
-            printer.write(piece)
+        with _stop_on_interrupt(session) as stopped, _closing(pieces):
+            for piece in pieces:
+                printer.write(piece)
     except KeyboardInterrupt:
-        _close(pieces)
         printer.finish()
         output.print_notice("stopped")
     except LfError as error:
@@ -87,15 +88,38 @@ def _answer(pieces: Iterator[TextDelta], session: Session, *, stats: bool, raw: 
         output.print_error(error)
     else:
         printer.finish()
+        if stopped.is_set():
+            output.print_notice("stopped")
         if stats and session.last is not None:
             output.print_stats(session.last)
     output.print_text("\n")
 
 
-def _close(pieces: Iterator[TextDelta]) -> None:
-    """End the answer if it is still open: the Ctrl-C may have come while a piece was being printed."""
-    if (close := getattr(pieces, "close", None)) is not None:
-        close()
+@contextmanager
+def _stop_on_interrupt(session: Session) -> Iterator[Event]:
+    """Let the first Ctrl-C end the answer in good order, and a second one interrupt whatever hangs."""
+    stopped = Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        session.cancel()
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _closing(pieces: Iterator[TextDelta]) -> Iterator[None]:
+    """Close a generator of pieces on the way out, also where printing one failed."""
+    try:
+        yield
+    finally:
+        if isinstance(pieces, Generator):
+            pieces.close()
 
 
 def _read_message(lines: PromptSession[str]) -> _Message | None:

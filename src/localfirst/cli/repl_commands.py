@@ -34,7 +34,11 @@ class Session(Protocol):
         ...
 
     def stream(self, text: str) -> Iterator[TextDelta]:
-        """Say `text`; closing the iterator, or a Ctrl-C in it, stops the answer and keeps what was said."""
+        """Say `text`; closing the iterator stops the answer and keeps what was said."""
+        ...
+
+    def cancel(self) -> None:
+        """Let the answer in flight end soon with what it has; called from a signal handler."""
         ...
 
     def regenerate(self) -> Iterator[TextDelta]:

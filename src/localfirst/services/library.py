@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.catalog import names
 from localfirst.errors import StoreError
-from localfirst.services import catalogue, imported
-from localfirst.store import hub, imports, manifest
+from localfirst.services import catalogue
+from localfirst.store import manifest
 
 if TYPE_CHECKING:
     from localfirst.types import InstalledModel, Model, ModelName
@@ -40,14 +40,13 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
     """
     asked = names.parse_name(text)
     if asked.path is not None:
-        installed = imports.inspect_path(Path(asked.path), name=None)
-        return Entry(asked, imported.describe(installed), (installed,))
+        return _find_path(asked, Path(asked.path))
     everything = manifest.find_all()
     if asked.repo is not None:
         return _find_repository(asked, everything, offline=offline)
     own = [model for model in everything if model.host == "import" and model.name == asked.name]
     if own and asked.size is None:
-        return Entry(asked, imported.describe(own[0]), (own[0],))
+        return _make_entry(asked, own[0])
     model = names.find_model(catalogue.load_models(), asked)
     return Entry(asked, model, tuple(found for found in everything if found.name == model.name))
 
@@ -71,7 +70,20 @@ def find_entries() -> tuple[Entry, ...]:
         for model in known
     ]
     others = [found for found in everything if found.name not in catalog_names]
-    return (*entries, *(Entry(names.parse_name(found.name), imported.describe(found), (found,)) for found in others))
+    return (*entries, *(_make_entry(names.parse_name(found.name), found) for found in others))
+
+
+def _make_entry(asked: ModelName, installed: InstalledModel) -> Entry:
+    """A model that only its own files describe."""
+    from localfirst.services.imported import describe
+
+    return Entry(asked, describe(installed), (installed,))
+
+
+def _find_path(asked: ModelName, path: Path) -> Entry:
+    from localfirst.store.imports import inspect_path
+
+    return _make_entry(asked, inspect_path(path))
 
 
 def _find_repository(asked: ModelName, everything: tuple[InstalledModel, ...], *, offline: bool) -> Entry:
@@ -84,5 +96,7 @@ def _find_repository(asked: ModelName, everything: tuple[InstalledModel, ...], *
         and (asked.file is None or any(file.path == asked.file for file in found.files))
     )
     if installed and (offline or asked.revision is None):
-        return Entry(asked, imported.describe(installed[0]), installed)
-    return Entry(asked, hub.describe(asked, offline=offline), installed)
+        return replace(_make_entry(asked, installed[0]), installed=installed)
+    from localfirst.store.hub import describe
+
+    return Entry(asked, describe(asked, offline=offline), installed)

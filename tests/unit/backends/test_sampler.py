@@ -93,3 +93,23 @@ def test_whatever_the_options_a_token_is_drawn(
 def test_logits_that_are_no_numbers_are_an_error(broken: float, temperature: float) -> None:
     with pytest.raises(EngineError):
         Sampler(Sampling(temperature), []).draw(np.array([0.0, broken], np.float32))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.sampled_from([64, 1000, 4096]))
+def test_top_k_draws_from_exactly_the_k_best(seed: int, top_k: int, vocabulary: int) -> None:
+    logits = np.random.default_rng(seed).permutation(np.arange(vocabulary, dtype=np.float32) / vocabulary)
+    sampler = Sampler(Sampling(1.0, top_k=top_k, seed=seed), [])
+    best = set(np.argsort(logits)[-top_k:].tolist())
+    assert {sampler.draw(logits) for _ in range(20)} <= best
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.999), st.sampled_from([3, 1000, 5000]), st.floats(0.1, 6.0))
+def test_top_p_draws_from_the_fewest_tokens_that_have_its_share(
+    seed: int, top_p: float, vocabulary: int, spread: float
+) -> None:
+    logits = (np.random.default_rng(seed).standard_normal(vocabulary) * spread).astype(np.float32)
+    order = np.argsort(-logits)
+    mass = np.exp(logits[order].astype(np.float64)).cumsum()
+    allowed = set(order[: int((mass < (top_p + 1e-4) * mass[-1]).sum()) + 1].tolist())
+    sampler = Sampler(Sampling(1.0, top_p=top_p, seed=seed), [])
+    assert {sampler.draw(logits) for _ in range(20)} <= allowed
