@@ -96,7 +96,10 @@ def test_control_c_stops_the_answer_and_keeps_what_was_said(open_chat, text, pre
     chat = open_chat()
     chat.send(f"{text}\r")
     chat.wait_for("begun ")
-    for _ in range(presses):
+    chat.send(CTRL_C)
+    for _ in range(presses - 1):
+        chat.wait_for(".")
+        chat.wait_for(".")  # the first one has been seen by now
         chat.send(CTRL_C)
     chat.wait_for("stopped")
     chat.wait_for(">>> ")

@@ -6,7 +6,11 @@ A Ctrl-C while the model answers stops the answer; whatever goes wrong in an ans
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING
 
 from localfirst import paths
