@@ -289,6 +289,27 @@ def test_no_color_takes_the_styles_away(monkeypatch):
     assert sys.stderr.getvalue() == "\x1b[1;31merror:\x1b[0m It broke\nerror: It broke\n"
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        pytest.param(OSError(28, "No space left on device"), LfError, id="full"),
+        pytest.param(BrokenPipeError(32, "Broken pipe"), BrokenPipeError, id="pipe"),
+    ],
+)
+def test_output_that_cannot_be_written_is_an_error_and_a_reader_that_left_is_not_ours(error, raised):
+    class Broken(io.StringIO):
+        def flush(self):
+            raise error
+
+    with pytest.raises(raised) as caught:
+        Screen(Broken()).write("x")
+    if raised is LfError:
+        assert (caught.value.message, caught.value.detail) == (
+            "The output cannot be written",
+            "No space left on device",
+        )
+
+
 PROBLEM = {"path": "model.onnx", "problem": "digest", "detail": "manifest: 00\nfile: 11"}
 
 

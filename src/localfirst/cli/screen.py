@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
+from localfirst.errors import LfError
 from localfirst.terminal import make_inert
 
 if TYPE_CHECKING:
@@ -50,9 +51,19 @@ class Screen:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.styles and text.strip() else text
 
     def write(self, text: str) -> None:
-        """Write a text as it is, at once."""
-        self.stream.write(text)
-        self.stream.flush()
+        """Write a text as it is, at once.
+
+        Raises:
+            BrokenPipeError: nobody reads any more, as behind `| head`; Typer ends the program without a word.
+            LfError: it cannot be written, such as to a file on a full disk.
+        """
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise LfError("The output cannot be written", detail=error.strerror) from error
 
     def write_lines(self, lines: Iterable[str]) -> None:
         """Write lines, each with its end."""
