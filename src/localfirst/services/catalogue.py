@@ -32,7 +32,7 @@ def load_models() -> tuple[Model, ...]:
     cache = paths.cache_dir() / "catalog.json"
     if (models := _read_cache(cache, stamp)) is not None:
         return models
-    from localfirst.catalog.parse import parse_catalog  # noqa: PLC0415 - 10 ms that a warm load does not need
+    from localfirst.catalog.parse import parse_catalog
 
     try:
         models = parse_catalog(content.decode())

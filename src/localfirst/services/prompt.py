@@ -22,6 +22,8 @@ def read_text_file(path: Path) -> str:
         UsageError: it does not exist, is no plain text, or is too large.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"`{path}` is not a file")
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise UsageError(
