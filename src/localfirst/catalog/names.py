@@ -45,7 +45,7 @@ def parse_name(text: str) -> ModelName:
     """
     typed = text.strip()
     if not typed or "\0" in typed:
-        raise UsageError("A model name is empty or has a null character in it", hint="List the names: lf list")
+        raise UsageError("A model name is empty or has a null character in it", hint="List the names: `lf list`")
     if url := _HUB_URL.match(typed):
         raise UsageError(f"`{typed}` is an address, not a model name", hint=f"Write hf:{url['repo']}")
     if "://" in typed:
@@ -152,7 +152,7 @@ def _make_unknown_error(
         return UnknownNameError(message, detail=_describe(begins), hint=_suggest(begins))
     near = _find_near(models, typed)
     if not near:
-        return UnknownNameError(f"No model named `{typed}`", hint="List the names: lf list --all")
+        return UnknownNameError(f"No model named `{typed}`", hint="List the names: `lf list`")
     return UnknownNameError(f"No model named `{typed}`", detail=_describe(near), hint=f"Did you mean {near[0].name}?")
 
 

@@ -12,6 +12,7 @@ from localfirst.hwprobe.probe import probe
 from localfirst.paths import starter_dir
 from localfirst.runtimes import find
 from localfirst.runtimes import install as installer
+from localfirst.services.threads import find_threads
 from localfirst.types import Answer, Message, Progress, Runtime, Sampling
 from localfirst.units import format_bytes
 from localfirst.worker import protocol
@@ -140,7 +141,7 @@ def _test_in(runtime: Runtime, python: str) -> EngineTest:
         backend=runtime.backend,
         main=str(Path(starter_dir(), STARTER_FILES[runtime.formats[0]])),
         context_tokens=None,
-        threads=probe().cpu.cores_usable or 1,
+        threads=find_threads(),
         placement=runtime.placement,
     )
     messages = (Message("system", TEST_PADDING * 4), Message("user", TEST_QUESTION))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
 from localfirst.services.planning import plan_model
+from localfirst.services.threads import find_threads
 from localfirst.store import pull, verify
 from localfirst.types import Answer, Message, Sampling, TextDelta
 from localfirst.worker import protocol
@@ -68,7 +68,7 @@ def open_session(
         backend=runtime.backend,
         main=find_main_file(installed),
         context_tokens=plan.context_tokens,
-        threads=probe().cpu.cores_usable or 1,
+        threads=find_threads(),
         placement=plan.placement,
     )
     return Session(replace(plan, runtime=runtime), runtime.python or "", load)

@@ -183,8 +183,8 @@ UNKNOWN = {
         "Did you mean tinyllama-1.1b?",
     ),
     "gemma-34b": ("No model named `gemma-34b`", "gemma-3-4b  (Gemma-3-4B)\ngemma-3-1b  (Gemma-3-1B)", "gemma-3-4b?"),
-    "zzz": ("No model named `zzz`", None, "List the names: lf list --all"),
-    "_": ("No model named `_`", None, "List the names: lf list --all"),
+    "zzz": ("No model named `zzz`", None, "List the names: `lf list`"),
+    "_": ("No model named `_`", None, "List the names: `lf list`"),
 }
 
 
