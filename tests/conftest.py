@@ -1,0 +1,47 @@
+"""What several suites share: a home of its own for each test, and `lf` as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+
+@dataclass
+class Lf:
+    """Runs `lf` in a process of its own, as a user does: real exit code, real stdout, real stderr."""
+
+    home: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, *words: str, stdin: str | bytes = b"", timeout_s: float = 120) -> subprocess.CompletedProcess:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(self.command(*words), input=data, capture_output=True, env=self.env(), timeout=timeout_s)
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *words: str) -> subprocess.Popen:
+        """Start `lf` and leave it running."""
+        return subprocess.Popen(
+            self.command(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.env(),
+        )
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "localfirst", *words]
+
+    def env(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LF_", "HF_"))}
+        return kept | {"LF_HOME": str(self.home), "COLUMNS": "80"} | self.environment
+
+
+@pytest.fixture
+def lf(tmp_path: Path) -> Lf:
+    return Lf(tmp_path / "lf-home")
