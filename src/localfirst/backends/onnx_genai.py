@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from localfirst.backends.onnx_folder import OnnxFolder
     from localfirst.types import FinishReason
 
-PREFILL_TOKENS = 128
-"""Prompt tokens read at once. The engine holds Python's lock meanwhile, so a cancel waits for the end of a chunk."""
+PREFILL_TOKENS = 32
+"""Prompt tokens read at once. The engine holds Python's lock meanwhile, so a cancel waits for a chunk's end; larger
+chunks are not faster (125 M parameters in 4 bits, 2 threads: 16 are 10 % slower, 32 to 512 the same)."""
 DAMAGED = re.compile(r"Protobuf parsing failed|External data|external data|out of bounds|File doesn't exist|ModelProto")
 """What the engine says of files that are missing or cut short, which only it can see."""
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
