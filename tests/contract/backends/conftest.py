@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localfirst.backends.base import LoadedModel
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+"""Read when the engine is first imported; the worker sets it for the same reason."""
 
 TEXT = "Hello there! The tiny model answers Grüße 😀 and stops."
 
