@@ -53,11 +53,14 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def lf(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback has printed it
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use no network, whatever the command.")] = False,
 ) -> None:
     """Take the options that stand before a command."""
+    if offline:
+        os.environ["LF_OFFLINE"] = "1"  # where every command that could use the network looks
 
 
 def main() -> None:

@@ -1,0 +1,59 @@
+"""Shell completion in the real shells: model names, commands, options; quick and without the network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conftest import Lf
+
+
+def run_shell(lf: Lf, *command: str) -> list[str]:
+    """Lines that a shell prints, with `lf` on its path."""
+    shell = command[0]
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(command, capture_output=True, text=True, env=lf.env() | {"PATH": path}, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_bash_completes_model_names_commands_and_options(lf: Lf) -> None:
+    script = """
+        eval "$(lf completion bash)"
+        complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _lf_completion; echo "${COMPREPLY[@]}"; }
+        complete_words lf run phi-4-mini
+        complete_words lf model ex
+        complete_words lf run --max
+        complete_words lf runtime install onnx
+    """
+    words = run_shell(lf, "bash", "-c", script)
+    assert words == ["phi-4-mini", "phi-4-mini-reasoning", "explain", "--max-tokens", "onnx-cpu"]
+
+
+def test_zsh_gets_model_names(lf: Lf) -> None:
+    script = """
+        compdef() { :; }
+        _arguments() { print -r -- "$@"; }
+        eval "$(lf completion zsh)"
+        words=(lf run phi-4-mini); CURRENT=3
+        _lf_completion
+    """
+    assert any("phi-4-mini-reasoning" in word for word in run_shell(lf, "zsh", "-f", "-c", script))
+
+
+def test_fish_completes_model_names(lf: Lf) -> None:
+    script = "lf completion fish | source; complete -C 'lf run phi-4-mini'"
+    words = run_shell(lf, "fish", "--no-config", "-c", script)
+    assert {"phi-4-mini", "phi-4-mini-reasoning"} <= set(words)
+
+
+def test_a_script_is_plain_text_that_says_where_it_goes(lf: Lf) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert "lf completion" in lf("completion", shell).stdout
+    assert lf("completion", "tcsh").returncode == 2

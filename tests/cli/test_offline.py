@@ -1,0 +1,43 @@
+"""Offline means offline: not one connection is tried, not one file of an engine's telemetry is written."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.conftest import Lf
+from tests.fixtures.scripted import make_gguf, make_onnx
+
+MAKERS = {"gguf": (make_gguf, "model.gguf"), "onnx": (make_onnx, "model")}
+
+
+def trace(lf: Lf, folder: Path, *words: str) -> list[str]:
+    """The network calls of `lf` and all its children, but for sockets inside this machine's kernel (AF_UNIX)."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    log = folder / "trace"
+    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,bind", "-o", str(log), *lf.command(*words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=lf.env(), stdin=subprocess.DEVNULL)
+    if "PTRACE" in done.stderr:
+        pytest.skip("this system does not let strace trace")
+    assert done.returncode == 0, done.stderr
+    return [line for line in log.read_text().splitlines() if re.search(r"AF_INET|AF_NETLINK|sin_port", line)]
+
+
+@pytest.mark.parametrize("format_", MAKERS)
+def test_an_offline_run_opens_no_connection_and_leaves_no_trace(lf: Lf, format_: str, tmp_path: Path) -> None:
+    make, name = MAKERS[format_]
+    make(tmp_path / name, "All by myself.")
+    home = tmp_path / "user-home"
+    home.mkdir()
+    lf.environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    assert trace(lf, tmp_path, "--offline", "model", "run", str(tmp_path / name), "hi") == []
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["list", "--fits"], ["model", "explain", "phi-4-mini"], ["hw"], ["runtime", "list"]])
+def test_what_needs_no_network_opens_no_connection(lf: Lf, words: list[str], tmp_path: Path) -> None:
+    assert trace(lf, tmp_path, *words) == []

@@ -1,0 +1,77 @@
+"""The Python API with real engines on scripted models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.fixtures.scripted import make_gguf, make_onnx
+
+import localfirst
+from localfirst.errors import ModelFileError, UnknownNameError, UsageError
+from localfirst.types import Machine, Sampling
+
+REPLY = "Hello there, I am a very small model — 漢字 and all."
+FORMATS = {"gguf": ("model.gguf", make_gguf), "onnx": ("model", make_onnx)}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LF_HOME", str(tmp_path / "lf-home"))
+
+
+@pytest.fixture(params=FORMATS)
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    name, make = FORMATS[request.param]
+    make(tmp_path / name, REPLY)
+    return str(tmp_path / name)
+
+
+def test_an_answer_streams_and_comes_whole(path: str) -> None:
+    with localfirst.load(path, offline=True) as model:
+        assert "".join(model.stream("hi")) == REPLY
+        answer = model.chat([{"role": "user", "content": "hi"}], max_tokens=200)
+        short = model.chat("hi", sampling=Sampling(temperature=0, seed=1), max_tokens=1)
+    assert (answer.text, answer.finish_reason) == (REPLY, "stop")
+    assert (short.finish_reason, short.usage.completion_tokens) == ("length", 1)
+    assert model.plan.model.name == Path(path).stem
+
+
+def test_calls_remember_nothing_of_each_other(path: str) -> None:
+    with localfirst.load(path, offline=True) as model:
+        first, second = model.chat("hi"), model.chat("hi")
+    assert first.usage.prompt_tokens == second.usage.prompt_tokens
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [[{"role": "robot", "content": "hi"}], [{"content": "hi"}], [{"role": "user"}], [{"role": "user", "content": 7}]],
+    ids=["unknown role", "no role", "no content", "content is no text"],
+)
+def test_a_bad_message_is_named_by_its_number(messages: list, tmp_path: Path) -> None:
+    make_gguf(tmp_path / "model.gguf", REPLY)
+    with (
+        localfirst.load(str(tmp_path / "model.gguf"), offline=True) as model,
+        pytest.raises(UsageError, match="Message 1"),
+    ):
+        model.chat(messages)
+
+
+def test_errors_are_those_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"no model")
+    with pytest.raises(ModelFileError):
+        localfirst.load(str(tmp_path / "model.gguf"))
+    with pytest.raises(UnknownNameError):
+        localfirst.load("phi-5-huge")
+
+
+def test_a_plan_and_a_probe_start_nothing() -> None:
+    assert isinstance(localfirst.probe(), Machine)
+    resolution = localfirst.plan("smollm2-360m")
+    assert resolution.chosen.model.name == "smollm2-360m"
+    assert resolution.chosen.verdict in {"cpu", "tight", "gpu"}
+
+
+def test_an_unknown_attribute_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        _ = localfirst.laod
