@@ -1,0 +1,109 @@
+"""Writing so that it survives a crash, and saying what is wrong when it cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from localfirst.errors import DiskFullError, StoreError
+from localfirst.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+# EFBIG: a limit on file sizes (ulimit -f, FAT32) looks like a full disk and is solved like one.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+READ_BYTES = 2**20
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn the system's errors about the store into ours.
+
+    Raises:
+        DiskFullError: no space, quota or file-size limit left.
+        StoreError: anything else that the system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFullError(
+                f"The disk is full: {error.strerror}",
+                detail=f"{path}\nWhat has been fetched is kept.",
+                hint="Free some space and run the same command again; it goes on where it stopped.",
+            ) from error
+        raise StoreError(
+            f"The store cannot be used: {error.strerror or error}",
+            detail=str(error.filename or path),
+            hint="Make the folder writable, or set LF_HOME to a folder that is.",
+        ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable. Windows has no such call and needs none for a rename."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that it is there whole or not at all, also after a power cut."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def free_bytes(path: Path) -> int:
+    """Free space where `path` is or will be."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def check_space(path: Path, needed_bytes: int) -> None:
+    """Refuse to begin what cannot end; 5 % more than the files, for the file system's own needs.
+
+    Raises:
+        DiskFullError: with both numbers.
+    """
+    needed, free = needed_bytes + needed_bytes // 20, free_bytes(path)
+    if needed > free:
+        raise DiskFullError(
+            f"Not enough space: {format_bytes(needed)} needed, {format_bytes(free)} free",
+            detail=str(path),
+            hint="Free some space, or set LF_HOME to a folder on a larger disk.",
+        )
+
+
+def hash_file(path: Path, count: Callable[[int], None]) -> str:
+    """The file's SHA-256 in hexadecimal; `count` hears of every block of bytes read.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(READ_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            digest.update(buffer[:size])
+            count(size)
+    return digest.hexdigest()

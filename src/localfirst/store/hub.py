@@ -1,0 +1,202 @@
+"""Listings of a Hugging Face hub, through huggingface_hub, whose exceptions end here.
+
+Every answer is checked: the repository's name (a renamed one is refused), the commit, each path, size and digest.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from localfirst.errors import IntegrityError, LfError, NetworkError, UnknownNameError
+from localfirst.store import builds, manifest
+from localfirst.store.endpoint import Endpoint, find_endpoint, prepare_environment
+from localfirst.store.listing import HubFile, Listing
+from localfirst.store.names import check_paths, check_sha1, check_sha256, is_repo
+from localfirst.store.progress import ignore
+from localfirst.terminal import make_inert
+from localfirst.types import Model, ModelName, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from huggingface_hub import ModelInfo
+
+TIMEOUT_S = 10.0
+TRIES = 3
+PAUSE_S = 1.0
+_MAX_FILES = 20_000
+_TRANSIENT = {408, 429, 500, 502, 503, 504}
+
+
+def read_listing(
+    repo: str,
+    revision: str | None,
+    *,
+    endpoint: Endpoint | None = None,
+    report: Callable[[Progress], None] = ignore,
+) -> Listing:
+    """The files of a repository at a revision (`None`: the main branch), as the hub has them now.
+
+    Raises:
+        UnknownNameError: no such repository or revision, or it has been renamed.
+        LicenseError: the hub wants an accepted licence or a token.
+        NetworkError: the hub cannot be reached or is down.
+        IntegrityError: the answer has hostile or impossible content.
+    """
+    if not is_repo(repo):
+        raise UnknownNameError(f"`{repo}` is not a repository name", hint="Write hf:ORGANISATION/REPOSITORY.")
+    endpoint = endpoint or find_endpoint()
+    return check_listing(_ask(endpoint, repo, revision, report), repo, endpoint)
+
+
+def _ask(endpoint: Endpoint, repo: str, revision: str | None, report: Callable[[Progress], None]) -> ModelInfo:
+    prepare_environment()
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    api = HfApi(endpoint=endpoint.url, token=endpoint.token or False, library_name="localfirst")
+    for attempt in range(1, TRIES + 1):
+        try:
+            return api.model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
+        except OfflineModeIsEnabled as error:
+            raise NetworkError("HF_HUB_OFFLINE is set", hint="Unset HF_HUB_OFFLINE to use the network.") from error
+        except HfHubHTTPError as error:
+            if attempt == TRIES or error.response.status_code not in _TRANSIENT:
+                raise _explain(error, endpoint, repo, revision) from error
+            cause = f"answers {error.response.status_code}"
+        except httpx2.HTTPError as error:
+            if attempt == TRIES or isinstance(error, httpx2.TooManyRedirects):
+                raise _unreachable(endpoint, error) from error
+            cause = describe_cause(error)
+        except OSError as error:  # SSL_CERT_FILE names no file, ...
+            raise _unreachable(endpoint, error) from error
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # huggingface_hub trusts the reply's shape
+            raise NetworkError(
+                f"{endpoint.host} did not answer as a hub does",
+                detail=f"{type(error).__name__}: {make_inert(str(error))[:200]}",
+                hint="A login page of the network may be in between; open a web page to see.",
+            ) from error
+        report(Progress(repo, 0, None, None, {"notice": f"{endpoint.host}: {cause}; trying again"}))
+        time.sleep(PAUSE_S * attempt)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def describe_cause(error: Exception) -> str:
+    """A network exception in words: `connection refused`, `no answer in time (ReadTimeout)`, ..."""
+    text = make_inert(str(error)).strip()
+    return f"{text} ({type(error).__name__})" if text else type(error).__name__
+
+
+def _unreachable(endpoint: Endpoint, error: Exception) -> NetworkError:
+    return NetworkError(
+        f"{endpoint.host} cannot be reached",
+        detail=describe_cause(error),
+        hint="Check the connection (HTTPS_PROXY, HF_ENDPOINT), or use --offline with a model that is installed.",
+    )
+
+
+def _explain(error: Any, endpoint: Endpoint, repo: str, revision: str | None) -> LfError:
+    """Our error for the hub's. Source of the codes: huggingface_hub, `utils/_http.py`, `hf_raise_for_status`."""
+    status, page = error.response.status_code, endpoint.repo_url(repo)
+    code = error.response.headers.get("X-Error-Code", "")
+    said = make_inert(str(error.server_message or error.response.headers.get("X-Error-Message", "")))[:300]
+    reason = f"{endpoint.host} answers {status} {said}".rstrip()
+    if code == "RevisionNotFound":
+        return UnknownNameError(
+            f"`{repo}` has no revision `{revision}`", detail=reason, hint=f"Its revisions: {page}/commits/main"
+        )
+    if code == "RepoNotFound" or (status == 404 and code != "EntryNotFound"):
+        return UnknownNameError(
+            f"There is no repository `{repo}` on {endpoint.host}, or it is private",
+            detail=reason,
+            hint=f"Check the spelling at {page}; for a private one set HF_TOKEN.",
+        )
+    if status in {401, 403}:
+        return endpoint.refusal(page, reason)
+    return NetworkError(f"{endpoint.host} is not serving `{repo}`", detail=reason, hint="Try again later.")
+
+
+def check_listing(info: ModelInfo, repo: str, endpoint: Endpoint) -> Listing:
+    """A listing whose every name, size and digest is safe to use.
+
+    Raises:
+        UnknownNameError: the answer is about another repository than the one asked for.
+        IntegrityError: anything else in it that an honest hub does not send.
+    """
+    answered: object = info.id
+    if not isinstance(answered, str) or answered.lower() != repo.lower():
+        raise UnknownNameError(
+            f"`{repo}` has been renamed, or its name has changed hands",
+            detail=f"{endpoint.host} answers with {answered!a}",
+            hint=f"Look at {endpoint.repo_url(repo)}; if you trust the new name, use that.",
+        )
+    source = f"{endpoint.host}'s listing of `{repo}`"
+    siblings = info.siblings or []
+    if len(siblings) > _MAX_FILES:
+        raise IntegrityError(f"{source} has {len(siblings)} files")
+    check_paths((str(sibling.rfilename) for sibling in siblings), source)
+    files = []
+    for sibling in siblings:
+        lfs = sibling.lfs
+        size: object = lfs.size if lfs is not None else sibling.size
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise IntegrityError(f"{source} has no size for a file", detail=sibling.rfilename)
+        sha256 = check_sha256(lfs.sha256, source) if lfs is not None else None
+        git_sha1 = check_sha1(sibling.blob_id, source) if lfs is None and sibling.blob_id is not None else None
+        files.append(HubFile(sibling.rfilename, size, sha256, git_sha1))
+    header = info.gguf if isinstance(info.gguf, dict) else {}
+    return Listing(
+        repo=answered,
+        commit=check_sha1(info.sha or "", source),
+        files=tuple(sorted(files, key=lambda file: file.path)),
+        gated=bool(info.gated),
+        license=_find_license(info),
+        task=info.pipeline_tag if isinstance(info.pipeline_tag, str) else None,
+        parameters=_positive(header.get("total")),
+        context_tokens=_positive(header.get("context_length")),
+    )
+
+
+def _find_license(info: ModelInfo) -> str | None:
+    tags: list[object] = [*(info.tags or [])]
+    licenses = [tag for tag in tags if isinstance(tag, str) and tag.startswith("license:")]
+    return make_inert(licenses[0].removeprefix("license:"))[:80] if licenses else None
+
+
+def _positive(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def describe(name: ModelName, *, offline: bool = False, report: Callable[[Progress], None] = ignore) -> Model:
+    """The model that `hf:org/repo[:file][@revision]` names; its variants are the builds there that can be run.
+
+    Offline, they are those that are on this disk.
+
+    Raises:
+        NetworkError: offline, and nothing of this repository is installed.
+        UnknownNameError: no such repository, revision or file, or nothing in it that can be run.
+        LicenseError, IntegrityError: as in `read_listing`.
+    """
+    repo = name.repo
+    if repo is None:
+        raise UnknownNameError("This is not the name of a repository", hint="Write hf:ORGANISATION/REPOSITORY.")
+    full = f"hf:{repo}@{name.revision}" if name.revision else f"hf:{repo}"
+    if offline:
+        found = tuple(model for model in manifest.find_all() if model.name.lower() == full.lower())
+        if not found:
+            raise NetworkError(
+                f"`{full}` is not installed, and --offline forbids looking for it",
+                hint=f"Run `lf pull {full}` with a connection.",
+            )
+        return builds.describe_installed(found, name.file)
+    endpoint = find_endpoint()
+    listing = read_listing(repo, name.revision, endpoint=endpoint, report=report)
+    return builds.describe_listing(listing, name.revision, name.file, endpoint.repo_url(listing.repo))

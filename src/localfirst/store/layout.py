@@ -1,0 +1,72 @@
+"""Where things lie in the store: one folder per model and revision, holding plain files.
+
+* `models/<org>--<repo>/<commit, 12 digits>/<name>@<variant>/`: `manifest.json`, `files/<the repository's paths>`, and
+  while it is being fetched `.partial/<digest>.part`;
+* `models/import--<name>/import/<variant>/manifest.json`: an import's files stay where they are;
+* `models/.locks/<the model's folder>.lock`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localfirst import paths
+from localfirst.errors import ModelFileError
+from localfirst.store.names import is_projector, make_folder_name
+
+if TYPE_CHECKING:
+    from localfirst.types import InstalledModel
+
+MANIFEST = "manifest.json"
+FILES = "files"
+PARTIAL = ".partial"
+
+# Formats that are opened as a folder, by the file that each engine looks for in it.
+_FOLDER_MARKERS = {
+    "onnx": "genai_config.json",
+    "mlx": "config.json",
+    "openvino": "openvino_model.xml",
+    "safetensors": "config.json",
+}
+
+
+def find_folder(name: str, variant: str, repo: str | None, revision: str | None) -> Path:
+    """The folder of one model; `repo` and `revision` are `None` for imports.
+
+    Twelve digits of the commit tell revisions apart and keep Windows under its 260 characters; the manifest has all.
+    """
+    if repo is None or revision is None:
+        return paths.models_dir() / f"import--{make_folder_name(name)}" / "import" / make_folder_name(variant)
+    # A name given by its repository needs no second mention of it.
+    short = "" if name.startswith(f"hf:{repo}") else name
+    tail = name.removeprefix(f"hf:{repo}") if not short else ""
+    leaf = make_folder_name(f"{short}@{variant}{tail}")
+    return paths.models_dir() / repo.replace("/", "--") / make_folder_name(revision)[:12] / leaf
+
+
+def find_lock(folder: Path) -> Path:
+    """The lock file of a model's folder. It lies outside, so that the folder can go while the lock is held."""
+    return paths.models_dir() / ".locks" / ("+".join(folder.relative_to(paths.models_dir()).parts) + ".lock")
+
+
+def find_main(model: InstalledModel) -> Path:
+    """What an engine opens: the folder with the model's configuration, or its (first) file.
+
+    Raises:
+        ModelFileError: the model has no such file.
+    """
+    root = Path(model.root)
+    marker = _FOLDER_MARKERS.get(model.format)
+    if marker is not None:
+        found = sorted((file.path for file in model.files if file.path.split("/")[-1] == marker), key=len)
+        if found:
+            return (root / found[0]).parent
+    else:
+        suffix = f".{model.format}"
+        found = sorted(
+            file.path for file in model.files if file.path.lower().endswith(suffix) and not is_projector(file.path)
+        )
+        if found:
+            return root / found[0]
+    raise ModelFileError(f"`{model.name}` has no {marker or suffix} file", detail=str(root))

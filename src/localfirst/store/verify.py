@@ -1,0 +1,85 @@
+"""Whether an installed model's files still are what its manifest says: by a glance, or by every byte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from localfirst.errors import IntegrityError
+from localfirst.store.disk import hash_file
+from localfirst.store.progress import Meter, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localfirst.types import InstalledFile, InstalledModel, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class FileProblem:
+    """A file that is not what the manifest says, with the evidence."""
+
+    path: str
+    problem: Literal["missing", "size", "digest", "unreadable"]
+    detail: str
+
+
+def _glance(model: InstalledModel, file: InstalledFile) -> FileProblem | None:
+    path = Path(model.root) / file.path
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return FileProblem(file.path, "missing", str(path))
+    except OSError as error:
+        return FileProblem(file.path, "unreadable", f"{path}: {error.strerror}")
+    if size != file.size_bytes:
+        return FileProblem(file.path, "size", f"{path} has {size} bytes, the manifest says {file.size_bytes}")
+    return None
+
+
+def find_remedy(model: InstalledModel) -> str:
+    """What to type to mend a damaged model."""
+    if model.host == "import":
+        return f"Put the file back, or `lf model rm {model.name}` and import it again."
+    if model.host == "builtin":
+        return "Install localfirst again."
+    return f"`lf model rm {model.name}`, then `lf pull {model.name}`."
+
+
+def check_quick(model: InstalledModel) -> None:
+    """Existence and size of every file; microseconds, so that it can come before each load.
+
+    Raises:
+        IntegrityError: the files that are missing or have another size.
+    """
+    problems = [problem for file in model.files if (problem := _glance(model, file)) is not None]
+    if problems:
+        remedy = f"Run `lf pull {model.name}`; what is still good is used again."
+        raise IntegrityError(
+            f"`{model.name}` is damaged",
+            detail="\n".join(f"{problem.problem}: {problem.detail}" for problem in problems),
+            hint=remedy if model.host == "huggingface" else find_remedy(model),
+        )
+
+
+def verify(model: InstalledModel, *, report: Callable[[Progress], None] = ignore) -> tuple[FileProblem, ...]:
+    """Read every byte of a model and compare the digests. Returns what is wrong; nothing is changed."""
+    meter = Meter(model.name, model.size_bytes, report)
+    problems = []
+    for file in model.files:
+        problem = _glance(model, file) or _compare(model, file, meter)
+        if problem is not None:
+            problems.append(problem)
+    return tuple(problems)
+
+
+def _compare(model: InstalledModel, file: InstalledFile, meter: Meter) -> FileProblem | None:
+    path = Path(model.root) / file.path
+    try:
+        found = hash_file(path, lambda size: meter.add(size, file.path))
+    except OSError as error:
+        return FileProblem(file.path, "unreadable", f"{path}: {error.strerror}")
+    if found != file.sha256:
+        return FileProblem(file.path, "digest", f"{path}\nmanifest: {file.sha256}\nfile:     {found}")
+    return None
