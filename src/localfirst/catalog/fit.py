@@ -26,7 +26,7 @@ CONTEXT_STEP_TOKENS = 256
 
 LLAMA_BATCH_TOKENS = 128
 """Prompt tokens that our llama.cpp adapter computes at a time, `n_ubatch`; llama.cpp's own default is 512."""
-ONNX_CHUNK_TOKENS = 128
+ONNX_CHUNK_TOKENS = 32
 """Prompt tokens that our ONNX adapter computes at a time."""
 
 
