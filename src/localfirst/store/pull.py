@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from localfirst import paths
-from localfirst.errors import IntegrityError, NetworkError, StoreError, UnknownNameError
+from localfirst.errors import IntegrityError, NetworkError, UnknownNameError
 from localfirst.store import layout, manifest
+from localfirst.store.builtin import find_builtin
 from localfirst.store.disk import check_space, explained, hash_file
 from localfirst.store.endpoint import find_endpoint
 from localfirst.store.hub import read_listing
 from localfirst.store.lock import hold
-from localfirst.store.names import check_paths, is_commit
+from localfirst.store.names import is_commit
 from localfirst.store.progress import Meter, ignore
 from localfirst.store.select import select_files
 from localfirst.store.transfer import Place, Transfer
@@ -172,38 +172,3 @@ def _reuse(file: HubFile, place: Place, meter: Meter) -> InstalledFile | None:
             return InstalledFile(file.path, file.size_bytes, file.sha256)
     meter.add(-counted, file.path)
     return None
-
-
-def find_builtin(model: Model, variant: Variant) -> InstalledModel:
-    """A variant that is part of this program, in its own folder.
-
-    Raises:
-        StoreError: a file is missing from the installation.
-    """
-    root = paths.starter_dir()
-    check_paths((file.path for file in variant.files), "the catalog")
-    files, newest = [], 0.0
-    for file in variant.files:
-        path = root / file.path
-        if not path.is_file():
-            raise StoreError(
-                f"`{model.name}` is part of localfirst, but its file is missing",
-                detail=str(path),
-                hint="Install localfirst again.",
-            )
-        status = path.stat()
-        newest = max(newest, status.st_mtime)
-        files.append(InstalledFile(file.path, status.st_size, file.sha256 or hash_file(path, lambda _: None)))
-    return InstalledModel(
-        name=model.name,
-        variant=variant.name,
-        format=variant.format,
-        quantization=variant.quantization,
-        host="builtin",
-        repo=None,
-        revision=None,
-        root=str(root),
-        files=tuple(files),
-        created=datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"),
-        title=model.title,
-    )

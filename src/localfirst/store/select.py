@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,14 @@ from localfirst.store.listing import HubFile
 from localfirst.store.names import is_inert, is_projector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from localfirst.store.listing import Listing
     from localfirst.types import ModelFile, Variant
+
+
+# Patterns for what accompanies weights and may be part of another file: a template, the tokenizer's pieces.
+_OPTIONAL = re.compile(r"(\.jinja|\.json|\.txt|\.model|/?tokenizer\*)$", re.IGNORECASE)
 
 
 def select_files(variant: Variant, listing: Listing, notice: Callable[[str], None]) -> tuple[HubFile, ...]:
@@ -28,7 +33,7 @@ def select_files(variant: Variant, listing: Listing, notice: Callable[[str], Non
     """
     chosen: dict[str, HubFile] = {}
     for wanted in variant.files:
-        if _is_glob(wanted.path):
+        if is_glob(wanted.path):
             found = _match(wanted.path, variant, listing)
         else:
             found = [_agree(wanted, _find(wanted.path, listing, notice), listing)]
@@ -42,25 +47,30 @@ def select_files(variant: Variant, listing: Listing, notice: Callable[[str], Non
     return tuple(chosen[path] for path in sorted(chosen))
 
 
-def _is_glob(path: str) -> bool:
+def is_glob(path: str) -> bool:
+    """Whether a variant's file is a pattern."""
     return any(character in path for character in "*?[")
 
 
-def _match(pattern: str, variant: Variant, listing: Listing) -> list[HubFile]:
-    """Files whose path matches part by part: `folder/*` is what lies directly in the folder. Case does not count."""
+def match_glob(pattern: str, paths: Iterable[str]) -> list[str]:
+    """The paths that match part by part: `folder/*` is what lies directly in the folder. Case does not count."""
     parts = pattern.lower().split("/")
-    projectors = "mmproj" in pattern.lower()
     found = []
-    for file in listing.files:
-        names = file.path.lower().split("/")
-        if (
-            len(names) == len(parts)
-            and all(map(fnmatchcase, names, parts))
-            and is_inert(file.path, variant.format)
-            and (projectors or not is_projector(file.path))
-        ):
-            found.append(file)
-    if not found:
+    for path in paths:
+        names = path.lower().split("/")
+        if len(names) == len(parts) and all(map(fnmatchcase, names, parts)):
+            found.append(path)
+    return found
+
+
+def _match(pattern: str, variant: Variant, listing: Listing) -> list[HubFile]:
+    files = {
+        file.path: file
+        for file in listing.files
+        if is_inert(file.path, variant.format) and ("mmproj" in pattern.lower() or not is_projector(file.path))
+    }
+    found = [files[path] for path in match_glob(pattern, files)]
+    if not found and not _OPTIONAL.search(pattern):
         raise _missing(pattern, listing)
     return found
 
