@@ -6,6 +6,7 @@ Every answer is checked: the repository's name (a renamed one is refused), the c
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localfirst.errors import IntegrityError, LfError, NetworkError, UnknownNameError
@@ -14,6 +15,7 @@ from localfirst.store.endpoint import Endpoint, find_endpoint, prepare_environme
 from localfirst.store.listing import HubFile, Listing
 from localfirst.store.names import check_paths, check_sha1, check_sha256, is_repo
 from localfirst.store.progress import ignore
+from localfirst.store.wire import Limits
 from localfirst.terminal import make_inert
 from localfirst.types import Model, ModelName, Progress
 
@@ -22,9 +24,7 @@ if TYPE_CHECKING:
 
     from huggingface_hub import ModelInfo
 
-TIMEOUT_S = 10.0
 TRIES = 3
-PAUSE_S = 1.0
 _MAX_FILES = 20_000
 _TRANSIENT = {408, 429, 500, 502, 503, 504}
 
@@ -35,6 +35,7 @@ def read_listing(
     *,
     endpoint: Endpoint | None = None,
     report: Callable[[Progress], None] = ignore,
+    limits: Limits | None = None,
 ) -> Listing:
     """The files of a repository at a revision (`None`: the main branch), as the hub has them now.
 
@@ -47,10 +48,18 @@ def read_listing(
     if not is_repo(repo):
         raise UnknownNameError(f"`{repo}` is not a repository name", hint="Write hf:ORGANISATION/REPOSITORY.")
     endpoint = endpoint or find_endpoint()
-    return check_listing(_ask(endpoint, repo, revision, report), repo, endpoint)
+    return check_listing(_ask(_Question(endpoint, repo, revision), report, limits or Limits()), repo, endpoint)
 
 
-def _ask(endpoint: Endpoint, repo: str, revision: str | None, report: Callable[[Progress], None]) -> ModelInfo:
+@dataclass(frozen=True, slots=True)
+class _Question:
+    endpoint: Endpoint
+    repo: str
+    revision: str | None
+
+
+def _ask(question: _Question, report: Callable[[Progress], None], limits: Limits) -> ModelInfo:
+    endpoint, repo, revision = question.endpoint, question.repo, question.revision
     prepare_environment()
     import httpx2
     from huggingface_hub import HfApi
@@ -59,7 +68,7 @@ def _ask(endpoint: Endpoint, repo: str, revision: str | None, report: Callable[[
     api = HfApi(endpoint=endpoint.url, token=endpoint.token or False, library_name="localfirst")
     for attempt in range(1, TRIES + 1):
         try:
-            return api.model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
+            return api.model_info(repo, revision=revision, files_metadata=True, timeout=limits.connect_s)
         except OfflineModeIsEnabled as error:
             raise NetworkError("HF_HUB_OFFLINE is set", hint="Unset HF_HUB_OFFLINE to use the network.") from error
         except HfHubHTTPError as error:
@@ -85,7 +94,7 @@ def _ask(endpoint: Endpoint, repo: str, revision: str | None, report: Callable[[
                 hint="A login page of the network may be in between; open a web page to see.",
             ) from error
         report(Progress(repo, 0, None, None, {"notice": f"{endpoint.host}: {cause}; trying again"}))
-        time.sleep(PAUSE_S * attempt)
+        time.sleep(2 * limits.backoff_s * attempt)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 

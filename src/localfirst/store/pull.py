@@ -65,8 +65,8 @@ def pull(
             f"`{full}` is not installed, and --offline forbids fetching it",
             hint=f"Run `lf pull {full}` with a connection.",
         )
-    endpoint = find_endpoint()
-    listing = read_listing(variant.repo, variant.revision, endpoint=endpoint, report=report)
+    endpoint, limits = find_endpoint(), limits or Limits()
+    listing = read_listing(variant.repo, variant.revision, endpoint=endpoint, report=report, limits=limits)
     if is_commit(variant.revision) and listing.commit != variant.revision:
         raise IntegrityError(
             f"{endpoint.host} answers for another commit of `{variant.repo}` than the one asked for",
@@ -77,7 +77,7 @@ def pull(
         installed = manifest.find(model.name, variant.name)  # another process may have fetched it meanwhile
         if installed is not None and _is_whole(installed):
             return installed
-        return _install(job, report, limits or Limits())
+        return _install(job, report, limits)
 
 
 @dataclass(frozen=True, slots=True)
