@@ -78,14 +78,18 @@ def list_models(machine: Machine | None = None, *, fits: bool = False, installed
 
     Args:
         machine: another machine than this one.
-        fits: leave out what does not run there.
+        fits: leave out what does not run there, or is not known to fit.
         installed: leave out what is not on this disk.
     """
     here = machine or probe()
     runtimes = find_runtimes_for(here)
     plans = [found[0] for entry in find_entries() if (found := _find_plans(entry, here, runtimes))]
-    kept = [plan for plan in plans if (plan.verdict != "no" or not fits) and (plan.installed or not installed)]
+    kept = [plan for plan in plans if (not fits or _is_known_to_fit(plan)) and (not installed or plan.installed)]
     return tuple(sorted(kept, key=lambda plan: (not plan.installed, -(plan.model.parameters or 0), plan.model.name)))
+
+
+def _is_known_to_fit(plan: Plan) -> bool:
+    return plan.verdict != "no" and plan.need is not None
 
 
 def describe_model(text: str, machine: Machine | None = None, *, offline: bool = False) -> Described:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from localfirst.cli.screen import clip, line
 from localfirst.cli.views import words
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from localfirst.types import Plan, Runtime, Variant, Verdict
 
 INDENT = "  "
-_VERDICTS: dict[Verdict, tuple[str, str]] = {
+_GROUPS: dict[Verdict | Literal["unknown"], tuple[str, str]] = {
     "gpu": ("Runs on the GPU", "bold green"),
     "split": ("Runs on GPU and CPU together", "bold green"),
     "cpu": ("Runs on the CPU", "bold green"),
     "tight": ("Tight: runs with little memory to spare", "bold yellow"),
+    "unknown": ("Of unknown size: whether it fits is known once the hub is asked", "bold yellow"),
     "no": ("Not here", "bold"),
 }
 """Groups in the order in which they are shown, each with its title and style."""
@@ -76,8 +77,8 @@ def _render_groups(
     """Groups that share their columns; the headings stand once, under the first title."""
     widths = fit(columns, rows, _inner_width(screen))
     first = True
-    for verdict, (title, style) in _VERDICTS.items():
-        members = [(plan, row) for plan, row in zip(plans, rows, strict=True) if plan.verdict == verdict]
+    for group, (title, style) in _GROUPS.items():
+        members = [(plan, row) for plan, row in zip(plans, rows, strict=True) if _find_group(plan) == group]
         if not members:
             continue
         if not first:
@@ -87,6 +88,10 @@ def _render_groups(
             yield screen.paint(INDENT + format_header(widths), "dim")
         yield from (INDENT + format_row(widths, row) for _, row in members)
         first = False
+
+
+def _find_group(plan: Plan) -> Verdict | Literal["unknown"]:
+    return "unknown" if plan.need is None and plan.verdict != "no" else plan.verdict
 
 
 def _say_free(plans: Sequence[Plan]) -> str:

@@ -1,0 +1,74 @@
+"""What the whole of lf costs per generated token: a worker and its pipe against the bare engine, same model.
+
+    python -m benchmarks.decode [--threads N] [--rounds N]
+
+Run from the repository's root on a quiet machine. 125 M random weights in 4 bits; the text is thrown away, the counting
+is exact. Both sides take turns, and the ratio is the median over rounds of two runs next to each other in time, for a
+machine's speed drifts by more than what is measured. The bar is 0.95.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from benchmarks.decode_overhead import PROMPT, SHAPE, TOKENS, VOCABULARY, make_bare_llama_cpp, make_bare_onnx
+from tests.fixtures.scripted import make_random_gguf, make_random_onnx
+
+from localfirst.types import Answer, Sampling, TextDelta
+from localfirst.worker import protocol
+from localfirst.worker.client import Worker
+
+BAR = 0.95
+BARE = {"xllamacpp": make_bare_llama_cpp, "onnx": make_bare_onnx}
+
+
+def main() -> int:
+    """Print a line for each engine; 1 if the bar is missed."""
+    parser = argparse.ArgumentParser(description="Decode through lf against the bare engine")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9)
+    asked = parser.parse_args()
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    missed = 0
+    parameters = SHAPE.parameters(VOCABULARY) / 1e6
+    print(f"{parameters:.0f} M parameters, {asked.threads} threads, load {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"xllamacpp": Path(folder, "model.gguf"), "onnx": Path(folder, "onnx")}
+        make_random_gguf(paths["xllamacpp"], SHAPE, vocabulary_size=VOCABULARY, quantization="Q4_0")
+        make_random_onnx(paths["onnx"], SHAPE, vocabulary_size=VOCABULARY, bits=4)
+        for backend, path in paths.items():
+            bare = BARE[backend](path, asked.threads)
+            with Worker(sys.executable) as worker:
+                worker.load(protocol.Load(backend, str(path), SHAPE.context, asked.threads, "cpu"))
+                runs = [(bare(), decode(worker)) for _ in range(asked.rounds)]
+            ratio = median(bare_s / ours_s for bare_s, ours_s in runs)
+            best = [1 / min(column) for column in zip(*runs, strict=True)]
+            missed += ratio < BAR
+            print(
+                f"{backend}: best tokens/s: bare {best[0]:.1f}, through lf {best[1]:.1f}; median ratio {ratio:.3f}"
+                f"  bar {BAR}: {'ok' if ratio >= BAR else 'MISSED'}"
+            )
+    return min(missed, 1)
+
+
+def decode(worker: Worker) -> float:
+    """Seconds per token as the parent sees them, from the first piece of text to the end."""
+    request = protocol.Complete("".join(map(chr, PROMPT)), Sampling(temperature=0), max_tokens=TOKENS)
+    first = None
+    for piece in worker.answer(request):
+        if first is None and isinstance(piece, TextDelta):
+            first = perf_counter()
+    assert isinstance(piece, Answer)
+    assert first is not None
+    assert piece.usage.completion_tokens == TOKENS
+    return (perf_counter() - first) / (TOKENS - 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
