@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from localfirst import gguf
 from localfirst.errors import ModelFileError
+from localfirst.store import layout
 from localfirst.types import Architecture, InstalledModel, KvGroup, Model, ModelFile, Variant
 
 
@@ -28,7 +28,7 @@ def describe(installed: InstalledModel) -> Model:
         family=installed.name,
         size=None,
         aliases=(),
-        architecture=_read_architecture(installed),
+        architecture=read_architecture(installed),
         variants=(
             Variant(
                 name=installed.variant,
@@ -50,16 +50,22 @@ def describe(installed: InstalledModel) -> Model:
     )
 
 
-def _read_architecture(installed: InstalledModel) -> Architecture:
-    root = Path(installed.root)
+def read_architecture(installed: InstalledModel) -> Architecture:
+    """The architecture that a model's own files tell; an empty one where their format is not read.
+
+    Raises:
+        ModelFileError: the files can no longer be read as what they were.
+    """
     try:
         match installed.format:
             case "gguf":
-                path = root / installed.files[0].path
+                path = layout.find_main(installed)
                 with path.open("rb") as file:
                     return gguf.read_header(file, path.stat().st_size).to_architecture()
             case "onnx":
-                return parse_genai_config((root / "genai_config.json").read_text(encoding="utf-8"))
+                return parse_genai_config(
+                    (layout.find_main(installed) / "genai_config.json").read_text(encoding="utf-8")
+                )
             case _:
                 return Architecture()
     except OSError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.catalog import names
-from localfirst.errors import StoreError
+from localfirst.errors import StoreError, UnknownNameError
 from localfirst.services import catalogue
 from localfirst.store import manifest
 
@@ -87,16 +87,18 @@ def _find_path(asked: ModelName, path: Path) -> Entry:
 
 
 def _find_repository(asked: ModelName, everything: tuple[InstalledModel, ...], *, offline: bool) -> Entry:
-    name = f"hf:{asked.repo}"
-    installed = tuple(
-        found
-        for found in everything
-        if found.name == name
-        and (asked.revision is None or (found.revision or "").startswith(asked.revision))
-        and (asked.file is None or any(file.path == asked.file for file in found.files))
-    )
-    if installed and (offline or asked.revision is None):
-        return replace(_make_entry(asked, installed[0]), installed=installed)
+    """A repository's builds: what is on this disk needs no hub to be found again."""
+    from localfirst.services.imported import read_architecture
     from localfirst.store.hub import describe
 
+    full = f"hf:{asked.repo}@{asked.revision}" if asked.revision else f"hf:{asked.repo}"
+    installed = tuple(found for found in everything if found.name.lower() == full.lower())
+    if installed:
+        try:
+            model = describe(asked, offline=True)
+        except UnknownNameError:
+            if offline:
+                raise
+        else:
+            return Entry(asked, replace(model, architecture=read_architecture(installed[0])), installed)
     return Entry(asked, describe(asked, offline=offline), installed)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.services import engines
 from localfirst.services.planning import plan_model
 from localfirst.services.threads import find_threads
-from localfirst.store import pull, verify
+from localfirst.store import layout, pull, verify
 from localfirst.types import Answer, Message, Sampling, TextDelta
 from localfirst.worker import protocol
 from localfirst.worker.client import Reply, Worker
@@ -18,7 +17,7 @@ from localfirst.worker.client import Reply, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from localfirst.types import InstalledModel, Plan, Progress, Wanted
+    from localfirst.types import Plan, Progress, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def open_session(
     verify.check_quick(installed)
     load = protocol.Load(
         backend=runtime.backend,
-        main=find_main_file(installed),
+        main=str(layout.find_main(installed)),
         context_tokens=plan.context_tokens,
         threads=find_threads(),
         placement=plan.placement,
@@ -85,15 +84,6 @@ def make_sampling(plan: Plan, asked: Mapping[str, float | int | None]) -> Sampli
     if plan.model.temperature is not None:
         given.setdefault("temperature", plan.model.temperature)
     return Sampling(**given)
-
-
-def find_main_file(installed: InstalledModel) -> str:
-    """What the engine opens: the (first) GGUF file, or the folder of an ONNX or MLX model."""
-    root = Path(installed.root)
-    if installed.format == "gguf":
-        return str(root / min(file.path for file in installed.files if file.path.lower().endswith(".gguf")))
-    marker = {"onnx": "genai_config.json"}.get(installed.format, "config.json")
-    return str((root / next(file.path for file in installed.files if file.path.endswith(marker))).parent)
 
 
 class Session:
