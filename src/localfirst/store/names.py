@@ -117,6 +117,6 @@ def is_projector(path: str) -> bool:
 def make_folder_name(text: str) -> str:
     """A folder name for any text: readable, short, safe on every system, and different for different texts."""
     name = re.sub(r"[^a-z0-9._@-]+", "-", text.lower()).strip("-. ")[:60].rstrip("-. ")
-    if name == text and not _RESERVED.fullmatch(name):
+    if name and name == text and not _RESERVED.fullmatch(name):
         return name
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")

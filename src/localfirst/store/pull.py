@@ -51,6 +51,9 @@ def pull(
     if variant.host == "builtin":
         return find_builtin(model, variant)
     installed = manifest.find(model.name, variant.name)
+    if installed is not None and installed.host == "import":
+        check_quick(installed)  # the user's own files: there is nowhere to fetch them
+        return installed
     if installed is not None and _is_whole(installed):
         _tell_other_revision(installed, variant, report)
         return installed
