@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localfirst import paths
+from localfirst import lock, paths
 from localfirst.errors import DiskFullError, LfError, RuntimeMissingError, StoreError
 from localfirst.runtimes.environment import make_environment
 from localfirst.runtimes.find import find_installed, find_runtimes, this_system, variable_of
@@ -23,7 +23,6 @@ from localfirst.runtimes.folder import (
     sweep,
     write_marker,
 )
-from localfirst.runtimes.lock import lock_file
 from localfirst.runtimes.table import RUNTIMES, RuntimeRow, find_row
 from localfirst.types import Progress
 from localfirst.units import format_bytes
@@ -129,13 +128,13 @@ def _require_space(row: RuntimeRow) -> None:
 def _locked(name: str, report: Callable[[Progress], None]) -> Iterator[int]:
     """Be the only one who changes a runtime; what the file system refuses is a `StoreError`."""
 
-    def say_waiting() -> None:
-        report(Progress(name, 0, detail={"notice": f"waiting for another process that installs {name}"}))
+    def say_waiting(owner: str) -> None:
+        report(Progress(name, 0, detail={"notice": f"waiting for process {owner}, which installs it"}))
 
     base = paths.runtimes_dir()
     try:
         base.mkdir(parents=True, exist_ok=True)
-        with lock_file(base / f".{name}.lock", say_waiting) as descriptor:
+        with lock.hold(base / f".{name}.lock", say_waiting) as descriptor:
             yield descriptor
     except OSError as error:
         raise StoreError(f"The folder of the runtimes cannot be written: {base}", detail=str(error)) from error

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from localfirst.runtimes.lock import lock_file
+from localfirst.lock import hold
 
 HOLD = """
 import sys
 from pathlib import Path
-from localfirst.runtimes.lock import lock_file
-with lock_file(Path(sys.argv[1]), lambda: print("waiting", flush=True)):
+from localfirst.lock import hold
+with hold(Path(sys.argv[1]), lambda owner: print("waiting for", owner, flush=True)):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -36,7 +37,7 @@ def start(tmp_path):
 
 def test_a_free_lock_is_taken_without_waiting_and_can_be_taken_again(tmp_path):
     for _ in range(2):
-        with lock_file(tmp_path / "lock", lambda: pytest.fail("waited")):
+        with hold(tmp_path / "lock", lambda _: pytest.fail("waited")):
             pass
 
 
@@ -44,7 +45,7 @@ def test_the_second_process_says_that_it_waits_and_goes_on_when_the_first_ends(s
     first = start()
     assert first.stdout.readline() == "held\n"
     second = start()
-    assert second.stdout.readline() == "waiting\n"
+    assert second.stdout.readline() == f"waiting for {first.pid}\n"
     first.stdin.close()
     assert second.stdout.readline() == "held\n"
 
@@ -59,10 +60,10 @@ def test_a_killed_holder_holds_nothing(start):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of Windows are not inherited")
 def test_a_child_that_inherited_the_lock_keeps_it_when_its_parent_is_gone(tmp_path, start):
-    with lock_file(tmp_path / "lock", lambda: None) as descriptor:
+    with hold(tmp_path / "lock", lambda _: None) as descriptor:
         argv = [sys.executable, "-c", "import sys; sys.stdin.read()"]
         orphan = subprocess.Popen(argv, stdin=subprocess.PIPE, pass_fds=(descriptor,))
     second = start()
-    assert second.stdout.readline() == "waiting\n"
+    assert second.stdout.readline() == f"waiting for {os.getpid()}\n"  # who wrote its number last
     orphan.communicate()
     assert second.stdout.readline() == "held\n"
