@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import UnknownNameError, UsageError
 from localfirst.services.library import find_entry
-from localfirst.services.planning import make_wanted, plan_model
+from localfirst.services.planning import make_wanted, plan_fetch
 from localfirst.store import imports, manifest, pull, verify
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def pull_model(
     Raises:
         LfError: as the plan or the transfer says.
     """
-    planned = plan_model(name, make_wanted(backend=backend), offline=offline)
+    planned = plan_fetch(name, make_wanted(backend=backend), offline=offline, report=report)
     chosen = planned.resolution.chosen
     return pull.pull(chosen.model, chosen.variant, offline=offline, report=report)
 

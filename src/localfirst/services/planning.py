@@ -14,7 +14,9 @@ from localfirst.services.library import Entry, find_entries, find_entry
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
-    from localfirst.types import Machine, Model, Plan, Resolution, Runtime
+    from collections.abc import Callable
+
+    from localfirst.types import Machine, Model, Plan, Progress, Resolution, Runtime
 
 
 DEVICES = ("cpu", "gpu", "npu")
@@ -54,23 +56,46 @@ def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, off
         UnknownNameError, UsageError, NetworkError: as the name is looked up.
         NoFitError, DeviceError, RuntimeMissingError, DiskFullError: nothing is left to choose.
     """
-    entry = find_entry(text, offline=offline)
-    here = machine or probe()
-    wanted = replace(
-        wanted,
-        quantization=wanted.quantization or entry.asked.quantization,
-        backend=wanted.backend or entry.asked.backend,
-    )
+    return _resolve(find_entry(text, offline=offline), wanted, machine or probe())
+
+
+def _resolve(entry: Entry, wanted: Wanted, machine: Machine) -> Planned:
     resolution = resolver.resolve(
         entry.model,
-        here,
-        find_runtimes_for(here),
-        wanted=wanted,
+        machine,
+        find_runtimes_for(machine),
+        wanted=replace(
+            wanted,
+            quantization=wanted.quantization or entry.asked.quantization,
+            backend=wanted.backend or entry.asked.backend,
+        ),
         installed=entry.installed_variants,
-        disk_free_bytes=here.disk_free_bytes,
+        disk_free_bytes=machine.disk_free_bytes,
         siblings=_find_siblings(entry.model),
     )
     return Planned(entry, resolution)
+
+
+def plan_fetch(text: str, wanted: Wanted, *, offline: bool, report: Callable[[Progress], None]) -> Planned:
+    """As `plan_model` for this machine, but no build is chosen whose size nobody knows: its hub is asked first.
+
+    Raises:
+        LfError: as `plan_model`, or as the hub answers.
+    """
+    from localfirst.store.pull import measure
+
+    machine = probe()
+    planned = plan_model(text, wanted, machine, offline=offline)
+    while _is_to_be_measured(planned.resolution.chosen) and not offline:
+        known = measure(planned.resolution.chosen.variant, report=report)
+        model = planned.entry.model
+        variants = tuple(known if variant.name == known.name else variant for variant in model.variants)
+        planned = _resolve(replace(planned.entry, model=replace(model, variants=variants)), wanted, machine)
+    return planned
+
+
+def _is_to_be_measured(plan: Plan) -> bool:
+    return plan.variant.size_bytes is None and plan.variant.host == "huggingface" and not plan.installed
 
 
 def list_models(machine: Machine | None = None, *, fits: bool = False, installed: bool = False) -> tuple[Plan, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.services import engines
-from localfirst.services.planning import plan_model
+from localfirst.services.planning import plan_fetch
 from localfirst.services.threads import find_threads
 from localfirst.store import layout, pull, verify
 from localfirst.types import Answer, Message, Sampling, TextDelta
@@ -53,7 +53,7 @@ def open_session(
         LfError: any step's own; nothing is left running.
     """
     allowed = allowed or Allowed()
-    planned = plan_model(name, wanted, offline=not allowed.network)
+    planned = plan_fetch(name, wanted, offline=not allowed.network, report=report)
     plan = planned.resolution.chosen
     if chosen is not None:
         chosen(plan)

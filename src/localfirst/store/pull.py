@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from localfirst.store.select import select_files
 from localfirst.store.transfer import Place, Transfer
 from localfirst.store.verify import check_quick
 from localfirst.store.wire import Limits
-from localfirst.types import InstalledFile, InstalledModel, Progress
+from localfirst.types import InstalledFile, InstalledModel, ModelFile, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,18 +69,34 @@ def pull(
             hint=f"Run `lf pull {full}` with a connection.",
         )
     endpoint, limits = find_endpoint(), limits or Limits()
+    job = _Job(model, variant, _read_listing(variant, endpoint, report, limits), endpoint)
+    with hold(layout.find_lock(job.folder), model.name, report):
+        installed = manifest.find(model.name, variant.name)  # another process may have fetched it meanwhile
+        if installed is not None and _is_whole(installed):
+            return installed
+        return _install(job, report, limits)
+
+
+def measure(variant: Variant, *, report: Callable[[Progress], None] = ignore, limits: Limits | None = None) -> Variant:
+    """The variant at its hub's commit, with the files and sizes that are there.
+
+    Raises:
+        NetworkError, IntegrityError, LicenseError, UnknownNameError, CatalogError: as `pull`.
+    """
+    listing = _read_listing(variant, find_endpoint(), report, limits or Limits())
+    chosen = select_files(variant, listing, lambda _: None)
+    files = tuple(ModelFile(file.path, file.size_bytes, file.sha256) for file in chosen)
+    return replace(variant, revision=listing.commit, files=files, size_bytes=sum(file.size_bytes for file in chosen))
+
+
+def _read_listing(variant: Variant, endpoint: Endpoint, report: Callable[[Progress], None], limits: Limits) -> Listing:
     listing = read_listing(variant.repo, variant.revision, endpoint=endpoint, report=report, limits=limits)
     if is_commit(variant.revision) and listing.commit != variant.revision:
         raise IntegrityError(
             f"{endpoint.host} answers for another commit of `{variant.repo}` than the one asked for",
             detail=f"asked:    {variant.revision}\nanswered: {listing.commit}",
         )
-    job = _Job(model, variant, listing, endpoint)
-    with hold(layout.find_lock(job.folder), model.name, report):
-        installed = manifest.find(model.name, variant.name)  # another process may have fetched it meanwhile
-        if installed is not None and _is_whole(installed):
-            return installed
-        return _install(job, report, limits)
+    return listing
 
 
 @dataclass(frozen=True, slots=True)

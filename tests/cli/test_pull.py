@@ -1,0 +1,154 @@
+"""`lf pull` and what follows it, with catalog models from a hub on loopback: real file names, tiny real content."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.test_offline import trace
+from tests.conftest import Lf
+from tests.fixtures.hub import Hub
+from tests.fixtures.scripted import make_gguf, make_onnx
+
+REPLY = "Pulled, verified, and all by myself."
+ONNX_FOLDER = "cpu_and_mobile/cpu-int4-rtn-block-32-acc-level-4"
+
+
+@pytest.fixture
+def hub(lf: Lf, tmp_path: Path) -> Iterator[Hub]:
+    """Serves Phi-4-mini's ONNX repository and SmolLM2-360M's GGUF repository."""
+    make_onnx(tmp_path / "onnx", REPLY)
+    make_gguf(tmp_path / "model.gguf", REPLY)
+    folder = {f"{ONNX_FOLDER}/{path.name}": path.read_bytes() for path in (tmp_path / "onnx").iterdir()}
+    with Hub() as running:
+        running.add_repo("microsoft/Phi-4-mini-instruct-onnx", {**folder, "README.md": b"# Phi", "gpu/x.onnx": b"no"})
+        running.add_repo(
+            "HuggingFaceTB/SmolLM2-360M-Instruct-GGUF",
+            {"smollm2-360m-instruct-q8_0.gguf": (tmp_path / "model.gguf").read_bytes()},
+        )
+        lf.environment |= {"HF_ENDPOINT": running.url, "NO_PROXY": "127.0.0.1", "HF_HOME": str(tmp_path / "hf")}
+        yield running
+
+
+NAMES = {"phi-4-mini": "phi-4-mini@int4-cpu", "smollm2-360m": "smollm2-360m@q8_0"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_catalog_model_is_pulled_and_then_runs_without_a_single_connection(
+    lf: Lf, hub: Hub, name: str, tmp_path: Path
+) -> None:
+    pulled = lf("pull", name)
+    assert (pulled.returncode, pulled.stdout.partition(":")[0]) == (0, f"{NAMES[name]} is ready")
+    requests = len(hub.requests)
+    assert trace(lf, tmp_path, "--offline", "model", "run", name, "hi") == []
+    assert lf("--offline", "run", name, "hi").stdout == f"{REPLY}\n"
+    assert len(hub.requests) == requests
+    listed = {model["name"]: model for model in json.loads(lf("list", "--installed", "--json").stdout)["models"]}
+    assert set(listed) == {"starter", name}
+    assert lf("model", "verify", "--all").returncode == 0
+
+
+def test_run_fetches_what_is_missing_and_nothing_else(lf: Lf, hub: Hub) -> None:
+    done = lf("run", "phi-4-mini", "hi")
+    assert (done.returncode, done.stdout) == (0, f"{REPLY}\n")
+    fetched = {
+        request.path.rpartition("/")[2] for request in hub.requests if request.port == "hub" and request.method == "GET"
+    }
+    assert "x.onnx" not in fetched
+    assert "README.md" not in fetched
+
+
+def test_a_repository_is_run_by_its_own_name_and_again_without_the_hub(lf: Lf, hub: Hub) -> None:
+    name = "hf:HuggingFaceTB/SmolLM2-360M-Instruct-GGUF"
+    assert lf("run", name, "hi").stdout == f"{REPLY}\n"
+    requests = len(hub.requests)
+    assert lf("run", name, "hi").stdout == f"{REPLY}\n"
+    assert len(hub.requests) == requests
+    assert "freed" in lf("rm", name).stdout
+    assert lf("--offline", "run", name, "hi").returncode == 6
+
+
+def test_a_pull_is_removed_with_all_its_bytes(lf: Lf, hub: Hub) -> None:
+    assert lf("pull", "smollm2-360m").returncode == 0
+    removed = json.loads(lf("rm", "smollm2-360m", "--json").stdout)
+    assert removed["freed_bytes"] > 100_000
+    assert lf("rm", "smollm2-360m").returncode == 3
+    left = [path for path in (lf.home / "models").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert left == []
+
+
+def test_a_damaged_byte_is_found_by_verify_and_mended_by_pull(lf: Lf, hub: Hub) -> None:
+    assert lf("pull", "smollm2-360m").returncode == 0
+    (path,) = (lf.home / "models").rglob("*.gguf")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    verified = lf("model", "verify", "smollm2-360m")
+    assert verified.returncode == 7
+    assert "digest" in verified.stdout
+    os.truncate(path, 1000)
+    refused = lf("run", "smollm2-360m", "hi", "--offline")
+    assert refused.returncode == 7
+    assert lf("pull", "smollm2-360m").returncode == 0
+    assert lf("model", "verify", "smollm2-360m").returncode == 0
+
+
+def test_without_a_network_the_exit_code_says_so_and_the_hint_what_to_type(lf: Lf) -> None:
+    done = lf("--offline", "pull", "smollm2-360m")
+    assert done.returncode == 6
+    assert "lf pull smollm2-360m" in done.stderr
+
+
+def test_a_hub_that_is_not_there_is_a_network_error(lf: Lf, tmp_path: Path) -> None:
+    lf.environment |= {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1", "HF_HOME": str(tmp_path / "hf")}
+    done = lf("pull", "smollm2-360m")
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "127.0.0.1:9" in done.stderr
+
+
+def test_a_gate_names_the_page_to_accept_it_on(lf: Lf, hub: Hub) -> None:
+    hub.add_repo("vendor/gated-model", {"gated-q4_0.gguf": b"x" * 1000}, gated="manual")
+    done = lf("pull", "hf:vendor/gated-model")
+    assert done.returncode == 10
+    assert "vendor/gated-model" in done.stderr
+    assert "HF_TOKEN" in done.stderr
+
+
+def test_bytes_that_are_not_the_pinned_ones_are_refused(lf: Lf, hub: Hub) -> None:
+    hub.add_repo("Qwen/Qwen3-4B-GGUF", {"Qwen3-4B-Q4_K_M.gguf": b"something else"})
+    done = lf("pull", "qwen3-4b#llama.cpp")
+    assert (done.returncode, done.stdout) == (7, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_repository_is_said(lf: Lf, hub: Hub) -> None:
+    done = lf("pull", "hf:nobody/nothing")
+    assert done.returncode == 3
+    assert "nobody/nothing" in done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_named(lf: Lf, hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    lf.home = tmp_path / "file" / "home"
+    done = lf("pull", "smollm2-360m")
+    assert done.returncode == 1
+    assert str(lf.home) in done.stderr
+    assert "LF_HOME" in done.stderr
+    assert lf("list", "--fits").returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("mount") is None or os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(lf: Lf, hub: Hub, tmp_path: Path) -> None:
+    lf.home.mkdir()
+    if os.system(f"mount -t tmpfs -o size=200k tmpfs {lf.home}") != 0:  # noqa: S605 - our own path
+        pytest.skip("this system does not let root mount")
+    try:
+        done = lf("pull", "smollm2-360m")
+        assert done.returncode == 5
+        assert hub.bytes_sent == 0
+    finally:
+        os.system(f"umount {lf.home}")  # noqa: S605 - our own path
