@@ -314,7 +314,7 @@ def test_the_installer_of_a_killed_process_is_waited_for(desk, tmp_path):
     desk.put_uv(FAST_UV)
     told = []
     desk.install(report=lambda progress: told.append(progress.detail["notice"]))
-    assert told[0] == "waiting for another process that installs tiny-cpu"
+    assert told[0] == f"waiting for process {process.pid}, which installs it"
     assert desk.list_runtimes() == ["tiny-cpu-1.2.0"]
 
 
