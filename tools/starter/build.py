@@ -1,0 +1,93 @@
+"""Build the starter model: tokenizer, training, one checkpoint, and both exports of it.
+
+    python tools/starter/build.py [--folder src/localfirst/starter] [--work DIR] [--threads 3]
+
+The same machine, thread count and package versions give the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import chat
+import checkpoint
+import export_gguf
+import export_onnx
+import phrasings
+import tokenizer
+import torch
+import train
+from model import Llama, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenizers import Tokenizer
+
+FOLDER = Path(__file__).parents[2] / "src/localfirst/starter"
+GGUF_NAME = "starter-q4_0.gguf"
+TOKENIZER_QUESTIONS, TOKENIZER_ANSWERS = 120, 20
+
+
+def tokenizer_texts(intents: Sequence[phrasings.Intent], seed: int) -> list[str]:
+    """What the tokenizer learns from: every answer several times, and many questions."""
+    rng = random.Random(seed)  # noqa: S311 - reproducible on purpose
+    questions = [
+        phrasings.noisy(intent.question(rng), rng)
+        for intent in intents
+        for _ in range(TOKENIZER_QUESTIONS * min(intent.weight, 6) // 2)
+    ]
+    return [intent.answer for intent in intents for _ in range(TOKENIZER_ANSWERS)] + questions
+
+
+def export(network: Llama, words: Tokenizer, work: Path, folder: Path) -> None:
+    """Write the checkpoint of `network` to `work`, and from that the files of both formats to `folder`."""
+    onnx, gguf = folder / "onnx", folder / "gguf"
+    for path in (work, onnx, gguf):
+        path.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(network, work / "checkpoint.npz")
+    saved = checkpoint.load(work / "checkpoint.npz")
+    tokenizer.write(words, onnx, saved["context"])
+    roles = {"bos": chat.END_OF_TEXT, "eos": chat.END, "pad": chat.END_OF_TEXT}
+    export_onnx.write(saved, {role: words.token_to_id(token) for role, token in roles.items()}, onnx)
+    export_gguf.write(saved, onnx / "tokenizer.json", gguf / GGUF_NAME)
+
+
+def main() -> None:
+    """Do it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lf-starter")
+    parser.add_argument("--threads", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.use_deterministic_algorithms(mode=True)
+    recipe = train.Recipe()
+    torch.manual_seed(recipe.seed)
+    intents = phrasings.load()
+    words = tokenizer.train(tokenizer_texts(intents, recipe.seed))
+    network = Llama(Shape(vocab=tokenizer.VOCAB))
+    count = sum(weight.numel() for weight in network.parameters())
+    sys.stdout.write(f"{len(intents)} intents, {count:,} parameters\n")
+
+    def log(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def keep_float(before: Llama) -> None:
+        torch.save(before.state_dict(), options.work / "float.pt")
+        export(before, words, options.work / "ptq", options.work / "ptq")
+
+    options.work.mkdir(parents=True, exist_ok=True)
+    train.train(network, train.Stream(intents, words, recipe), recipe, log, keep_float)
+    torch.save(network.state_dict(), options.work / "qat.pt")
+    export(network, words, options.work, options.folder)
+
+
+if __name__ == "__main__":
+    main()
