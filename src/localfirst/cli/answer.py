@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst.cli.screen import stdout_screen
+from localfirst.cli.wordwrap import WordWrap
 from localfirst.terminal import InertStream
 
 if TYPE_CHECKING:
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 class AnswerPrinter:
     """Prints the pieces of one answer. Thinking is for a person who waits: a file or a pipe gets the answer alone.
 
-    Text is made inert unless `raw`.
+    Unless `raw`, text is made inert, and on a terminal broken between words.
     """
 
     def __init__(self, screen: Screen | None = None, *, raw: bool = False) -> None:
         self._screen = screen or stdout_screen()
         self._inert = None if raw else InertStream()
+        width = self._screen.width
+        self._wrap = None if raw or width is None else WordWrap(width)
         self._thinking = False
         self._last = ""
 
@@ -30,14 +33,23 @@ class AnswerPrinter:
             return
         text = delta.text if self._inert is None else self._inert.feed(delta.text)
         if delta.reasoning != self._thinking:
+            self._flush()
             self._put(self._screen.paint("thinking", "bold") + "\n" if delta.reasoning else "\n\n")
             self._thinking = delta.reasoning
-        self._put(self._screen.paint(text, "dim") if delta.reasoning else text)
+        self._show(text if self._wrap is None else self._wrap.feed(text))
 
     def finish(self) -> None:
         """End the last line; also where the answer was cut short."""
+        self._flush()
         if self._last and not self._last.endswith("\n"):
             self._put("\n")
+
+    def _flush(self) -> None:
+        if self._wrap is not None:
+            self._show(self._wrap.flush())
+
+    def _show(self, text: str) -> None:
+        self._put(self._screen.paint(text, "dim") if self._thinking else text)
 
     def _put(self, text: str) -> None:
         if text:

@@ -55,7 +55,7 @@ def test_the_cache_is_what_llama_cpp_logs(groups: tuple[KvGroup, ...], context_t
         pytest.param(4096, 1024, 8 * 1536, 16, 64, None, 4096, 21.50, id="eight experts at a time"),
     ],
 )
-def test_the_compute_buffer_is_what_llama_cpp_logs(  # noqa: PLR0913, PLR0917 - a row of a table
+def test_the_compute_buffer_is_what_llama_cpp_logs(
     vocab: int,
     hidden: int,
     feed_forward: int,
