@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 class AnswerPrinter:
     """Prints the pieces of one answer. Thinking is for a person who waits: a file or a pipe gets the answer alone.
 
-    Unless `raw`, text is made inert, and on a terminal broken between words.
+    Unless `raw`, text is made inert, and on a terminal that knows how, broken between words.
     """
 
     def __init__(self, screen: Screen | None = None, *, raw: bool = False) -> None:
         self._screen = screen or stdout_screen()
         self._inert = None if raw else InertStream()
-        width = self._screen.width
-        self._wrap = None if raw or width is None else WordWrap(width)
+        self._wrap = WordWrap(self._screen.width) if self._screen.width and self._screen.cursor and not raw else None
         self._thinking = False
         self._last = ""
 
@@ -33,23 +32,18 @@ class AnswerPrinter:
             return
         text = delta.text if self._inert is None else self._inert.feed(delta.text)
         if delta.reasoning != self._thinking:
-            self._flush()
             self._put(self._screen.paint("thinking", "bold") + "\n" if delta.reasoning else "\n\n")
             self._thinking = delta.reasoning
-        self._show(text if self._wrap is None else self._wrap.feed(text))
+            if self._wrap is not None:
+                self._wrap.finish()
+        if self._wrap is not None:
+            text = self._wrap.feed(text)
+        self._put(self._screen.paint(text, "dim") if delta.reasoning else text)
 
     def finish(self) -> None:
         """End the last line; also where the answer was cut short."""
-        self._flush()
         if self._last and not self._last.endswith("\n"):
             self._put("\n")
-
-    def _flush(self) -> None:
-        if self._wrap is not None:
-            self._show(self._wrap.flush())
-
-    def _show(self, text: str) -> None:
-        self._put(self._screen.paint(text, "dim") if self._thinking else text)
 
     def _put(self, text: str) -> None:
         if text:

@@ -40,6 +40,8 @@ class Screen:
     stream: TextIO
     width: int | None = None
     styles: bool = False
+    cursor: bool = False
+    """Whether written text can be taken back."""
 
     @property
     def terminal(self) -> bool:
@@ -85,8 +87,9 @@ def _open(stream: TextIO) -> Screen:
         reconfigure(errors="replace")  # a character that the terminal's encoding lacks must not end the program
     if not stream.isatty():
         return Screen(stream)
-    styles = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Screen(stream, shutil.get_terminal_size().columns, styles)
+    cursor = os.environ.get("TERM") != "dumb"
+    styles = cursor and not os.environ.get("NO_COLOR")
+    return Screen(stream, shutil.get_terminal_size().columns, styles, cursor)
 
 
 def line(text: str | None) -> str:

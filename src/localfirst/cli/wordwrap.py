@@ -7,66 +7,62 @@ import re
 from localfirst.cli.screen import measure
 
 _PARTS = re.compile("\n|[^\\S\n]+|[^\\s\u1100-\uffff]+|[\u1100-\uffff]")
-"""A line's end, a gap, a word, or one character from the range that holds all wide ones (Hangul, kana, CJK, ...)."""
-_FENCE = ("```", "~~~")
+"""A line's end, a gap, a part of a word, or one character of the range that holds the wide ones (Hangul, CJK, ...)."""
+_FENCES = ("```", "~~~")
 
 
 class WordWrap:
-    """Text in pieces to text in lines of at most `width` columns.
+    """Text in pieces to text in lines that end before the last column.
 
-    The last word of a piece is held until its end is known, for then alone it is known whether it fits. Lines between
-    code fences are passed as they are: a break in the middle would be copied with them.
+    All is shown at once. A word that turns out not to fit is taken back and begun again on the next line: the cursor
+    goes left (CSI D) and the rest of the line is erased (CSI K; ECMA-48, 8.3.18 and 8.3.41). Lines between code fences
+    pass as they are, for a break inside would be copied with them.
     """
 
     def __init__(self, width: int) -> None:
-        self._width = width
-        self._begin()
+        self._limit = width - 1  # in the last column, terminals differ in where the cursor is
+        self._fenced = False
+        self._begin_line()
 
     def feed(self, text: str) -> str:
-        """What can be shown now."""
-        shown: list[str] = []
-        for part in _PARTS.findall(text):
-            if part == "\n":
-                shown += [self._take_word(), part]
-                self._column, self._gap, self._line_begins, self._cut = 0, "", True, False
-            elif part.isspace():
-                shown.append(self._take_word())
-                self._gap += part
-            elif measure(part) == 2 * len(part):  # a wide character breaks anywhere
-                shown += [self._take_word(), self._place(part)]
-            else:
-                self._word += part
-            if measure(self._word) >= self._width:
-                shown.append(self._take_word())
-                self._cut = True
-        return "".join(shown)
+        """What to write for this piece."""
+        return "".join(self._pass(part) for part in _PARTS.findall(text))
 
-    def flush(self) -> str:
-        """What was held, at the end of the text."""
-        shown = self._take_word() + self._gap
-        self._begin()
+    def finish(self) -> None:
+        """Forget the text: another one begins, on a new line."""
+        self._fenced = False
+        self._begin_line()
+
+    def _begin_line(self) -> None:
+        self._line = self._word = ""
+        self._column = 0
+
+    def _pass(self, part: str) -> str:
+        if part == "\n":
+            if self._line.lstrip().startswith(_FENCES):
+                self._fenced = not self._fenced
+            self._begin_line()
+            return part
+        shown = part
+        if not self._fenced and self._column + measure(part) > self._limit:
+            shown = self._break(part)
+        self._line += part
+        self._column += measure(part)
+        self._word = "" if part.isspace() or _breaks_anywhere(part) else self._word + part
         return shown
 
-    def _begin(self) -> None:
-        self._column = 0
-        self._gap = self._word = ""
-        self._fenced = self._cut = False
-        self._line_begins = True
+    def _break(self, part: str) -> str:
+        """What to write for a part that is too long for the line."""
+        if part.isspace():
+            return part[: max(0, self._limit - self._column)]
+        word = "" if _breaks_anywhere(part) else self._word
+        back = measure(word)
+        if self._column == back:  # a word wider than a line
+            return part
+        self._column = back
+        return (f"\x1b[{back}D\x1b[K" if back else "") + f"\n{word}{part}"
 
-    def _take_word(self) -> str:
-        word, self._word = self._word, ""
-        return self._place(word) if word else ""
 
-    def _place(self, word: str) -> str:
-        """The word after its gap, or at the start of a new line."""
-        if self._line_begins and word.startswith(_FENCE):
-            self._fenced = not self._fenced
-        self._line_begins = False
-        gap, self._gap = self._gap, ""
-        end = self._column + measure(gap) + measure(word)
-        goes_on, self._cut = self._cut and not gap, False  # the rest of a word that fits on no line
-        if self._column and end > self._width and not self._fenced and not goes_on:
-            self._column = measure(word)
-            return f"\n{word}"
-        self._column = end
-        return gap + word
+def _breaks_anywhere(part: str) -> bool:
+    """Whether all characters are wide: their scripts have no gaps between words."""
+    return measure(part) == 2 * len(part)
