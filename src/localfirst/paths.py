@@ -53,3 +53,8 @@ def package_dir() -> Path:
 def starter_dir() -> Path:
     """The built-in starter model."""
     return package_dir() / "starter"
+
+
+def profiles_dir() -> Path:
+    """Recorded machines, one file each."""
+    return package_dir() / "hwprobe" / "profiles"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +19,13 @@ def complete_runtime(incomplete: str) -> list[str]:
     from localfirst.services.engines import find_runtimes
 
     return [runtime.name for runtime in find_runtimes() if runtime.name.startswith(incomplete)]
+
+
+def complete_profile(incomplete: str) -> list[str]:
+    """Names of recorded machines for the shell."""
+    from localfirst.services.machines import find_profiles
+
+    return [name for name in find_profiles() if name.startswith(incomplete)]
 
 
 ModelArgument = Annotated[
@@ -41,9 +47,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Offline = Annotated[bool, typer.Option("--offline", envvar="LF_OFFLINE", help="Use no network.", show_envvar=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
 Profile = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--profile", metavar="FILE", help="Answer for a recorded machine instead of this one.", show_default=False
+        "--profile",
+        metavar="NAME|FILE",
+        help="Answer for a recorded machine (`lf hw --profiles`) instead of this one.",
+        autocompletion=complete_profile,
+        show_default=False,
     ),
 ]
 Context = Annotated[

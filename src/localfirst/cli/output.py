@@ -12,7 +12,7 @@ from localfirst.errors import UsageError
 from localfirst.units import format_bytes, format_seconds, format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from localfirst.errors import LfError
     from localfirst.services.engines import EngineTest
@@ -56,6 +56,14 @@ def print_machine(machine: Machine, *, json: bool = False, screen: Screen | None
         return print_json(shapes.machine_to_json(machine))
     screen = screen or stdout_screen()
     return screen.write_lines(details.render_machine(machine, screen))
+
+
+def print_profiles(machines: Mapping[str, Machine], *, json: bool = False, screen: Screen | None = None) -> None:
+    """Print the recorded machines that can be asked for."""
+    if json:
+        return print_json(shapes.machines_to_json(machines))
+    screen = screen or stdout_screen()
+    return screen.write_lines(listing.render_machines(machines, screen))
 
 
 def print_models(plans: Sequence[Plan], *, json: bool = False, screen: Screen | None = None) -> None:

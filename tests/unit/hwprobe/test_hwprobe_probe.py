@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from localfirst.hwprobe.host import Host, ReplayHost
 from localfirst.hwprobe.probe import probe
+from localfirst.paths import profiles_dir
 from localfirst.types import Machine
 from localfirst.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MACHINES = Path(__file__).parents[2] / "fixtures" / "machines"
+MACHINES = profiles_dir()
 RECORDS = [json.loads(path.read_text("utf-8")) for path in sorted(MACHINES.glob("*.json"))]
 TEXTS = sorted(
     {text for record in RECORDS for text in record.get("files", {}).values()}

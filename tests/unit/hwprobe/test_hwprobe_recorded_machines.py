@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from localfirst.hwprobe.host import load_record
 from localfirst.hwprobe.probe import probe
+from localfirst.paths import profiles_dir
 from localfirst.types import Cpu, Device, Machine, Memory
 
-MACHINES = Path(__file__).parents[2] / "fixtures" / "machines"
+MACHINES = profiles_dir()
 
 EXPECTED = {
     "cloud-vm-amx": Machine(
@@ -344,6 +343,38 @@ EXPECTED = {
             ),
         ),
         disk_free_bytes=96_000_000_000,
+    ),
+    "macbook-pro-m4-pro-24gb": Machine(
+        platform="darwin",
+        cpu=Cpu(
+            name="Apple M4 Pro",
+            arch="arm64",
+            cores_physical=12,
+            cores_logical=12,
+            cores_usable=8,
+            features=("neon", "dotprod", "fp16", "i8mm", "bf16", "sme"),
+        ),
+        memory=Memory(total_bytes=25_769_803_776, available_bytes=17_179_869_184, limit_bytes=None),
+        devices=(
+            Device(
+                kind="igpu",
+                vendor="apple",
+                name="Apple M4 Pro",
+                memory_total_bytes=17_179_890_000,
+                memory_free_bytes=17_179_869_184,
+                unified=True,
+                bandwidth_bytes_per_s=273_000_000_000,
+            ),
+            Device(
+                kind="npu",
+                vendor="apple",
+                name="Apple Neural Engine",
+                unified=True,
+                usable=False,
+                reason="reachable through Core ML only",
+            ),
+        ),
+        disk_free_bytes=320_000_000_000,
     ),
     "raspberry-pi-5-8gb": Machine(
         platform="linux",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from localfirst.cli.screen import Screen
-    from localfirst.types import Plan, Runtime, Variant, Verdict
+    from localfirst.types import Machine, Plan, Runtime, Variant, Verdict
 
 INDENT = "  "
 _GROUPS: dict[Verdict | Literal["unknown"], tuple[str, str]] = {
@@ -51,6 +51,12 @@ _RUNTIMES = (
     Column("FETCH", 2, right=True),
     Column("STATE"),
     Column("REMARK", 5),
+)
+_MACHINES = (
+    Column("NAME"),
+    Column("PROCESSOR", 1),
+    Column("MEMORY", right=True),
+    Column("DEVICES"),
 )
 _STATES = {
     "installed": "installed",
@@ -170,6 +176,20 @@ def render_runtimes(runtimes: Sequence[Runtime], screen: Screen) -> Iterator[str
         for runtime in runtimes
     ]
     yield from _render_plain(_RUNTIMES, rows, screen)
+
+
+def render_machines(machines: Mapping[str, Machine], screen: Screen) -> Iterator[str]:
+    """Recorded machines by name, each in a line."""
+    rows = [
+        {
+            "NAME": name,
+            "PROCESSOR": line(machine.cpu.name or machine.cpu.arch),
+            "MEMORY": format_bytes(machine.memory.limit_bytes or machine.memory.total_bytes),
+            "DEVICES": ", ".join(line(device.name) for device in machine.devices if device.kind != "npu") or "no GPU",
+        }
+        for name, machine in machines.items()
+    ]
+    yield from _render_plain(_MACHINES, rows, screen)
 
 
 def _render_plain(columns: Sequence[Column], rows: Sequence[Mapping[str, str]], screen: Screen) -> Iterator[str]:

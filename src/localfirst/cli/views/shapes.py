@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from localfirst.errors import LfError
     from localfirst.services.engines import EngineTest
@@ -28,6 +28,11 @@ def machine_to_json(machine: Machine) -> Json:
         "disk_free_bytes": machine.disk_free_bytes,
         "warnings": list(machine.warnings),
     }
+
+
+def machines_to_json(machines: Mapping[str, Machine]) -> Json:
+    """`lf hw --profiles --json`."""
+    return {"profiles": [{"name": name, **machine_to_json(machine)} for name, machine in machines.items()]}
 
 
 def plan_to_json(plan: Plan) -> Json:
