@@ -12,9 +12,11 @@ from localfirst.errors import UsageError
 from localfirst.units import format_bytes, format_seconds, format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from localfirst.errors import LfError
+    from localfirst.services.doctor import Check
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
     from localfirst.types import Answer, InstalledModel, Machine, Model, Plan, Resolution, Runtime
@@ -64,6 +66,33 @@ def print_profiles(machines: Mapping[str, Machine], *, json: bool = False, scree
         return print_json(shapes.machines_to_json(machines))
     screen = screen or stdout_screen()
     return screen.write_lines(listing.render_machines(machines, screen))
+
+
+def print_checks(
+    checks: Iterable[Check], *, json: bool = False, verbose: bool = False, screen: Screen | None = None
+) -> int:
+    """Print checks as they are done; the number of problems among them."""
+    screen = screen or stdout_screen()
+    done = []
+    for check in checks:
+        done.append(check)
+        if not json:
+            screen.write_lines(details.render_check(check, screen, verbose=verbose))
+    problems = sum(check.state == "problem" for check in done)
+    if json:
+        print_json(shapes.checks_to_json(done))
+    else:
+        found = f"{problems} problem{'' if problems == 1 else 's'} found" if problems else "No problem found"
+        screen.write_lines(["", screen.paint(found, "bold red" if problems else "bold green")])
+    return problems
+
+
+def print_recorded(path: Path, *, json: bool = False) -> None:
+    """Print where the record of this machine was written."""
+    if json:
+        return print_json({"record": str(path)})
+    text = f"{line(str(path))} holds what lf reads of this machine; use it with --profile {line(str(path))}"
+    return stdout_screen().write_lines([text])
 
 
 def print_models(plans: Sequence[Plan], *, json: bool = False, screen: Screen | None = None) -> None:

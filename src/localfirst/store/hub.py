@@ -98,6 +98,32 @@ def _ask(question: _Question, report: Callable[[Progress], None], limits: Limits
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
+def reach(endpoint: Endpoint, *, limits: Limits | None = None) -> None:
+    """Ask the hub one small question, to see whether it answers.
+
+    Raises:
+        NetworkError: it does not, or not as a hub does.
+    """
+    prepare_environment()
+    import httpx2
+
+    url = f"{endpoint.url}/api/models?limit=1"
+    try:
+        response = httpx2.get(url, headers=endpoint.headers_for(url), timeout=(limits or Limits()).connect_s)
+    except (httpx2.HTTPError, OSError) as error:
+        raise _unreachable(endpoint, error) from error
+    try:
+        is_hub = response.status_code == httpx2.codes.OK and isinstance(response.json(), list)
+    except ValueError:
+        is_hub = False
+    if not is_hub:
+        raise NetworkError(
+            f"{endpoint.host} did not answer as a hub does",
+            detail=f"{url}: {response.status_code}",
+            hint="A login page of the network may be in between; open a web page to see.",
+        )
+
+
 def describe_cause(error: Exception) -> str:
     """A network exception in words: `connection refused`, `no answer in time (ReadTimeout)`, ..."""
     text = make_inert(str(error)).strip()

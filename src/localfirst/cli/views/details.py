@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from localfirst.cli.screen import Screen
+    from localfirst.services.doctor import Check
     from localfirst.types import Cpu, Device, InstalledModel, Machine, Memory, Model, Plan, Resolution
 
 Fact = tuple[str, str]
@@ -26,6 +27,24 @@ def render_facts(facts: Iterable[Fact], screen: Screen) -> Iterator[str]:
         first, *others = wrap(value, screen.width, " " * indent)
         yield screen.paint(pad(label, indent), "dim") + first[indent:]
         yield from others
+
+
+_MARKS = {"ok": ("ok", "bold green"), "note": ("--", "dim"), "warning": ("!!", "bold yellow")}
+_MARKS |= {"problem": ("NO", "bold red")}
+
+
+def render_check(check: Check, screen: Screen, *, verbose: bool = False) -> Iterator[str]:
+    """What one check of `lf doctor` saw; the evidence where it matters, or where everything is asked for."""
+    mark, style = _MARKS[check.state]
+    indent = " " * len(f"{mark}  ")
+    first, *others = wrap(f"{check.name}: {line(check.summary)}", screen.width, indent)
+    yield screen.paint(mark, style) + "  " + first[len(indent) :]
+    yield from others
+    if verbose or check.state in {"warning", "problem"}:
+        for text in check.evidence:
+            yield from wrap(line(text), screen.width, indent + "  ")
+    if check.hint and (verbose or check.state != "ok"):
+        yield from (screen.paint(text, "dim") for text in wrap(line(check.hint), screen.width, indent + "  "))
 
 
 def render_machine(machine: Machine, screen: Screen) -> Iterator[str]:

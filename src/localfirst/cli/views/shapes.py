@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from localfirst.errors import LfError
+    from localfirst.services.doctor import Check
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
     from localfirst.types import Answer, InstalledModel, Machine, Model, Plan, Resolution, Runtime, Variant
@@ -33,6 +34,11 @@ def machine_to_json(machine: Machine) -> Json:
 def machines_to_json(machines: Mapping[str, Machine]) -> Json:
     """`lf hw --profiles --json`."""
     return {"profiles": [{"name": name, **machine_to_json(machine)} for name, machine in machines.items()]}
+
+
+def checks_to_json(checks: Sequence[Check]) -> Json:
+    """`lf doctor --json`."""
+    return {"checks": [asdict(check) for check in checks], "problems": sum(one.state == "problem" for one in checks)}
 
 
 def plan_to_json(plan: Plan) -> Json:

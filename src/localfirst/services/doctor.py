@@ -1,0 +1,223 @@
+"""What works here, what does not, and what to type: every check looks at one thing and says what it saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from localfirst import paths
+from localfirst.errors import LfError, UsageError
+from localfirst.hwprobe.probe import probe
+from localfirst.services import engines
+from localfirst.store import endpoint, manifest
+from localfirst.units import GB, format_bytes, format_seconds, format_tps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localfirst.services.engines import EngineTest
+
+LITTLE_DISK_BYTES = 5 * GB
+"""Less than this holds no model that is worth the name, with its engine."""
+SETTINGS = ("LF_HOME", "LF_OFFLINE", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HTTPS_PROXY", "NO_PROXY")
+"""Environment that changes what `lf` does; shown as it is set, without passwords."""
+COMPILERS = ("c++", "g++", "clang++", "cl")
+
+State = Literal["ok", "note", "warning", "problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `note` is neither good nor bad."""
+
+    name: str
+    state: State
+    summary: str
+    evidence: tuple[str, ...] = ()
+    hint: str | None = None
+
+
+def examine(*, network: bool = False) -> Iterator[Check]:
+    """Every check, one after another, as it is done.
+
+    Args:
+        network: ask the hub too; nothing is connected to otherwise.
+    """
+    yield _check_python()
+    yield from _check_machine()
+    yield from _check_folders()
+    yield _check_terminal()
+    yield _check_settings()
+    yield _check_token()
+    yield from _check_store()
+    yield from _check_runtimes()
+    yield _check_compiler()
+    if network:
+        yield _check_hub()
+
+
+def record_to(path: Path, *, force: bool = False) -> None:
+    """Write what the probe reads on this machine to a file, for `--profile` and for reports.
+
+    Raises:
+        UsageError: the file exists, or cannot be written.
+    """
+    from localfirst.hwprobe.recorder import record_machine
+
+    if path.exists() and not force:
+        raise UsageError(f"`{path}` exists already", hint="Name another file, or add `--force` to replace it")
+    text = json.dumps(record_machine(), indent=1, ensure_ascii=False) + "\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"`{path}` cannot be written", detail=error.strerror) from error
+
+
+def _check_python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check("Python", "ok", f"{sys.implementation.name} {version}", (sys.executable,))
+
+
+def _check_machine() -> Iterator[Check]:
+    machine = probe()
+    cores = machine.cpu.cores_usable
+    summary = f"{machine.cpu.name or machine.cpu.arch}, {cores or '?'} cores to compute with"
+    yield Check("Processor", "ok" if cores else "warning", summary, (" ".join(machine.cpu.features),))
+    memory = machine.memory
+    known = memory.available_bytes is not None
+    summary = f"{format_bytes(memory.available_bytes)} free of {format_bytes(memory.limit_bytes or memory.total_bytes)}"
+    yield Check("Memory", "ok" if known else "warning", summary)
+    for device in machine.devices:
+        yield Check("Device", "ok" if device.usable else "note", device.name, (device.reason,) if device.reason else ())
+    if machine.warnings:
+        hint = "Send what `lf doctor --record FILE` writes with a report of it"
+        yield Check("Probe", "warning", "not all of this machine could be read", machine.warnings, hint)
+
+
+def _check_folders() -> Iterator[Check]:
+    for name, folder in {"Data folder": paths.data_dir(), "Cache folder": paths.cache_dir()}.items():
+        yield _check_folder(name, folder)
+
+
+def _check_folder(name: str, folder: Path) -> Check:
+    """Whether the folder, or what it is to be made in, can be written to, and how much room there is."""
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        hint = "Set `LF_HOME` to a folder of yours"
+        return Check(name, "problem", f"{folder} cannot be written to", (f"{place} is not yours to write",), hint)
+    free_bytes = shutil.disk_usage(place).free
+    summary = f"{folder}, {format_bytes(free_bytes)} free"
+    if free_bytes < LITTLE_DISK_BYTES:
+        return Check(name, "warning", summary, hint="Set `LF_HOME` to a folder on a larger disk, or remove a model")
+    return Check(name, "ok", summary)
+
+
+def _check_terminal() -> Check:
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    if encoding in {"utf8", "utf16", "cp65001"}:
+        return Check("Terminal", "ok", "shows every character")
+    hint = "Set `PYTHONUTF8=1`, or a locale such as `LANG=C.UTF-8`"
+    return Check("Terminal", "warning", f"shows only what {encoding or 'its encoding'} has", (), hint)
+
+
+def _check_settings() -> Check:
+    shown = tuple(f"{name}={_hide_password(value)}" for name in SETTINGS if (value := os.environ.get(name)))
+    certificates = os.environ.get("SSL_CERT_FILE")
+    if certificates and not Path(certificates).is_file():
+        hint = "Name a file with certificates, or unset SSL_CERT_FILE"
+        return Check("Settings", "problem", "SSL_CERT_FILE names no file", (certificates,), hint)
+    try:
+        hub = endpoint.find_endpoint()
+    except LfError as error:
+        return Check("Settings", "problem", error.message, (error.detail or "",), error.hint)
+    return Check("Settings", "ok", f"models come from {hub.url}", shown)
+
+
+def _hide_password(value: str) -> str:
+    """`http://me:secret@proxy:3128` -> `http://***@proxy:3128`."""
+    scheme, slashes, rest = value.rpartition("://")
+    _, at, host = rest.rpartition("@")
+    return f"{scheme}{slashes}***@{host}" if at else value
+
+
+def _check_token() -> Check:
+    """Whether the hub would know this user; never the token itself."""
+    try:
+        present = endpoint.find_endpoint().token is not None
+    except LfError:
+        return Check("Token", "note", "not looked for")
+    if not present:
+        hint = "Only gated models need one: set `HF_TOKEN`, or type `hf auth login`"
+        return Check("Token", "note", "no token for the hub", (), hint)
+    return Check("Token", "ok", f"found in {'HF_TOKEN' if os.environ.get('HF_TOKEN') else 'the hub`s own folder'}")
+
+
+def _check_store() -> Iterator[Check]:
+    try:
+        models, damaged = manifest.find_all(), manifest.find_damaged()
+    except LfError as error:
+        yield Check("Store", "problem", error.message, (error.detail or "",), error.hint)
+        return
+    size = format_bytes(sum(model.size_bytes for model in models if model.host != "import"))
+    count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
+    yield Check("Store", "ok", f"{count}, {size}" if models else "no models yet")
+    if damaged:
+        evidence = tuple(error.message for error in damaged)
+        yield Check("Store", "problem", "a model's own record is damaged", evidence, "Pull or import that model again")
+    if partials := _find_partials():
+        size = format_bytes(sum(path.stat().st_size for path in partials))
+        hint = "Pull the same model again to go on; `lf rm MODEL` forgets it"
+        yield Check("Downloads", "note", f"{len(partials)} not finished, {size}", (), hint)
+
+
+def _find_partials() -> tuple[Path, ...]:
+    return tuple(paths.models_dir().glob("*/*/*/.partial/*.part"))
+
+
+def _check_runtimes() -> Iterator[Check]:
+    try:
+        runtimes = engines.find_runtimes()
+    except LfError as error:
+        yield Check("Runtimes", "problem", error.message, (error.detail or "",), error.hint)
+        return
+    present = [runtime for runtime in runtimes if runtime.python is not None]
+    if not present:
+        yield Check("Runtimes", "note", "none yet; the first `lf run` installs what it needs")
+    for runtime in present:
+        yield _judge_test(engines.test(runtime))
+
+
+def _judge_test(test: EngineTest) -> Check:
+    name = test.runtime.name
+    if test.error is not None:
+        hint = test.error.hint or f"Install it again: `lf runtime remove {name}`, then `lf runtime install {name}`"
+        return Check(name, "problem", test.error.message, tuple((test.error.detail or "").splitlines()), hint)
+    rate = test.answer.timings.decode_tps if test.answer else None
+    speed = f", {format_tps(rate)} tokens/s with the starter model" if rate is not None else ""
+    return Check(name, "ok", f"{test.runtime.engine} {test.engine_version} computes on {test.device}{speed}")
+
+
+def _check_compiler() -> Check:
+    found = next(filter(None, map(shutil.which, COMPILERS)), None)
+    if found is None:
+        return Check("Compiler", "note", "none; engines come ready-made")
+    return Check("Compiler", "ok", "there is one", (found,))
+
+
+def _check_hub() -> Check:
+    """Whether the hub answers a small question."""
+    from localfirst.store.hub import reach
+
+    begun = time.monotonic()
+    try:
+        hub = endpoint.find_endpoint()
+        reach(hub)
+    except LfError as error:
+        return Check("Hub", "problem", error.message, (error.detail or "",), error.hint)
+    return Check("Hub", "ok", f"{hub.host} answered in {format_seconds(time.monotonic() - begun)}")

@@ -1,0 +1,121 @@
+"""`lf doctor`: it names what is wrong and what to type, connects to nothing unasked, and records without names."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.test_offline import trace
+from tests.conftest import Lf
+from tests.fixtures.hub import Fault, Hub
+
+
+def examine(lf: Lf, *words: str) -> tuple[int, dict[str, dict]]:
+    """The exit code, and the checks by name."""
+    done = lf("doctor", "--json", *words)
+    assert done.stderr == ""
+    return done.returncode, {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+
+
+def test_a_sound_installation_has_no_problem_and_every_engine_passed_its_test(lf: Lf) -> None:
+    code, checks = examine(lf)
+    assert code == 0
+    assert {name for name, check in checks.items() if check["state"] in {"problem", "warning"}} <= {"Terminal"}
+    assert {checks["llama-cpu"]["state"], checks["onnx-cpu"]["state"]} == {"ok"}
+    assert checks["Python"]["evidence"] == [sys.executable]
+
+
+def test_it_reads_like_a_report(lf: Lf) -> None:
+    done = lf("doctor")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("ok  Python: ")
+    assert lines[-2:] == ["", "No problem found"]
+
+
+def test_it_connects_to_nothing_unasked(lf: Lf, tmp_path: Path) -> None:
+    assert trace(lf, tmp_path, "doctor") == []
+
+
+def test_with_network_it_asks_the_hub_and_names_it(lf: Lf) -> None:
+    with Hub() as hub:
+        lf.environment |= {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1"}
+        code, checks = examine(lf, "--network")
+        assert (code, checks["Hub"]["state"]) == (0, "ok")
+        assert hub.url.removeprefix("http://") in checks["Hub"]["summary"]
+        hub.faults.append(Fault("html", where="api"))
+        code, checks = examine(lf, "--network")
+        assert (code, checks["Hub"]["state"]) == (1, "problem")
+        assert "did not answer as a hub does" in checks["Hub"]["summary"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "summary"),
+    [
+        pytest.param({"SSL_CERT_FILE": "/no/such/file"}, "Settings", "SSL_CERT_FILE names no file", id="certificates"),
+        pytest.param({"HF_ENDPOINT": "hub"}, "Settings", "HF_ENDPOINT is not a web address", id="hub"),
+        pytest.param(
+            {"LF_RUNTIME_ONNX_CPU": "/no/python"},
+            "Runtimes",
+            "`LF_RUNTIME_ONNX_CPU` does not name a Python interpreter",
+            id="runtime",
+        ),
+        pytest.param({"LF_RUNTIME_ONNX_CPU": "/bin/false"}, "onnx-cpu", None, id="an engine that does not start"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_to_type(lf: Lf, environment: dict, name: str, summary: str | None) -> None:
+    lf.environment |= environment
+    code, checks = examine(lf)
+    assert (code, checks[name]["state"]) == (1, "problem")
+    assert checks[name]["hint"]
+    assert summary in {None, checks[name]["summary"]}
+
+
+def test_a_folder_that_cannot_be_written_is_a_problem(lf: Lf, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    lf.home = blocked / "home"
+    code, checks = examine(lf)
+    assert (code, checks["Data folder"]["state"]) == (1, "problem")
+    assert "LF_HOME" in checks["Data folder"]["hint"]
+
+
+def test_secrets_are_not_shown(lf: Lf) -> None:
+    lf.environment |= {"HTTPS_PROXY": "http://me:hunter2@proxy:3128", "HF_TOKEN": "hf_secret"}
+    done = lf("doctor", "-v")
+    assert "hunter2" not in done.stdout
+    assert "hf_secret" not in done.stdout
+    assert "HTTPS_PROXY=http://***@proxy:3128" in done.stdout
+    assert "Token: found in HF_TOKEN" in done.stdout
+
+
+def test_interrupted_downloads_are_told(lf: Lf) -> None:
+    part = lf.home / "models" / "org--repo" / "0123456789ab" / "m@q" / ".partial" / "aa.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"0" * 1000)
+    _, checks = examine(lf)
+    assert checks["Downloads"]["summary"] == "1 not finished, 1.00 kB"
+
+
+def test_a_record_is_this_machine_without_its_names_and_is_never_replaced_unasked(lf: Lf, tmp_path: Path) -> None:
+    path = tmp_path / "machine.json"
+    assert lf("doctor", "--record", str(path)).returncode == 0
+    words = set(re.findall(r"[\w.-]+", path.read_text("utf-8")))
+    assert words & ({getpass.getuser(), socket.gethostname()} - {"root"}) == set()
+    ours, theirs = (json.loads(lf("hw", "--json", *words).stdout) for words in ((), ("--profile", str(path))))
+    for machine in (ours, theirs):
+        machine["memory"].pop("available_bytes")
+        machine.pop("disk_free_bytes")
+    assert ours == theirs
+    again = lf("doctor", "--record", str(path))
+    assert (again.returncode, "--force" in again.stderr) == (2, True)
+    assert lf("doctor", "--record", str(path), "--force").returncode == 0
+
+
+def test_a_record_that_cannot_be_written_is_an_error(lf: Lf, tmp_path: Path) -> None:
+    done = lf("doctor", "--record", str(tmp_path / "no" / "folder.json"))
+    assert (done.returncode, done.stderr.startswith("error: ")) == (2, True)
