@@ -208,6 +208,9 @@ class Runtime:
     installed_bytes: int | None = None
     python: str | None = None
     """The interpreter that can import the engine, where there is one."""
+    min_driver: float | None = None
+    """The oldest driver of the device that the build works with."""
+    min_compute_capability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +254,8 @@ class Plan:
     installed: bool
     reason: str
     """For the winner, the rules that put it first; for a loser, the rule that put it behind."""
+    device_layers: int | None = None
+    """How many of the model's layers are computed on the device, where the CPU computes the others; `None`: all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ class LoadOptions:
     context_tokens: int | None
     threads: int
     placement: Placement = "cpu"
+    device_layers: int | None = None
+    """Layers to compute on the device, where the CPU computes the others; `None`: all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def _make_params(xllamacpp: Any, path: str, context_tokens: int, options: LoadOp
     params.n_parallel = 1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.n_batch = params.n_ubatch = BATCH_TOKENS
-    params.n_gpu_layers = 0 if options.placement == "cpu" else -1
+    params.n_gpu_layers = _count_gpu_layers(options)
     params.no_kv_offload = params.no_op_offload = options.placement == "cpu"
     params.swa_full = False
     params.n_ctx_checkpoints = CHECKPOINTS
@@ -157,6 +157,13 @@ def _make_params(xllamacpp: Any, path: str, context_tokens: int, options: LoadOp
     params.cors_origins = ""
     params.verbosity = ERRORS_ONLY
     return params
+
+
+def _count_gpu_layers(options: LoadOptions) -> int:
+    """In llama.cpp's words, where -1 means all of them."""
+    if options.placement == "cpu":
+        return 0
+    return -1 if options.device_layers is None else options.device_layers
 
 
 def _capture_stderr(action: Callable[[], None]) -> str:

@@ -11,18 +11,27 @@ from localfirst.catalog.place import (
     explain_missing_device,
     explain_unserved,
     find_budget,
-    find_device,
+    find_devices,
     find_placement,
     is_device_asked,
     is_served,
 )
-from localfirst.catalog.rules import BACKEND_FAMILIES, CHAT_TASKS, FORMAT_ENGINES, QUANTIZATION_BACKENDS, READY_STATES
+from localfirst.catalog.rules import (
+    BACKEND_FAMILIES,
+    CHAT_TASKS,
+    FORMAT_ENGINES,
+    QUANTIZATION_BACKENDS,
+    READY_STATES,
+    SPREADING_BACKENDS,
+)
 from localfirst.catalog.speed import find_speed
+from localfirst.catalog.split import find_split
 from localfirst.units import format_bytes, format_tps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from localfirst.catalog.split import Split
     from localfirst.types import Device, Machine, Model, Need, Placement, Runtime, Speed, Variant, Wanted
 
 LOCAL_HOSTS = ("builtin", "import")
@@ -62,7 +71,10 @@ class Candidate:
     variant: Variant
     runtime: Runtime | None
     placement: Placement
-    device: Device | None
+    devices: tuple[Device, ...]
+    """What computes; empty for the CPU alone."""
+    device_layers: int | None
+    """Layers computed on the devices, where the CPU computes the others; `None` where there is no such split."""
     context_tokens: int
     need: Need | None
     budget_bytes: int | None
@@ -99,11 +111,16 @@ def find_loaders(variant: Variant, ask: Ask) -> list[Runtime]:
 
 def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> Candidate:
     """The candidate with its figures, and with the first problem that keeps it from running."""
-    device = find_device(ask.machine, runtime) if runtime and runtime.placement != "cpu" else None
-    placement = device.kind if device else runtime.placement if runtime else find_placement(variant)
-    budget_bytes = find_budget(ask.machine, device) if device or placement == "cpu" else None
+    devices = find_devices(ask.machine, runtime) if runtime else ()
+    placement = devices[0].kind if devices else runtime.placement if runtime else find_placement(variant)
+    budget_bytes = find_budget(ask.machine, devices) if devices or placement == "cpu" else None
     context_tokens = find_context(model, variant, ask.wanted.context_tokens, budget_bytes)
-    speed = find_speed(model, variant, ask.machine, placement, device)
+    need = find_need(model, variant, context_tokens)
+    device_layers = None
+    if _is_too_large(need, budget_bytes) and (split := _find_split(model, variant, runtime, devices, ask)):
+        device_layers, context_tokens, need = split.device_layers, split.context_tokens, split.need
+        budget_bytes = (budget_bytes or 0) + (find_budget(ask.machine, ()) or 0)
+    speed = find_speed(model, variant, ask.machine, placement, devices, device_layers)
     if runtime:
         speed = replace(speed, measured_tps=ask.measured.get((model.name, variant.name, runtime.name)))
     installed = variant.name in ask.installed or variant.host in LOCAL_HOSTS
@@ -112,9 +129,10 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
         variant=variant,
         runtime=runtime,
         placement=placement,
-        device=device,
+        devices=devices,
+        device_layers=device_layers,
         context_tokens=context_tokens,
-        need=find_need(model, variant, context_tokens),
+        need=need,
         budget_bytes=budget_bytes,
         speed=speed,
         installed=installed,
@@ -125,6 +143,20 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
         if problem is not None:
             return replace(candidate, stage=stage, problem=problem)
     return candidate
+
+
+def _is_too_large(need: Need | None, budget_bytes: int | None) -> bool:
+    return need is not None and budget_bytes is not None and need.total_bytes > budget_bytes
+
+
+def _find_split(
+    model: Model, variant: Variant, runtime: Runtime | None, devices: tuple[Device, ...], ask: Ask
+) -> Split | None:
+    """A split between the devices and the CPU, for engines that do that; unified memory is one pool already."""
+    if runtime is None or runtime.backend not in SPREADING_BACKENDS or not devices or devices[0].unified:
+        return None
+    device_bytes, main_bytes = find_budget(ask.machine, devices), find_budget(ask.machine, ())
+    return find_split(model, variant, ask.wanted.context_tokens, device_bytes=device_bytes, main_bytes=main_bytes)
 
 
 def is_quantization(variant: Variant, name: str | None) -> bool:
@@ -177,7 +209,7 @@ def _check_demand(candidate: Candidate, ask: Ask) -> str | None:
 
 def _check_memory(candidate: Candidate, _ask: Ask) -> str | None:
     need, budget_bytes = candidate.need, candidate.budget_bytes
-    if need is None or budget_bytes is None or need.total_bytes <= budget_bytes:
+    if need is None or not _is_too_large(need, budget_bytes):
         return None
     return (
         f"needs {format_bytes(need.total_bytes)} of memory at a context of {candidate.context_tokens:,} tokens, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.rules import (
@@ -10,19 +11,28 @@ from localfirst.catalog.rules import (
     DEVICE_WORDS,
     FORMATS_FOR_ANY_DEVICE,
     GPU_MARGIN,
+    SPREADING_BACKENDS,
     UNIFIED_MARGIN,
     DeviceWord,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from localfirst.types import Device, Machine, Placement, Runtime, Variant
 
 
-def find_device(machine: Machine, runtime: Runtime) -> Device | None:
-    """The usable device that a runtime would compute on, the one with the most free memory; `None` for the CPU."""
-    words = [DEVICE_WORDS[word] for word in runtime.variant_devices if word in DEVICE_WORDS]
-    fitting = [device for device in machine.devices if device.usable and any(_is_meant(word, device) for word in words)]
-    return max(fitting, key=lambda device: device.memory_free_bytes or device.memory_total_bytes or 0, default=None)
+def find_devices(machine: Machine, runtime: Runtime) -> tuple[Device, ...]:
+    """The usable devices that a runtime would compute on, most free memory first; none for the CPU.
+
+    Some engines spread a model over several. An integrated GPU beside discrete ones is left out, as llama.cpp does.
+    """
+    if runtime.placement == "cpu":
+        return ()
+    fitting = [one for one in _find_meant(machine, runtime) if one.usable and _explain_age(one, runtime) is None]
+    discrete = [device for device in fitting if device.kind == "gpu"]
+    fitting = sorted(discrete or fitting, key=lambda one: -(one.memory_free_bytes or one.memory_total_bytes or 0))
+    return tuple(fitting if runtime.backend in SPREADING_BACKENDS else fitting[:1])
 
 
 def is_served(variant: Variant, runtime: Runtime) -> bool:
@@ -41,10 +51,11 @@ def explain_unserved(machine: Machine, variant: Variant) -> str:
 
 def explain_missing_device(machine: Machine, runtime: Runtime) -> str | None:
     """Why a runtime has nothing to compute on here; `None` where it has."""
-    if runtime.placement == "cpu" or find_device(machine, runtime) is not None:
+    if runtime.placement == "cpu" or find_devices(machine, runtime):
         return None
-    absent = [_explain_absence(machine, word) for word in runtime.variant_devices]
-    return f"{runtime.name} needs a device: {next(filter(None, absent), 'this machine has none')}"
+    reasons = [_explain_absence(machine, word) for word in runtime.variant_devices]
+    reasons += [_explain_age(device, runtime) for device in _find_meant(machine, runtime)]
+    return f"{runtime.name} needs a device: {next(filter(None, reasons), 'this machine has none')}"
 
 
 def find_placement(variant: Variant) -> Placement:
@@ -53,18 +64,29 @@ def find_placement(variant: Variant) -> Placement:
     return "cpu" if "cpu" in words or not words else words[0]
 
 
-def find_budget(machine: Machine, device: Device | None) -> int | None:
-    """Bytes that a model may take: what is free now, less a margin for everything else; `None` where nobody knows.
+def find_budget(machine: Machine, devices: Sequence[Device]) -> int | None:
+    """Bytes that a model may take on the devices together, on the CPU where there are none; `None` where nobody knows.
 
-    Memory that the system's file cache holds counts as free: it is given back. Unified memory is one pool, so the
-    device's limit (Metal's recommended working set) and the free main memory both hold.
+    What is free now, less a margin for everything else. Memory that the system's file cache holds counts as free: it is
+    given back. Unified memory is one pool, so the device's limit (Metal's recommended working set) and the free main
+    memory both hold.
     """
+    if not devices:
+        return _find_main_budget(machine)
+    budgets = [_find_device_budget(machine, device) for device in devices]
+    return None if None in budgets else sum(filter(None, budgets))
+
+
+def _find_main_budget(machine: Machine) -> int | None:
+    memory = machine.memory
+    if memory.available_bytes is None:
+        return None
+    return max(0, memory.available_bytes - CPU_MARGIN.find(memory.limit_bytes or memory.total_bytes or 0))
+
+
+def _find_device_budget(machine: Machine, device: Device) -> int | None:
     memory = machine.memory
     whole = memory.limit_bytes or memory.total_bytes
-    if device is None:
-        if memory.available_bytes is None:
-            return None
-        return max(0, memory.available_bytes - CPU_MARGIN.find(whole or 0))
     limits = [device.memory_free_bytes if device.memory_free_bytes is not None else device.memory_total_bytes]
     if device.unified:
         limits += [memory.available_bytes, None if whole is None else whole - UNIFIED_MARGIN.find(whole)]
@@ -78,6 +100,30 @@ def find_budget(machine: Machine, device: Device | None) -> int | None:
 def is_device_asked(wanted: str | None, placement: Placement) -> bool:
     """Whether a placement is what `--device` demands; no demand (`None`, `auto`) accepts all."""
     return wanted in {None, "auto"} or placement in DEVICE_DEMANDS.get(wanted or "", ())
+
+
+def _find_meant(machine: Machine, runtime: Runtime) -> list[Device]:
+    """The devices of the kind and the makers that a runtime is for, usable or not."""
+    words = [DEVICE_WORDS[word] for word in runtime.variant_devices if word in DEVICE_WORDS]
+    return [device for device in machine.devices if any(_is_meant(word, device) for word in words)]
+
+
+def _explain_age(device: Device, runtime: Runtime) -> str | None:
+    """Why a device or its driver is too old for a runtime; what is unknown is not held against it."""
+    for what, has, least in (
+        ("compute capability", device.compute_capability, runtime.min_compute_capability),
+        ("a driver", device.driver, runtime.min_driver),
+    ):
+        number = _find_number(has)
+        if least is not None and number is not None and number < least:
+            return f"{device.name} has {has}, {runtime.name} needs {what} {least:g} or newer"
+    return None
+
+
+def _find_number(version: str | None) -> float | None:
+    """`580.95.05` -> 580.95, `8.9` -> 8.9; `None` where it does not begin so."""
+    match = re.match(r"\d+(?:\.\d+)?", version or "", re.ASCII)
+    return float(match[0]) if match else None
 
 
 def _is_meant(word: DeviceWord, device: Device) -> bool:

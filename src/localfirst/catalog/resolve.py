@@ -6,6 +6,7 @@ two candidates apart is the reason that is given.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from math import inf
 from types import MappingProxyType
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING
 from localfirst.catalog.fit import CONTEXT_DEFAULT_TOKENS
 from localfirst.catalog.judge import Ask, Candidate, find_candidates
 from localfirst.catalog.refuse import make_refusal
-from localfirst.catalog.rules import ORIGIN_RANKS, ORIGINS, TIERS, TIGHT_SHARE, find_bits
+from localfirst.catalog.rules import DEVICE_WORDS, ORIGIN_RANKS, ORIGINS, TIERS, TIGHT_SHARE, find_bits
 from localfirst.types import Plan, Resolution, Wanted
 from localfirst.units import format_bytes, format_tps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from localfirst.types import Machine, Model, Runtime, Verdict
+    from localfirst.types import Device, Machine, Model, Runtime, Verdict
 
 NOTHING_MEASURED: Mapping[tuple[str, str, str], float] = MappingProxyType({})
 NOTHING_WANTED = Wanted()
@@ -56,18 +57,29 @@ def _say_tps(candidate: Candidate) -> str:
     return f"{format_tps(tps)} tokens/s {'estimated' if candidate.speed.measured_tps is None else 'measured'}"
 
 
+def _is_native(candidate: Candidate) -> bool:
+    """Whether the runtime speaks to its device in the maker's own interface (CUDA, Metal) and not in a general one."""
+    return not candidate.runtime or all(DEVICE_WORDS[word].native for word in candidate.runtime.variant_devices)
+
+
+def _say_interface(candidate: Candidate) -> str:
+    name = candidate.runtime.name if candidate.runtime else "nothing"
+    return f"{name}, {'made for this kind of device' if _is_native(candidate) else 'which serves all kinds alike'}"
+
+
 RULES: tuple[Rule, ...] = (
     Rule(lambda one: TIER_RANKS[one.variant.tier], lambda one: TIERS[one.variant.tier]),
     Rule(lambda one: -find_bits(one.variant), _say_bits),
     Rule(lambda one: ORIGIN_RANKS[one.variant.origin], _say_bits),
     Rule(lambda one: -_find_tps(one), _say_tps),
+    Rule(lambda one: not _is_native(one), _say_interface),
     Rule(lambda one: not one.installed, lambda one: "on this disk" if one.installed else "not downloaded yet"),
     Rule(
         lambda one: inf if one.download_bytes is None else one.download_bytes,
         lambda one: f"{format_bytes(one.download_bytes)} to download",
     ),
 )
-"""The order among what runs and is what the user named: publisher, precision, speed, then what is cheaper."""
+"""The order among what runs and is what the user named: publisher, precision, speed, then what is nearer."""
 
 
 def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them would hide what is used
@@ -161,7 +173,7 @@ def _make_plan(candidate: Candidate, reason: str) -> Plan:
         variant=candidate.variant,
         runtime=candidate.runtime,
         placement=candidate.placement,
-        device_name=candidate.device.name if candidate.device else None,
+        device_name=_name_devices(candidate.devices),
         context_tokens=candidate.context_tokens,
         need=candidate.need,
         free_bytes=candidate.budget_bytes,
@@ -169,7 +181,14 @@ def _make_plan(candidate: Candidate, reason: str) -> Plan:
         speed=candidate.speed,
         installed=candidate.installed,
         reason=reason,
+        device_layers=candidate.device_layers,
     )
+
+
+def _name_devices(devices: Sequence[Device]) -> str | None:
+    """`NVIDIA GeForce RTX 3090`, `2 x NVIDIA GeForce RTX 3090`, or different names with commas."""
+    counts = Counter(device.name for device in devices)
+    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items()) or None
 
 
 def _find_verdict(candidate: Candidate) -> Verdict:
@@ -178,6 +197,8 @@ def _find_verdict(candidate: Candidate) -> Verdict:
     need, budget_bytes = candidate.need, candidate.budget_bytes
     if need and budget_bytes is not None and budget_bytes - need.total_bytes < TIGHT_SHARE * budget_bytes:
         return "tight"
+    if candidate.device_layers is not None:
+        return "split"
     return "cpu" if candidate.placement == "cpu" else "gpu"
 
 
@@ -211,6 +232,9 @@ def _find_remarks(winner: Candidate, ask: Ask) -> list[str]:
     if winner.need is None or winner.budget_bytes is None:
         unknown = "its size" if winner.need is None else "the free memory"
         remarks.append(f"{unknown} is unknown, so whether it fits was not checked")
+    elif winner.device_layers is not None:
+        layers = winner.model.architecture.layers
+        remarks.append(f"{winner.device_layers} of its {layers} layers fit on the GPU, the CPU computes the others")
     elif _find_verdict(winner) == "tight":
         remarks.append("less than a tenth of the free memory will be left")
     return remarks

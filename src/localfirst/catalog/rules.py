@@ -79,6 +79,10 @@ BACKEND_FAMILIES = {"llama.cpp": ("xllamacpp", "llama-cpp-python")}
 """Names that stand for several backends."""
 
 
+SPREADING_BACKENDS = ("xllamacpp",)
+"""Backends that compute a model's layers on several GPUs, and on the CPU what fits on none."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceWord:
     """What a device in a catalog asks of the machine."""
@@ -87,6 +91,11 @@ class DeviceWord:
     vendor: str
     """Part of `Device.vendor`, lower case; empty for any."""
     title: str
+
+    @property
+    def native(self) -> bool:
+        """The device's own interface, not one for all makers' devices; the CPU has no other."""
+        return self.placement == "cpu" or bool(self.vendor)
 
 
 DEVICE_WORDS = {

@@ -14,6 +14,8 @@ from localfirst.types import Speed
 from localfirst.units import GB
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from localfirst.types import Cpu, Device, Machine, Model, Placement, Variant
 
 
@@ -53,7 +55,19 @@ EXPERTS_RANGE = (0.50, 1.50)
 """Mixtures of experts spread wider: 0.36 to 0.9 of the bandwidth was seen."""
 
 
-def find_speed(model: Model, variant: Variant, machine: Machine, placement: Placement, device: Device | None) -> Speed:
+DISCRETE_BANDWIDTH_BYTES_PER_S = 112 * GB
+"""A graphics card of its own whose figure nobody knows: a GTX 1050 Ti's (128 bits at 7 Gbit/s), the slowest that still
+holds a model of 4 GB. On the low side, so that it is not taken for slower than the main memory beside it."""
+
+
+def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of them would hide what is used
+    model: Model,
+    variant: Variant,
+    machine: Machine,
+    placement: Placement,
+    devices: Sequence[Device],
+    device_layers: int | None = None,
+) -> Speed:
     """The decode speed to expect, in tokens per second, with the default context half full.
 
     Args:
@@ -61,23 +75,63 @@ def find_speed(model: Model, variant: Variant, machine: Machine, placement: Plac
         variant: gives the weights.
         machine: where it would run.
         placement: what computes.
-        device: the GPU or NPU, `None` for the CPU.
+        devices: the GPUs or the NPU, none for the CPU. Several take turns, so the slowest counts.
+        device_layers: layers on the devices, where the CPU computes the others.
 
     Returns:
         A range; all unknown where the weights or the bandwidth are.
     """
-    bandwidth = find_cpu_bandwidth(machine) if placement == "cpu" else device and device.bandwidth_bytes_per_s
     need = find_need(model, variant, find_context(model, variant, None, None))
-    if need is None or not bandwidth:
+    parts = _find_parts(model, machine, placement, devices, device_layers)
+    if need is None or parts is None:
         return Speed()
     active_share, spread = 1.0, RANGE
     if model.active_parameters and model.parameters:
         active_share, spread = min(1.0, model.active_parameters / model.parameters), EXPERTS_RANGE
-    pace = _find_pace(placement, device)
     bytes_per_token = need.weights_bytes * active_share + need.kv_bytes / 2
-    tps = 1 / (pace.step_s + bytes_per_token / (pace.efficiency * bandwidth))
+    tps = 1 / sum(part.pace.step_s + part.share * bytes_per_token / part.bytes_per_s for part in parts)
     low, high = spread
     return Speed(low_tps=tps * low, high_tps=tps * high)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What computes a share of the layers, at which rate it reads them."""
+
+    share: float
+    pace: Pace
+    bandwidth_bytes_per_s: int
+
+    @property
+    def bytes_per_s(self) -> float:
+        return self.pace.efficiency * self.bandwidth_bytes_per_s
+
+
+def _find_parts(
+    model: Model, machine: Machine, placement: Placement, devices: Sequence[Device], device_layers: int | None
+) -> list[_Part] | None:
+    """Who computes what; `None` where a bandwidth is unknown."""
+    bandwidths = [_find_device_bandwidth(machine, device) for device in devices]
+    share = 1.0
+    if device_layers is not None and model.architecture.layers:
+        share = device_layers / model.architecture.layers
+    shares: list[tuple[float, Pace, int | None]] = []
+    if placement == "cpu" or share < 1:
+        shares.append((1.0 if placement == "cpu" else 1 - share, CPU, find_cpu_bandwidth(machine)))
+    if placement != "cpu":
+        slowest = min((bandwidth or 0 for bandwidth in bandwidths), default=0)
+        shares.append((share, _find_pace(placement, devices[0] if devices else None), slowest))
+    parts = [_Part(share, pace, bandwidth) for share, pace, bandwidth in shares if bandwidth]
+    return parts if len(parts) == len(shares) else None
+
+
+def _find_device_bandwidth(machine: Machine, device: Device) -> int | None:
+    """Bytes per second of a device: its own figure, else an assumption by kind."""
+    if device.bandwidth_bytes_per_s:
+        return device.bandwidth_bytes_per_s
+    if device.kind == "gpu" and not device.unified:
+        return DISCRETE_BANDWIDTH_BYTES_PER_S
+    return CPU_BANDWIDTH_BYTES_PER_S.get(machine.cpu.arch)
 
 
 def find_cpu_bandwidth(machine: Machine) -> int | None:

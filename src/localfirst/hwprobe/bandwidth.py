@@ -47,6 +47,16 @@ _BUS_CARDS: dict[str, tuple[int, float]] = {
     "geforce rtx 2080": (256, 14),
     "geforce rtx 2070": (256, 14),
     "geforce rtx 2060": (192, 14),
+    # nvidia.com, product pages of the GeForce 16 and 10 series (GDDR6, GDDR5X, GDDR5)
+    "geforce gtx 1660 super": (192, 14),
+    "geforce gtx 1660 ti": (192, 12),
+    "geforce gtx 1660": (192, 8),
+    "geforce gtx 1080 ti": (352, 11),
+    "geforce gtx 1080": (256, 10),
+    "geforce gtx 1070 ti": (256, 8),
+    "geforce gtx 1070": (256, 8),
+    "geforce gtx 1060 6gb": (192, 8),
+    "geforce gtx 1050 ti": (128, 7),
     # amd.com, product pages of the Radeon RX 9000, 7000 and 6000 series (GDDR6)
     "radeon rx 9070 xt": (256, 20),
     "radeon rx 9070": (256, 20),

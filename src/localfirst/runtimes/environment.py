@@ -1,7 +1,7 @@
 """Make a Python environment from pins: by `uv` where it is on the path, else, or if that fails, by `venv` and `pip`.
 
 Both read the user's own configuration (index, proxy, certificates), each its own: uv does not read pip's, which is why
-pip has the last word. Only wheels are taken, and only with the digests in the pins, so nothing is compiled or run.
+pip has the last word. Only wheels are taken, so nothing is compiled or run.
 """
 
 from __future__ import annotations
@@ -36,16 +36,23 @@ _DISK_FULL = ("no space left on device", "not enough space on the disk")
 
 
 def make_environment(
-    folder: Path, pins: Path, *, title: str, keep_open: tuple[int, ...], on_line: Callable[[str], None]
+    folder: Path,
+    wanted: Sequence[Sequence[str]],
+    *,
+    title: str,
+    keep_open: tuple[int, ...],
+    on_line: Callable[[str], None],
 ) -> None:
-    """Make the environment `folder` (its parent exists, it does not) with exactly what `pins` lists.
+    """Make the environment `folder` (its parent exists, it does not) with what is `wanted`.
+
+    Each of these is a list of words for `pip install`, which `uv pip install` understands too.
 
     Raises:
         DiskFullError: an installer ran out of space.
         RuntimeMissingError: every installer failed; the last lines of each are in the detail.
     """
     failures: list[tuple[str, tuple[str, ...]]] = []
-    for installer, commands in _find_installers(folder, pins):
+    for installer, commands in _find_installers(folder, wanted):
         lines = _run_all(commands, folder.parent, keep_open, on_line)
         if lines is None:
             return
@@ -59,29 +66,24 @@ def make_environment(
     raise RuntimeMissingError(f"{title} could not be installed", detail=detail, hint=hint)
 
 
-def _find_installers(folder: Path, pins: Path) -> list[tuple[str, tuple[Sequence[str], ...]]]:
+def _find_installers(folder: Path, wanted: Sequence[Sequence[str]]) -> list[tuple[str, tuple[Sequence[str], ...]]]:
     """The ways to make the environment, best first: a name and its commands."""
     python = str(folder / PYTHON)
-    wanted = ("--require-hashes", "--only-binary", ":all:", "-r", str(pins))
+    wheels = ("--only-binary", ":all:")
     quiet = ("--no-user", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
-    by_pip: tuple[Sequence[str], ...]
     if find_spec("pip"):  # this interpreter's pip fills it: one in there costs 5 s, 20 MB and, on Debian, a package
-        by_pip = (
-            (sys.executable, "-m", "venv", "--without-pip", str(folder)),
-            (sys.executable, "-m", "pip", "--python", python, "install", *quiet, *wanted),
-        )
+        make: Sequence[str] = (sys.executable, "-m", "venv", "--without-pip", str(folder))
+        pip: Sequence[str] = (sys.executable, "-m", "pip", "--python", python, "install", *quiet, *wheels)
     else:
-        by_pip = (
-            (sys.executable, "-m", "venv", str(folder)),
-            (python, "-m", "pip", "install", *quiet, *wanted),
-        )
+        make = (sys.executable, "-m", "venv", str(folder))
+        pip = (python, "-m", "pip", "install", *quiet, *wheels)
+    by_pip = (make, *((*pip, *words) for words in wanted))
     uv = shutil.which("uv")
     if uv is None:
         return [("pip", by_pip)]
-    by_uv = (
-        (uv, "venv", "--no-progress", "--python", sys.executable, str(folder)),
-        (uv, "pip", "install", "--no-progress", "--python", python, *wanted),
-    )
+    make = (uv, "venv", "--no-progress", "--python", sys.executable, str(folder))
+    fill = (uv, "pip", "install", "--no-progress", "--python", python, *wheels)
+    by_uv = (make, *((*fill, *words) for words in wanted))
     return [("uv", by_uv), ("pip", by_pip)]
 
 

@@ -65,6 +65,8 @@ def _make(row: RuntimeRow, state: RuntimeState) -> Runtime:
         placement=row.placement,
         variant_devices=row.variant_devices,
         state=state,
+        min_driver=row.min_driver,
+        min_compute_capability=row.min_compute_capability,
     )
 
 
@@ -72,7 +74,8 @@ def _find_here(row: RuntimeRow) -> Runtime | None:
     """The runtime if an interpreter on this machine has it."""
     if python := _find_external(row):
         return replace(_make(row, "external"), version="unknown", python=python)
-    version = _find_version(row.module, row.distribution)
+    # A build of another index has the name of the plain one: what this interpreter imports tells nothing of it.
+    version = _find_version(row.module, row.distribution) if row.index is None else None
     if version is not None and this_system() in row.sizes and _release(version) >= _release(row.version):
         return replace(_make(row, "importable"), version=version, python=sys.executable)
     return find_installed(row)

@@ -151,7 +151,7 @@ def _install_locked(
         environment = work / "environment"
         make_environment(
             environment,
-            paths.package_dir() / "runtimes" / "pins" / row.pins,
+            _find_wanted(row),
             title=title,
             keep_open=(descriptor,),
             on_line=lambda line: report(Progress(row.name, 0, detail={"notice": line})),
@@ -175,6 +175,14 @@ def _install_locked(
     if installed is None:
         raise StoreError(f"{title} was installed and is gone again", detail=str(final))
     return installed
+
+
+def _find_wanted(row: RuntimeRow) -> tuple[tuple[str, ...], ...]:
+    """What is installed, in the words of pip and uv, one command after another."""
+    pinned = ("--require-hashes", "-r", str(paths.package_dir() / "runtimes" / "pins" / row.pins))
+    if row.index is None:
+        return (pinned,)
+    return (pinned, ("--no-deps", "--index-url", row.index, f"{row.distribution}=={row.version}"))
 
 
 def _check(title: str, check: Callable[[str], None], python: str) -> None:

@@ -48,6 +48,12 @@ class RuntimeRow:
     pins: str
     """The file in `pins/` with the exact versions and digests of everything in its environment."""
     note: str = ""
+    index: str | None = None
+    """Where the engine itself is fetched, for builds that its maker keeps out of the package index. Its version is
+    exact; a digest is not published there, so none is pinned."""
+    min_driver: float | None = None
+    """The oldest driver of the device that it works with."""
+    min_compute_capability: float | None = None
 
 
 RUNTIMES: tuple[RuntimeRow, ...] = (
@@ -87,6 +93,38 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         note="Apple silicon: one memory for processor and GPU; needs macOS 13",
     ),
     RuntimeRow(
+        name="llama-cuda",
+        backend="xllamacpp",
+        engine="llama.cpp",
+        module="xllamacpp",
+        distribution="xllamacpp",
+        version="2026.10.11549",
+        formats=("gguf",),
+        placement="gpu",
+        variant_devices=("cuda",),
+        sizes=MappingProxyType({("linux", "x86_64"): BuildSize(), ("win32", "x86_64"): BuildSize()}),
+        pins="llama-gpu.txt",
+        note="NVIDIA, CUDA 12.8, GTX 900 and newer; Linux with glibc 2.35, or Windows",
+        index="https://xorbitsai.github.io/xllamacpp/whl/cu128",
+        min_driver=525,
+        min_compute_capability=5.0,
+    ),
+    RuntimeRow(
+        name="llama-vulkan",
+        backend="xllamacpp",
+        engine="llama.cpp",
+        module="xllamacpp",
+        distribution="xllamacpp",
+        version="2026.10.11549",
+        formats=("gguf",),
+        placement="gpu",
+        variant_devices=("vulkan",),
+        sizes=MappingProxyType({("linux", "x86_64"): BuildSize(), ("win32", "x86_64"): BuildSize()}),
+        pins="llama-gpu.txt",
+        note="AMD, Intel and NVIDIA by Vulkan drivers",
+        index="https://xorbitsai.github.io/xllamacpp/whl/vulkan",
+    ),
+    RuntimeRow(
         name="onnx-cpu",
         backend="onnx",
         engine="ONNX Runtime GenAI",
@@ -109,7 +147,9 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         note="Linux with glibc 2.28, macOS 14 or Windows",
     ),
 )
-"""Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`."""
+"""Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`. What the GPU builds of xllamacpp
+support, and their indexes: the README of xorbitsai/xllamacpp; the least driver for CUDA 12: "CUDA Compatibility",
+NVIDIA."""
 
 _ARCHES = {"amd64": "x86_64", "x64": "x86_64", "aarch64": "arm64"}
 

@@ -69,6 +69,7 @@ def open_session(
         context_tokens=plan.context_tokens,
         threads=find_threads(),
         placement=plan.placement,
+        device_layers=plan.device_layers,
     )
     return Session(replace(plan, runtime=runtime), runtime.python or "", load)
 

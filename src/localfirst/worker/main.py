@@ -98,7 +98,7 @@ class Child:
         if self._model is not None:
             raise UsageError("This worker already holds a model")
         backend = registry.make_backend(request.backend)
-        options = base.LoadOptions(request.context_tokens, request.threads, request.placement)
+        options = base.LoadOptions(request.context_tokens, request.threads, request.placement, request.device_layers)
         self._model = backend.load(base.ModelFiles(request.main), options)
         info = self._model.info
         self._pool = ThreadPoolExecutor(max_workers=info.parallel)

@@ -32,6 +32,7 @@ class Load:
     context_tokens: int | None
     threads: int
     placement: Placement
+    device_layers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,11 +27,12 @@ REAL_UV = shutil.which("uv")
 FAST_UV = f"""#!{sys.executable}
 import subprocess, sys
 words = sys.argv[1:]
-python = words[words.index("--python") + 1]
+after = words.index("--python") + 1
+python = words[after]
 if words[0] == "venv":
     raise SystemExit(subprocess.call([python, "-m", "venv", "--without-pip", words[-1]]))
 pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-cache-dir"]
-raise SystemExit(subprocess.call([*pip, "--require-hashes", "--only-binary", ":all:", "-r", words[-1]]))
+raise SystemExit(subprocess.call([*pip, *words[after + 1:]]))
 """
 """Does what uv does, by this interpreter's own pip: making an environment with a pip in it takes seconds."""
 
@@ -123,6 +125,39 @@ def test_a_runtime_is_made_checked_and_found_by_each_installer(desk, uv):
     (checked,) = desk.checked
     assert Path(checked).parts[-4] == Path(checked).relative_to(desk.runtimes).parts[0]
     assert Path(checked).relative_to(desk.runtimes).parts[0].startswith(".tiny-cpu-1.2.0.")
+
+
+@pytest.fixture
+def desk_with_index(desk, monkeypatch):
+    """The engine is on an index of its own, and the pins hold what it needs."""
+    index = desk.folder / "index" / "tiny-engine"
+    index.mkdir(parents=True)
+    tiny_engine.make_wheel(index)
+    (index / "index.html").write_text(f'<a href="{tiny_engine.WHEEL}">{tiny_engine.WHEEL}</a>')
+    (desk.folder / "wheels" / tiny_engine.WHEEL).unlink()
+    digest = tiny_engine.make_helper_wheel(desk.folder / "wheels")
+    desk.pins.write_text(f"tiny-helper==1.0 --hash=sha256:{digest}\n", encoding="utf-8")
+    desk.row = replace(desk.row, index=index.parent.as_uri())
+    for name in ("PIP_NO_INDEX", "UV_NO_INDEX"):
+        monkeypatch.delenv(name)
+    return desk
+
+
+@pytest.mark.parametrize("with_uv", [True, False], ids=["uv", "pip"])
+def test_an_engine_of_another_index_is_fetched_from_there_and_the_rest_by_its_pins(desk_with_index, with_uv):
+    if not with_uv:
+        (desk_with_index.bin / "uv").unlink()
+    runtime = desk_with_index.install()
+    assert ask_engine(runtime.python) == "42\n"
+    code = "import tinyhelper, tinyengine"
+    assert subprocess.run([runtime.python, "-c", code]).returncode == 0
+    assert desk_with_index.find() == runtime
+
+
+def test_an_engine_of_another_index_is_never_taken_for_the_one_in_this_interpreter(desk_with_index, monkeypatch):
+    here = replace(desk_with_index.row, module="pytest", distribution="pytest", version="1.0")
+    assert find_runtimes(*this_system(), (replace(here, index=None),))[0].state == "importable"
+    assert find_runtimes(*this_system(), (here,))[0].state == "installable"
 
 
 def test_what_is_installed_is_not_made_again_even_offline(desk):

@@ -35,6 +35,24 @@ def make_wheel(folder: Path) -> str:
     return sha256((folder / WHEEL).read_bytes()).hexdigest()
 
 
+def make_helper_wheel(folder: Path) -> str:
+    """Write the wheel of another package, and return its digest."""
+    members = {
+        name.replace("tinyengine", "tinyhelper").replace(INFO, "tiny_helper-1.0.dist-info"): text.replace(
+            "tinyengine", "tinyhelper"
+        )
+        .replace(INFO, "tiny_helper-1.0.dist-info")
+        .replace("tiny-engine", "tiny-helper")
+        .replace("1.2.0", "1.0")
+        for name, text in MEMBERS.items()
+    }
+    path = folder / "tiny_helper-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, text in members.items():
+            wheel.writestr(name, text)
+    return sha256(path.read_bytes()).hexdigest()
+
+
 def make_row(pins: Path, *, size: BuildSize | None = None) -> RuntimeRow:
     """The runtime of the tiny engine, as its pins say."""
     return RuntimeRow(

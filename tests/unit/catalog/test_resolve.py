@@ -373,11 +373,90 @@ def test_a_gpu_runtime_without_its_gpu_says_so() -> None:
     assert [plan.reason for plan in plans] == ["llama-metal needs a device: this machine has no Apple GPU"]
 
 
-def test_a_cards_own_memory_is_its_budget_and_the_freest_card_is_taken() -> None:
-    cuda = replace(METAL, name="llama-cuda", variant_devices=("cuda",))
+BY_CUDA = replace(METAL, name="llama-cuda", variant_devices=("cuda",), min_driver=525.0, min_compute_capability=5.0)
+BY_VULKAN = replace(
+    BY_CUDA, name="llama-vulkan", variant_devices=("vulkan",), min_driver=None, min_compute_capability=None
+)
+ONNX_BY_CUDA = replace(ONNX, name="onnx-cuda", placement="gpu", variant_devices=("cuda",))
+
+
+def test_an_engine_that_spreads_a_model_has_the_memory_of_all_cards() -> None:
+    other = replace(NVIDIA, name="other", memory_free_bytes=10 * GIB)
+    plan = choose(make_model(), make_machine(other, NVIDIA), (BY_CUDA,))
+    assert (plan.device_name, plan.free_bytes, plan.placement) == (f"{NVIDIA.name}, other", 31 * GIB, "gpu")
+    twins = choose(make_model(), make_machine(NVIDIA, NVIDIA), (BY_CUDA,))
+    assert (twins.device_name, twins.free_bytes) == (f"2 x {NVIDIA.name}", 44 * GIB)
+
+
+def test_another_engine_has_the_freest_card() -> None:
     busy = replace(NVIDIA, name="busy", memory_free_bytes=2 * GIB)
-    plan = choose(make_model(), make_machine(busy, NVIDIA), (cuda,))
+    model = make_model(replace(ONNX_VARIANT, devices=("cuda",)))
+    plan = choose(model, make_machine(busy, NVIDIA), (ONNX_BY_CUDA,))
     assert (plan.device_name, plan.free_bytes, plan.placement) == (NVIDIA.name, 22 * GIB, "gpu")
+
+
+def test_an_integrated_gpu_beside_a_card_is_left_out() -> None:
+    plan = choose(make_model(), make_machine(APPLE, NVIDIA), (BY_VULKAN,))
+    assert (plan.device_name, plan.placement) == (NVIDIA.name, "gpu")
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"driver": "470.256.02"}, f"{NVIDIA.name} has 470.256.02, llama-cuda needs a driver 525 or newer"),
+        ({"compute_capability": "3.5"}, f"{NVIDIA.name} has 3.5, llama-cuda needs compute capability 5 or newer"),
+    ],
+    ids=["driver", "card"],
+)
+def test_a_card_too_old_for_a_runtime_is_computed_on_by_another(facts: dict[str, str], reason: str) -> None:
+    old = replace(NVIDIA, **facts)  # type: ignore[arg-type]
+    resolution = resolve(make_model(), make_machine(old), (BY_CUDA, BY_VULKAN))
+    assert resolution.chosen.runtime == BY_VULKAN
+    assert [plan.reason for plan in resolution.rejected] == [f"llama-cuda needs a device: {reason}"]
+
+
+def test_what_is_unknown_of_a_card_is_not_held_against_it() -> None:
+    unknown = replace(NVIDIA, driver=None, compute_capability="[N/A]")
+    assert choose(make_model(), make_machine(unknown), (BY_CUDA,)).runtime == BY_CUDA
+
+
+def test_the_makers_own_interface_comes_before_a_general_one() -> None:
+    for runtimes in ((BY_CUDA, BY_VULKAN), (BY_VULKAN, BY_CUDA)):
+        plan = choose(make_model(), make_machine(NVIDIA), runtimes)
+        assert plan.runtime == BY_CUDA
+        assert plan.reason == (
+            "llama-cuda, made for this kind of device; the next best is llama-vulkan, which serves all kinds alike"
+        )
+
+
+SMALL_CARD = replace(NVIDIA, memory_total_bytes=4 * GIB, memory_free_bytes=4 * GIB)
+
+
+def test_what_is_too_large_for_the_card_is_split() -> None:
+    large = make_model(replace(VARIANT, size_bytes=8 * GB))
+    plan = choose(large, make_machine(SMALL_CARD), (BY_CUDA, LLAMA))
+    assert (plan.verdict, plan.runtime, plan.context_tokens) == ("split", BY_CUDA, 8192)
+    assert plan.device_layers is not None
+    assert 0 < plan.device_layers < 36
+    assert f"{plan.device_layers} of its 36 layers fit on the GPU, the CPU computes the others" in plan.reason
+    layer_bytes = (plan.need.weights_bytes + plan.need.kv_bytes) // 37 if plan.need else 0
+    assert plan.device_layers * layer_bytes <= 3 * GIB < (plan.device_layers + 2) * layer_bytes
+
+
+def test_only_engines_that_can_split_do() -> None:
+    large = make_model(replace(ONNX_VARIANT, devices=("cuda",), size_bytes=8 * GB))
+    assert "does not fit" in refuse_by(large, make_machine(SMALL_CARD), (ONNX_BY_CUDA,)).message
+
+
+def test_unified_memory_is_one_pool_and_never_split() -> None:
+    large = make_model(replace(VARIANT, size_bytes=13 * GB))
+    assert "does not fit" in refuse_by(large, make_machine(APPLE), (METAL,)).message
+
+
+def refuse_by(model: Model, machine: Machine, runtimes: tuple[Runtime, ...]) -> LfError:
+    with pytest.raises(LfError) as raised:
+        resolve(model, machine, runtimes)
+    return raised.value
 
 
 @pytest.mark.parametrize(

@@ -31,14 +31,16 @@ def test_published_speeds_are_within_the_range(
     """Ollama, Q4_K_M, short prompts: geerlingguy/ai-benchmarks."""
     machine = replace(make_machine(), cpu=Cpu("Cortex-A76", "arm64", 4, 4, 4))
     model = make_model(architecture=SHORT_CACHE)
-    speed = find_speed(model, replace(VARIANT, size_bytes=weights_bytes), machine, placement, device)
+    speed = find_speed(
+        model, replace(VARIANT, size_bytes=weights_bytes), machine, placement, (device,) if device else ()
+    )
     assert speed.low_tps is not None
     assert speed.high_tps is not None
     assert speed.low_tps <= measured_tps <= speed.high_tps
 
 
 def test_a_token_costs_a_step_and_the_bytes_it_reads() -> None:
-    speed = find_speed(make_model(), VARIANT, make_machine(NVIDIA), "gpu", NVIDIA)
+    speed = find_speed(make_model(), VARIANT, make_machine(NVIDIA), "gpu", (NVIDIA,))
     bytes_per_token = 2_500_000_000 + 36 * 8 * 128 * 4 * 8192 / 2
     tps = 1 / (0.0015 + bytes_per_token / (0.80 * 1008 * GB))
     assert speed == Speed(pytest.approx(tps * 0.7), pytest.approx(tps * 1.15))
@@ -48,7 +50,7 @@ def test_a_mixture_of_experts_reads_its_active_share_and_is_less_certain() -> No
     dense = make_model(architecture=SHORT_CACHE)
     large = replace(VARIANT, size_bytes=20_000_000_000)
     experts = replace(dense, parameters=30_000_000_000, active_parameters=3_000_000_000)
-    slow, fast = (find_speed(one, large, make_machine(NVIDIA), "gpu", NVIDIA) for one in (dense, experts))
+    slow, fast = (find_speed(one, large, make_machine(NVIDIA), "gpu", (NVIDIA,)) for one in (dense, experts))
     assert slow.low_tps is not None
     assert fast.low_tps is not None
     assert fast.low_tps > 2 * slow.low_tps
@@ -87,13 +89,41 @@ def test_the_cpus_bandwidth_is_assumed_on_the_low_side(
     ],
 )
 def test_each_class_of_device_has_its_pace(device: Device, efficiency: float, step_s: float) -> None:
-    speed = find_speed(make_model(), VARIANT, make_machine(device), device.kind, device)
+    speed = find_speed(make_model(), VARIANT, make_machine(device), device.kind, (device,))
     bytes_per_token = 2_500_000_000 + 36 * 8 * 128 * 4 * 8192 / 2
     seconds = step_s + bytes_per_token / (efficiency * (device.bandwidth_bytes_per_s or 0))
     assert speed.high_tps == pytest.approx(1.15 / seconds)
 
 
 def test_what_is_unknown_gives_no_speed() -> None:
-    unknown = replace(NVIDIA, bandwidth_bytes_per_s=None)
-    assert find_speed(make_model(), VARIANT, make_machine(unknown), "gpu", unknown) == Speed()
-    assert find_speed(make_model(), replace(VARIANT, size_bytes=None), make_machine(), "cpu", None) == Speed()
+    npu = Device("npu", "riscv", "NPU", unified=True)
+    strange = replace(make_machine(npu), cpu=Cpu("CPU", "riscv64", 4, 4, 4))
+    assert find_speed(make_model(), VARIANT, strange, "npu", (npu,)) == Speed()
+    assert find_speed(make_model(), replace(VARIANT, size_bytes=None), make_machine(), "cpu", ()) == Speed()
+
+
+def test_a_card_that_nobody_knows_is_taken_for_a_slow_one_and_not_for_slower_than_the_cpu() -> None:
+    unknown, slow = (replace(NVIDIA, bandwidth_bytes_per_s=one) for one in (None, 112 * GB))
+    speed = find_speed(make_model(), VARIANT, make_machine(unknown), "gpu", (unknown,))
+    assert speed == find_speed(make_model(), VARIANT, make_machine(slow), "gpu", (slow,))
+    by_cpu = find_speed(make_model(), VARIANT, make_machine(unknown), "cpu", ())
+    assert by_cpu.high_tps is not None
+    assert speed.low_tps is not None
+    assert speed.low_tps > by_cpu.high_tps
+
+
+def test_of_several_cards_the_slowest_counts() -> None:
+    slow = replace(NVIDIA, bandwidth_bytes_per_s=112 * GB)
+    machine = make_machine(NVIDIA, slow)
+    both, alone = (find_speed(make_model(), VARIANT, machine, "gpu", one) for one in ((NVIDIA, slow), (slow,)))
+    assert both == alone
+
+
+def test_a_split_takes_the_time_of_both_parts() -> None:
+    machine = make_machine(NVIDIA)
+    speeds = [
+        find_speed(make_model(), VARIANT, machine, placement, devices, layers)
+        for placement, devices, layers in (("cpu", (), None), ("gpu", (NVIDIA,), 18), ("gpu", (NVIDIA,), None))
+    ]
+    slow, half, fast = (1 / (speed.high_tps or 0) * 1.15 for speed in speeds)
+    assert half == pytest.approx((slow - 0.0010) / 2 + (fast - 0.0015) / 2 + 0.0010 + 0.0015)

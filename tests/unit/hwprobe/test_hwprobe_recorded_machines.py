@@ -232,6 +232,7 @@ EXPECTED = {
                 memory_total_bytes=6_442_450_944,
                 memory_free_bytes=6_155_141_120,
                 driver="470.256.02",
+                bandwidth_bytes_per_s=192_000_000_000,
             ),
         ),
         disk_free_bytes=250_000_000_000,

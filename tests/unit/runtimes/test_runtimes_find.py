@@ -173,7 +173,7 @@ def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):
         (("darwin", "arm64"), {"llama-metal", "onnx-cpu"}),
         (("darwin", "x86_64"), {"llama-cpu"}),
         (("win32", "arm64"), {"onnx-cpu"}),
-        (("win32", "AMD64"), {"llama-cpu", "onnx-cpu"}),
+        (("win32", "AMD64"), {"llama-cpu", "llama-cuda", "llama-vulkan", "onnx-cpu"}),
         (("freebsd14", "amd64"), {}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

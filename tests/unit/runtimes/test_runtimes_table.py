@@ -16,6 +16,7 @@ PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text
 LOCK = Path(__file__).parents[3] / "requirements" / "dev.txt"
 
 each_row = pytest.mark.parametrize("row", RUNTIMES, ids=lambda row: row.name)
+pinned_row = pytest.mark.parametrize("row", [row for row in RUNTIMES if row.index is None], ids=lambda row: row.name)
 each_lock = pytest.mark.parametrize("lock", [*sorted(PINS.glob("*.txt")), LOCK], ids=lambda path: path.name)
 
 
@@ -37,11 +38,22 @@ def test_each_runtime_has_a_backend(row):
     assert row.backend in BACKENDS
 
 
+@pinned_row
+def test_each_runtime_of_the_package_index_is_pinned_at_its_version(row):
+    assert read_pins(PINS / row.pins)[row.distribution] == {row.version}
+
+
 @each_row
-def test_each_runtime_is_pinned_at_its_version_with_the_template_engine(row):
+def test_each_runtime_has_the_template_engine(row):
     pins = read_pins(PINS / row.pins)
-    assert pins[row.distribution] == {row.version}
     assert len(pins["jinja2"]) == len(pins["markupsafe"]) == 1
+
+
+@each_row
+def test_an_index_of_its_own_is_asked_in_private_and_only_for_the_engine(row):
+    if row.index is not None:
+        assert row.index.startswith("https://")
+        assert row.distribution not in read_pins(PINS / row.pins)
 
 
 @each_row
@@ -50,14 +62,14 @@ def test_the_extras_of_the_package_install_the_same_version(row):
     assert f"{row.distribution}=={row.version}" in extras
 
 
-@each_row
+@pinned_row
 def test_sizes_are_known_and_unpacking_makes_things_larger(row):
     for size in row.sizes.values():
         assert 5_000_000 < size.download_bytes < size.installed_bytes < 500_000_000
 
 
-def test_each_system_has_at_most_one_runtime_of_a_distribution():
-    taken = [(row.distribution, system) for row in RUNTIMES for system in row.sizes]
+def test_each_system_has_at_most_one_runtime_that_a_distribution_tells():
+    taken = [(row.distribution, system) for row in RUNTIMES if row.index is None for system in row.sizes]
     assert sorted(set(taken)) == sorted(taken)
 
 
@@ -92,4 +104,4 @@ def test_an_unknown_runtime_is_answered_with_the_known_ones():
     with pytest.raises(UnknownNameError) as caught:
         find_row("onnx-cuda")
     assert caught.value.message == "No runtime named `onnx-cuda`"
-    assert caught.value.detail == "known: llama-cpu, llama-metal, onnx-cpu"
+    assert caught.value.detail == "known: llama-cpu, llama-metal, llama-cuda, llama-vulkan, onnx-cpu"
