@@ -56,9 +56,8 @@ def install(
     from localfirst.cli.progress import show_progress
     from localfirst.services import engines
 
-    runtime = engines.find_runtime(name)
     with show_progress(quiet=quiet) as report:
-        output.print_installed(engines.ensure(runtime, offline=offline, may_install=True, report=report))
+        output.print_installed(engines.install(name, offline=offline, report=report))
 
 
 def remove(name: options.RuntimeArgument) -> None:

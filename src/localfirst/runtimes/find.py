@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.errors import RuntimeMissingError
-from localfirst.runtimes.folder import PYTHON, folder_of, read_marker
+from localfirst.runtimes.folder import PYTHON, folder_of, read_failure, read_marker
 from localfirst.runtimes.table import RUNTIMES, RuntimeRow, System, normalise_arch
 from localfirst.types import Runtime
 
@@ -32,8 +32,9 @@ def find_runtimes(platform: str, arch: str, rows: Sequence[RuntimeRow] = RUNTIME
         RuntimeMissingError: an `LF_RUNTIME_<NAME>` variable does not name an interpreter.
     """
     system = (platform, normalise_arch(arch))
-    here = system == this_system()
-    return tuple((_find_here(row) if here else None) or _find_elsewhere(row, system) for row in rows)
+    if system != this_system():
+        return tuple(_find_elsewhere(row, system) for row in rows)
+    return tuple(_find_here(row) or _find_failed(row) or _find_elsewhere(row, system) for row in rows)
 
 
 def this_system() -> System:
@@ -79,6 +80,15 @@ def _find_here(row: RuntimeRow) -> Runtime | None:
     if version is not None and this_system() in row.sizes and _release(version) >= _release(row.version):
         return replace(_make(row, "importable"), version=version, python=sys.executable)
     return find_installed(row)
+
+
+def _find_failed(row: RuntimeRow) -> Runtime | None:
+    """The runtime if it could not be installed here a while ago."""
+    reason = read_failure(row)
+    if reason is None:
+        return None
+    again = f"it could not be installed: {reason}; `lf runtime install {row.name}` tries again"
+    return replace(_make(row, "unavailable"), reason=again)
 
 
 def _find_elsewhere(row: RuntimeRow, system: System) -> Runtime:

@@ -6,10 +6,12 @@ progress, and belongs to nobody once the runtime's lock is free.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from localfirst.runtimes.table import RuntimeRow
 
 MARKER = "runtime.json"
+FAILURE_LASTS_S = 24 * 3600
 PYTHON = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
 """The interpreter inside an environment."""
 
@@ -82,6 +85,33 @@ def _find(prefix: str) -> tuple[Path, ...]:
             if path.name.startswith(prefix) and path.name[len(prefix) :][:1].isdigit() and path.is_dir()
         )
     )
+
+
+def read_failure(row: RuntimeRow) -> str | None:
+    """Why the last installation failed, for a day; then another attempt may do better."""
+    path = _failure_of(row)
+    try:
+        if time.time() - path.stat().st_mtime > FAILURE_LASTS_S:
+            return None
+        return path.read_text(encoding="utf-8").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def write_failure(row: RuntimeRow, reason: str) -> None:
+    """Remember why an installation failed, so that not every command tries again; not to be able to is no harm."""
+    with contextlib.suppress(OSError):
+        _failure_of(row).write_text(reason, encoding="utf-8")
+
+
+def clear_failure(row: RuntimeRow) -> None:
+    """Forget that an installation failed."""
+    with contextlib.suppress(OSError):
+        _failure_of(row).unlink(missing_ok=True)
+
+
+def _failure_of(row: RuntimeRow) -> Path:
+    return paths.runtimes_dir() / f".{row.name}-{row.version}.failed"
 
 
 def measure(folder: Path) -> int:

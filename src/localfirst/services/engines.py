@@ -12,6 +12,8 @@ from localfirst.hwprobe.probe import probe
 from localfirst.paths import starter_dir
 from localfirst.runtimes import find
 from localfirst.runtimes import install as installer
+from localfirst.runtimes.folder import clear_failure, write_failure
+from localfirst.runtimes.table import find_row
 from localfirst.services.threads import find_threads
 from localfirst.types import Answer, Message, Progress, Runtime, Sampling
 from localfirst.units import format_bytes
@@ -79,7 +81,7 @@ def ensure(runtime: Runtime, *, offline: bool, may_install: bool, report: Callab
     if runtime.python is not None:
         return runtime
     type_this = f"Run `lf runtime install {runtime.name}`"
-    size = f"{format_bytes(runtime.download_bytes)} to fetch, {format_bytes(runtime.installed_bytes)} on disk"
+    size = _say_size(runtime)
     if runtime.state == "unavailable":
         raise RuntimeMissingError(f"The runtime `{runtime.name}` does not exist here", detail=runtime.reason)
     if offline:
@@ -94,6 +96,28 @@ def ensure(runtime: Runtime, *, offline: bool, may_install: bool, report: Callab
         )
     report(Progress(runtime.name, 0, detail={"notice": f"Installing {runtime.engine} {runtime.version} ({size})"}))
     return installer.install(runtime.name, check=lambda python: _check(runtime, python), report=report)
+
+
+def _say_size(runtime: Runtime) -> str:
+    if runtime.download_bytes is None:
+        return "its maker does not say how large it is"
+    return f"{format_bytes(runtime.download_bytes)} to fetch, {format_bytes(runtime.installed_bytes)} on disk"
+
+
+def install(name: str, *, offline: bool, report: Callable[[Progress], None]) -> Runtime:
+    """Install the runtime of a name, also where that failed before.
+
+    Raises:
+        UnknownNameError: there is none.
+        RuntimeMissingError: it cannot be installed.
+    """
+    clear_failure(find_row(name))
+    return ensure(find_runtime(name), offline=offline, may_install=True, report=report)
+
+
+def remember_failure(runtime: Runtime, error: LfError) -> None:
+    """Let the next commands do without a runtime that could not be installed."""
+    write_failure(find_row(runtime.name), error.message)
 
 
 def remove(runtime: Runtime) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from localfirst.catalog import resolve as resolver
@@ -14,12 +15,13 @@ from localfirst.services.library import Entry, find_entries, find_entry
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from localfirst.types import Machine, Model, Plan, Progress, Resolution, Runtime
 
 
 DEVICES = ("cpu", "gpu", "npu")
+NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,15 @@ def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, off
     return _resolve(find_entry(text, offline=offline), wanted, machine or probe())
 
 
-def _resolve(entry: Entry, wanted: Wanted, machine: Machine) -> Planned:
+def _resolve(entry: Entry, wanted: Wanted, machine: Machine, missing: Mapping[str, str] = NOTHING_MISSING) -> Planned:
+    runtimes = tuple(
+        replace(one, state="unavailable", reason=missing[one.name]) if one.name in missing else one
+        for one in find_runtimes_for(machine)
+    )
     resolution = resolver.resolve(
         entry.model,
         machine,
-        find_runtimes_for(machine),
+        runtimes,
         wanted=replace(
             wanted,
             quantization=wanted.quantization or entry.asked.quantization,
@@ -76,8 +82,17 @@ def _resolve(entry: Entry, wanted: Wanted, machine: Machine) -> Planned:
     return Planned(entry, resolution)
 
 
-def plan_fetch(text: str, wanted: Wanted, *, offline: bool, report: Callable[[Progress], None]) -> Planned:
+def plan_fetch(
+    text: str,
+    wanted: Wanted,
+    *,
+    offline: bool,
+    report: Callable[[Progress], None],
+    missing: Mapping[str, str] = NOTHING_MISSING,
+) -> Planned:
     """As `plan_model` for this machine, but no build is chosen whose size nobody knows: its hub is asked first.
+
+    `missing` has the runtimes to do without, each with the reason.
 
     Raises:
         LfError: as `plan_model`, or as the hub answers.
@@ -85,12 +100,12 @@ def plan_fetch(text: str, wanted: Wanted, *, offline: bool, report: Callable[[Pr
     from localfirst.store.pull import measure
 
     machine = probe()
-    planned = plan_model(text, wanted, machine, offline=offline)
+    planned = _resolve(find_entry(text, offline=offline), wanted, machine, missing)
     while _is_to_be_measured(planned.resolution.chosen) and not offline:
         known = measure(planned.resolution.chosen.variant, report=report)
         model = planned.entry.model
         variants = tuple(known if variant.name == known.name else variant for variant in model.variants)
-        planned = _resolve(replace(planned.entry, model=replace(model, variants=variants)), wanted, machine)
+        planned = _resolve(replace(planned.entry, model=replace(model, variants=variants)), wanted, machine, missing)
     return planned
 
 

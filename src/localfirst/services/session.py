@@ -6,18 +6,20 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from localfirst.errors import LfError, RuntimeMissingError
 from localfirst.services import engines
 from localfirst.services.planning import plan_fetch
 from localfirst.services.threads import find_threads
 from localfirst.store import layout, pull, verify
-from localfirst.types import Answer, Message, Sampling, TextDelta
+from localfirst.types import Answer, Message, Progress, Sampling, TextDelta
 from localfirst.worker import protocol
 from localfirst.worker.client import Reply, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from localfirst.types import Plan, Progress, Wanted
+    from localfirst.services.planning import Planned
+    from localfirst.types import Plan, Runtime, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,8 @@ def open_session(
         LfError: any step's own; nothing is left running.
     """
     allowed = allowed or Allowed()
-    planned = plan_fetch(name, wanted, offline=not allowed.network, report=report)
+    planned, runtime = _prepare(name, wanted, allowed, report, chosen)
     plan = planned.resolution.chosen
-    if chosen is not None:
-        chosen(plan)
-    assert plan.runtime is not None  # noqa: S101 - the resolver chooses no plan without a runtime
-    runtime = engines.ensure(plan.runtime, offline=not allowed.network, may_install=allowed.install, report=report)
     installed = next((model for model in planned.entry.installed if model.variant == plan.variant.name), None)
     if installed is None:
         installed = pull.pull(planned.entry.model, plan.variant, offline=not allowed.network, report=report)
@@ -72,6 +70,41 @@ def open_session(
         device_layers=plan.device_layers,
     )
     return Session(replace(plan, runtime=runtime), runtime.python or "", load)
+
+
+def _prepare(
+    name: str,
+    wanted: Wanted,
+    allowed: Allowed,
+    report: Callable[[Progress], None],
+    chosen: Callable[[Plan], None] | None,
+) -> tuple[Planned, Runtime]:
+    """The plan and its runtime, installed. A device's runtime that cannot be had is done without, out loud."""
+    failures: dict[str, RuntimeMissingError] = {}
+    while True:
+        try:
+            missing = {runtime: error.message for runtime, error in failures.items()}
+            planned = plan_fetch(name, wanted, offline=not allowed.network, report=report, missing=missing)
+        except LfError:
+            if failures:
+                raise next(iter(failures.values())) from None
+            raise
+        plan = planned.resolution.chosen
+        if chosen is not None:
+            chosen(plan)
+        assert plan.runtime is not None  # noqa: S101 - the resolver chooses no plan without a runtime
+        try:
+            return planned, engines.ensure(
+                plan.runtime, offline=not allowed.network, may_install=allowed.install, report=report
+            )
+        except RuntimeMissingError as error:
+            if plan.placement == "cpu" or wanted.device or wanted.backend or planned.entry.asked.backend:
+                raise
+            failures[plan.runtime.name] = error
+            if allowed.network and allowed.install:
+                engines.remember_failure(plan.runtime, error)
+            notice = f"{error.message}; doing without it"
+            report(Progress(plan.runtime.name, 0, detail={"notice": notice}))
 
 
 def make_sampling(plan: Plan, asked: Mapping[str, float | int | None]) -> Sampling:
