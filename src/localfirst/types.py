@@ -276,6 +276,8 @@ class Wanted:
     backend: str | None = None
     quantization: str | None = None
     min_tps: float = 1.0
+    tier: Tier | None = None
+    """Published by this tier or a better one."""
 
 
 @dataclass(frozen=True, slots=True)

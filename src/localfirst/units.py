@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 GB = 10**9
 MIB = 2**20
 GIB = 2**30
@@ -20,6 +22,22 @@ def format_bytes(count: int | None) -> str:
         return f"{count} B"
     digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:.{digits}f} {unit}"
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE | re.ASCII)
+
+
+def parse_bytes(text: str) -> int:
+    """`5GB`, `5g`, `2.5 GiB`, `800 MB`, `123` -> bytes; powers of ten, or of two where it says `i`.
+
+    Raises:
+        ValueError: the text is no size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"not a size such as 5GB or 800MB: {text!r}")
+    power = " kmgt".index(match[2].lower() or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
 def format_count(count: int | None) -> str:

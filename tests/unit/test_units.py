@@ -105,3 +105,25 @@ def test_times_never_round_up_to_sixty_or_a_thousand(seconds: float | None, text
 )
 def test_rates_show_a_decimal_below_a_hundred(rate: float | None, text: str) -> None:
     assert units.format_tps(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("123", 123),
+        ("5GB", 5_000_000_000),
+        ("2.5 gb", 2_500_000_000),
+        ("800M", 800_000_000),
+        ("1KiB", 1024),
+        ("2gi", 2 * 2**30),
+        ("1.5TB", 1_500_000_000_000),
+    ],
+)
+def test_sizes_are_read_as_people_write_them(text: str, count: int) -> None:
+    assert units.parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "GB", "five", "5 XB", "-1GB", "1e9", "5GB please", "٣GB"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a size"):
+        units.parse_bytes(text)

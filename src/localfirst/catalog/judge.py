@@ -23,6 +23,7 @@ from localfirst.catalog.rules import (
     QUANTIZATION_BACKENDS,
     READY_STATES,
     SPREADING_BACKENDS,
+    TIERS,
 )
 from localfirst.catalog.speed import find_speed
 from localfirst.catalog.split import find_split
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from localfirst.catalog.split import Split
-    from localfirst.types import Device, Machine, Model, Need, Placement, Runtime, Speed, Variant, Wanted
+    from localfirst.types import Device, Machine, Model, Need, Placement, Runtime, Speed, Tier, Variant, Wanted
 
 LOCAL_HOSTS = ("builtin", "import")
 """Hosts whose files are on this disk already."""
@@ -164,6 +165,12 @@ def is_quantization(variant: Variant, name: str | None) -> bool:
     return name is None or name.lower() in {variant.name.lower(), variant.quantization.lower()}
 
 
+def is_tier(variant: Variant, least: Tier | None) -> bool:
+    """Whether a variant is published by a tier or a better one."""
+    ranks = list(TIERS)
+    return least is None or ranks.index(variant.tier) <= ranks.index(least)
+
+
 def is_backend(runtime: Runtime, name: str) -> bool:
     """Whether `#name` selects this runtime: by backend, by family of backends, or by its own name."""
     word = name.lower()
@@ -174,6 +181,8 @@ def _check_name(candidate: Candidate, ask: Ask) -> str | None:
     wanted = ask.wanted
     if not is_quantization(candidate.variant, wanted.quantization):
         return f"you asked for @{wanted.quantization}"
+    if not is_tier(candidate.variant, wanted.tier):
+        return f"{TIERS[candidate.variant.tier]}; you asked for --tier {wanted.tier}"
     runtimes = [candidate.runtime] if candidate.runtime else find_loaders(candidate.variant, ask)
     if wanted.backend is not None and not any(is_backend(runtime, wanted.backend) for runtime in runtimes):
         return f"you asked for #{wanted.backend}"

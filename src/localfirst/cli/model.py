@@ -40,6 +40,28 @@ def model() -> None:
 def list_(
     fits: Annotated[bool, typer.Option("--fits", help="Only what this machine can run.")] = False,
     installed: Annotated[bool, typer.Option("--installed", help="Only what is on this disk.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every build of each model, not only the best one here.")
+    ] = False,
+    sort: Annotated[
+        str, typer.Option("--sort", metavar="best|name|params|size|need|speed", help="What comes first.")
+    ] = "best",
+    vendor: Annotated[str | None, typer.Option("--vendor", metavar="NAME", help="Only models of this vendor.")] = None,
+    task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="Only for this, such as chat.")] = None,
+    license_: Annotated[
+        str | None, typer.Option("--license", metavar="NAME", help="Only under this licence, such as mit.")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="Only builds of this format, such as gguf.")
+    ] = None,
+    max_size: Annotated[
+        int | None,
+        typer.Option("--max-size", metavar="SIZE", parser=options.parse_size, help="Only builds up to this, e.g. 5GB."),
+    ] = None,
+    tier: options.Tier = None,
+    ctx: options.Context = None,
+    device: options.Device = None,
+    min_tps: options.MinTps = None,
     json: options.Json = False,
     profile: options.Profile = None,
 ) -> None:
@@ -48,10 +70,14 @@ def list_(
     For each one the build to use here, the memory it needs, its speed, or why it does not run.
     """
     from localfirst.cli import output
+    from localfirst.services.listing import Filter, list_models
     from localfirst.services.machines import find_machine
-    from localfirst.services.planning import list_models
+    from localfirst.services.planning import make_wanted
 
-    output.print_models(list_models(find_machine(profile), fits=fits, installed=installed), json=json)
+    only = Filter(fits, installed, vendor, task, license_, format_, max_size)
+    wanted = make_wanted(context_tokens=ctx, device=device, tier=tier, min_tps=min_tps)
+    plans = list_models(find_machine(profile), only=only, wanted=wanted, sort=sort, every_build=every)
+    output.print_models(plans, json=json)
 
 
 def info(
@@ -77,6 +103,9 @@ def explain(
     ctx: options.Context = None,
     device: options.Device = None,
     backend: options.Backend = None,
+    quant: options.Quant = None,
+    tier: options.Tier = None,
+    min_tps: options.MinTps = None,
     json: options.Json = False,
     profile: options.Profile = None,
     offline: options.Offline = False,
@@ -89,7 +118,9 @@ def explain(
     from localfirst.services.machines import find_machine
     from localfirst.services.planning import make_wanted, plan_model
 
-    wanted = make_wanted(context_tokens=ctx, device=device, backend=backend)
+    wanted = make_wanted(
+        context_tokens=ctx, device=device, backend=backend, quantization=quant, tier=tier, min_tps=min_tps
+    )
     planned = plan_model(model, wanted, find_machine(profile), offline=offline)
     output.print_explanation(planned.resolution, json=json)
 
@@ -97,6 +128,8 @@ def explain(
 def pull(
     model: options.ModelArgument,
     backend: options.Backend = None,
+    quant: options.Quant = None,
+    tier: options.Tier = None,
     json: options.Json = False,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
@@ -108,9 +141,11 @@ def pull(
     from localfirst.cli import output
     from localfirst.cli.progress import show_progress
     from localfirst.services.files import pull_model
+    from localfirst.services.planning import make_wanted
 
+    wanted = make_wanted(backend=backend, quantization=quant, tier=tier)
     with show_progress(quiet=quiet or json) as report:
-        installed = pull_model(model, backend=backend, offline=offline, report=report)
+        installed = pull_model(model, wanted, offline=offline, report=report)
     output.print_pulled(installed, json=json)
 
 

@@ -21,6 +21,16 @@ def complete_runtime(incomplete: str) -> list[str]:
     return [runtime.name for runtime in find_runtimes() if runtime.name.startswith(incomplete)]
 
 
+def parse_size(text: str) -> int:
+    """`5GB` as bytes, for an option."""
+    from localfirst.units import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def complete_profile(incomplete: str) -> list[str]:
     """Names of recorded machines for the shell."""
     from localfirst.services.machines import find_profiles
@@ -66,5 +76,15 @@ Device = Annotated[
 ]
 Backend = Annotated[
     str | None, typer.Option("--backend", metavar="NAME", help="Which engine to use, e.g. llama.cpp or onnx.")
+]
+Quant = Annotated[
+    str | None, typer.Option("--quant", metavar="NAME", help="Which build to use, by its name or quantization.")
+]
+Tier = Annotated[
+    str | None,
+    typer.Option("--tier", metavar="TIER", help="Only builds published by vendor, runtime-vendor, platform or better."),
+]
+MinTps = Annotated[
+    float | None, typer.Option("--min-tps", metavar="N", min=0, help="Nothing slower than N tokens/s; 1 if not said.")
 ]
 NoInstall = Annotated[bool, typer.Option("--no-install", help="Fail instead of installing a missing runtime.")]

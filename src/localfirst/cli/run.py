@@ -50,6 +50,9 @@ def run(
     ctx: options.Context = None,
     device: options.Device = None,
     backend: options.Backend = None,
+    quant: options.Quant = None,
+    tier: options.Tier = None,
+    min_tps: options.MinTps = None,
     json: options.Json = False,
     stats: Annotated[bool, typer.Option("--stats", help="Show tokens and speed after each answer.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Pass the model's control characters to the terminal.")] = False,
@@ -72,7 +75,9 @@ def run(
     attachments = [attach(path.name, read_text_file(path)) for path in file or ()]
     text = compose(" ".join(prompt or ()), attachments, read_piped(sys.stdin))
     interactive = output.require_terminal_without(text, json=json)
-    wanted = make_wanted(context_tokens=ctx, device=device, backend=backend)
+    wanted = make_wanted(
+        context_tokens=ctx, device=device, backend=backend, quantization=quant, tier=tier, min_tps=min_tps
+    )
     with show_progress(quiet=quiet or json) as report:
         session = open_session(
             model,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import UnknownNameError, UsageError
 from localfirst.services.library import find_entry
-from localfirst.services.planning import make_wanted, plan_fetch
+from localfirst.services.planning import plan_fetch
 from localfirst.store import imports, manifest, pull, verify
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localfirst.store.verify import FileProblem
-    from localfirst.types import InstalledModel, Progress
+    from localfirst.types import InstalledModel, Progress, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,14 @@ class Verified:
 
 
 def pull_model(
-    name: str, *, backend: str | None = None, offline: bool = False, report: Callable[[Progress], None]
+    name: str, wanted: Wanted, *, offline: bool = False, report: Callable[[Progress], None]
 ) -> InstalledModel:
     """Fetch the build that would run here.
 
     Raises:
         LfError: as the plan or the transfer says.
     """
-    planned = plan_fetch(name, make_wanted(backend=backend), offline=offline, report=report)
+    planned = plan_fetch(name, wanted, offline=offline, report=report)
     chosen = planned.resolution.chosen
     return pull.pull(chosen.model, chosen.variant, offline=offline, report=report)
 

@@ -7,11 +7,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from localfirst.catalog import resolve as resolver
+from localfirst.catalog.rules import TIERS
 from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.services import catalogue
-from localfirst.services.library import Entry, find_entries, find_entry
+from localfirst.services.library import Entry, find_entry
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 DEVICES = ("cpu", "gpu", "npu")
+NOTHING_WANTED = Wanted()
 NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -40,15 +42,26 @@ class Described:
     plans: tuple[Plan, ...]
 
 
-def make_wanted(*, context_tokens: int | None = None, device: str | None = None, backend: str | None = None) -> Wanted:
+def make_wanted(  # noqa: PLR0913 - one keyword per option
+    *,
+    context_tokens: int | None = None,
+    device: str | None = None,
+    backend: str | None = None,
+    quantization: str | None = None,
+    tier: str | None = None,
+    min_tps: float | None = None,
+) -> Wanted:
     """What the options of a command say; `auto` is no demand.
 
     Raises:
-        UsageError: there is no such kind of device.
+        UsageError: there is no such kind of device, or no such tier.
     """
     if device not in (None, "auto", *DEVICES):
         raise UsageError(f"No device `{device}`", detail=f"known: auto, {', '.join(DEVICES)}")
-    return Wanted(context_tokens, None if device == "auto" else device, backend)
+    if tier not in (None, *TIERS):
+        raise UsageError(f"No tier `{tier}`", detail=f"known, best first: {', '.join(TIERS)}")
+    wanted = Wanted(context_tokens, None if device == "auto" else device, backend, quantization)
+    return replace(wanted, tier=tier, min_tps=wanted.min_tps if min_tps is None else min_tps)
 
 
 def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, offline: bool = False) -> Planned:
@@ -113,25 +126,6 @@ def _is_to_be_measured(plan: Plan) -> bool:
     return plan.variant.size_bytes is None and plan.variant.host == "huggingface" and not plan.installed
 
 
-def list_models(machine: Machine | None = None, *, fits: bool = False, installed: bool = False) -> tuple[Plan, ...]:
-    """The best plan here, or on `machine`, of every known model: first what is on this disk, then the largest.
-
-    Args:
-        machine: another machine than this one.
-        fits: leave out what does not run there, or is not known to fit.
-        installed: leave out what is not on this disk.
-    """
-    here = machine or probe()
-    runtimes = find_runtimes_for(here)
-    plans = [found[0] for entry in find_entries() if (found := _find_plans(entry, here, runtimes))]
-    kept = [plan for plan in plans if (not fits or _is_known_to_fit(plan)) and (not installed or plan.installed)]
-    return tuple(sorted(kept, key=lambda plan: (not plan.installed, -(plan.model.parameters or 0), plan.model.name)))
-
-
-def _is_known_to_fit(plan: Plan) -> bool:
-    return plan.verdict != "no" and plan.need is not None
-
-
 def describe_model(text: str, machine: Machine | None = None, *, offline: bool = False) -> Described:
     """One model with all that can be said of it here, or on `machine`.
 
@@ -140,11 +134,14 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
     """
     here = machine or probe()
     entry = find_entry(text, offline=offline)
-    return Described(entry, _find_plans(entry, here, find_runtimes_for(here)))
+    return Described(entry, find_plans(entry, here, find_runtimes_for(here)))
 
 
-def _find_plans(entry: Entry, machine: Machine, runtimes: tuple[Runtime, ...]) -> tuple[Plan, ...]:
-    return resolver.find_plans(entry.model, machine, runtimes, installed=entry.installed_variants)
+def find_plans(
+    entry: Entry, machine: Machine, runtimes: tuple[Runtime, ...], wanted: Wanted = NOTHING_WANTED
+) -> tuple[Plan, ...]:
+    """Every way to run a model on a machine, best first; those that cannot run come last."""
+    return resolver.find_plans(entry.model, machine, runtimes, wanted=wanted, installed=entry.installed_variants)
 
 
 def find_runtimes_for(machine: Machine) -> tuple[Runtime, ...]:

@@ -1,0 +1,106 @@
+"""Lists of the shipped catalog on recorded machines: what is left out, in which order, and what is said of a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from localfirst.errors import UsageError
+from localfirst.services.listing import SORTS, Filter, list_models
+from localfirst.services.machines import find_machine
+from localfirst.services.planning import make_wanted
+from localfirst.types import Plan
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LF_HOME", str(tmp_path / "lf-home"))
+
+
+def listed(profile: str = "rtx-4090-desktop", *, sort: str = "best", every_build: bool = False, **only: object):
+    return list_models(find_machine(profile), only=Filter(**only), sort=sort, every_build=every_build)  # type: ignore[arg-type]
+
+
+def test_every_model_is_listed_once_and_its_best_plan_comes_first() -> None:
+    names = [plan.model.name for plan in listed()]
+    assert len(set(names)) == len(names)
+    every = [plan for plan in listed(every_build=True) if plan.model.name == "phi-4-mini"]
+    best = next(plan for plan in listed() if plan.model.name == "phi-4-mini")
+    assert every[0] == best
+    assert {plan.variant.name for plan in every} == {variant.name for variant in best.model.variants}
+
+
+@pytest.mark.parametrize(
+    ("only", "holds"),
+    [
+        pytest.param({"fits": True}, lambda plan: plan.verdict != "no" and plan.need, id="fits"),
+        pytest.param({"vendor": "MICROSOFT"}, lambda plan: plan.model.vendor == "Microsoft", id="vendor"),
+        pytest.param({"task": "embedding"}, lambda plan: plan.model.task == "embedding", id="task"),
+        pytest.param({"license": "MIT"}, lambda plan: plan.model.license == "mit", id="license"),
+        pytest.param({"format": "onnx"}, lambda plan: plan.variant.format == "onnx", id="format"),
+        pytest.param({"max_size_bytes": 10**9}, lambda plan: plan.variant.size_bytes <= 10**9, id="size"),
+        pytest.param({"installed": True}, lambda plan: plan.model.name == "starter", id="installed"),
+    ],
+)
+def test_a_filter_leaves_out_what_it_does_not_name(only: dict[str, object], holds) -> None:
+    kept = listed(**only)
+    assert kept
+    assert [plan.model.name for plan in kept if not holds(plan)] == []
+    assert len(kept) < len(listed())
+
+
+def speed(plan: Plan) -> float:
+    return plan.speed.low_tps or 0
+
+
+@pytest.mark.parametrize(
+    ("sort", "key"),
+    [
+        ("name", lambda plan: plan.model.name),
+        ("params", lambda plan: -(plan.model.parameters or 0)),
+        ("size", lambda plan: plan.variant.size_bytes),
+        ("need", lambda plan: plan.need.total_bytes),
+        ("speed", lambda plan: -speed(plan)),
+        ("best", lambda plan: (not plan.installed, -(plan.model.parameters or 0))),
+    ],
+)
+def test_a_list_is_in_the_order_asked_for(sort: str, key) -> None:
+    plans = listed(sort=sort, fits=True)
+    assert [key(plan) for plan in plans] == sorted(key(plan) for plan in plans)
+    assert sort in SORTS
+
+
+@pytest.mark.parametrize(
+    ("only", "message", "hint"),
+    [
+        ({"vendor": "microsft"}, "`--vendor` does not know `microsft`", "Did you mean `microsoft`?"),
+        ({"format": "ggml"}, "`--format` does not know `ggml`", None),
+        ({"task": "dance"}, "`--task` does not know `dance`", None),
+        ({"license": "gpl"}, "`--license` does not know `gpl`", None),
+    ],
+)
+def test_a_word_that_nothing_has_is_answered_with_those_that_are_known(only, message, hint) -> None:
+    with pytest.raises(UsageError) as caught:
+        listed(**only)
+    assert caught.value.message == message
+    assert caught.value.hint in {hint, "Did you mean `gguf`?"}
+    assert caught.value.detail is not None
+    assert caught.value.detail.startswith("known: ")
+
+
+def test_demands_are_judged_model_by_model() -> None:
+    machine = find_machine("rtx-4090-desktop")
+    on_cpu = list_models(machine, only=Filter(fits=True), wanted=make_wanted(device="cpu"))
+    assert {plan.placement for plan in on_cpu} == {"cpu"}
+    fast = list_models(machine, only=Filter(fits=True), wanted=make_wanted(min_tps=100))
+    assert fast
+    assert all((plan.speed.high_tps or 0) >= 100 for plan in fast)
+    official = list_models(machine, only=Filter(fits=True), wanted=make_wanted(tier="vendor"))
+    assert {plan.variant.tier for plan in official} == {"vendor"}
+
+
+@pytest.mark.parametrize("bad", [{"tier": "best"}, {"device": "tpu"}])
+def test_a_demand_that_nothing_can_meet_is_a_mistake(bad: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"No (tier|device)"):
+        make_wanted(**bad)  # type: ignore[arg-type]
