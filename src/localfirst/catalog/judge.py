@@ -260,8 +260,6 @@ def explain_source(model: Model, variant: Variant) -> str | None:
         return f"{article} {model.task} model cannot be run as a chat"
     if variant.host == "foundry":
         return "published only in Foundry Local's catalog, from which lf does not download"
-    if variant.confidence == "memory":
-        return "nobody has confirmed that this build exists"
     return None
 
 

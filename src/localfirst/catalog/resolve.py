@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NOTHING_MEASURED: Mapping[tuple[str, str, str], float] = MappingProxyType({})
 NOTHING_WANTED = Wanted()
+UNCONFIRMED = "nobody has confirmed that this build exists"
+
 TIER_RANKS = {tier: rank for rank, tier in enumerate(TIERS)}
 
 
@@ -67,7 +69,12 @@ def _say_interface(candidate: Candidate) -> str:
     return f"{name}, {'made for this kind of device' if _is_native(candidate) else 'which serves all kinds alike'}"
 
 
+def _say_confidence(candidate: Candidate) -> str:
+    return UNCONFIRMED if candidate.variant.confidence == "memory" else "known from a public source"
+
+
 RULES: tuple[Rule, ...] = (
+    Rule(lambda one: one.variant.confidence == "memory", _say_confidence),
     Rule(lambda one: TIER_RANKS[one.variant.tier], lambda one: TIERS[one.variant.tier]),
     Rule(lambda one: -find_bits(one.variant), _say_bits),
     Rule(lambda one: ORIGIN_RANKS[one.variant.origin], _say_bits),
@@ -79,7 +86,8 @@ RULES: tuple[Rule, ...] = (
         lambda one: f"{format_bytes(one.download_bytes)} to download",
     ),
 )
-"""The order among what runs and is what the user named: publisher, precision, speed, then what is nearer."""
+"""The order among what runs and is what the user named: what is confirmed to exist, publisher, precision, speed, then
+what is nearer."""
 
 
 def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them would hide what is used
@@ -221,7 +229,7 @@ def _explain_winner(winner: Candidate, next_best: Candidate | None, ask: Ask) ->
 
 def _find_remarks(winner: Candidate, ask: Ask) -> list[str]:
     """What the user has to know besides: nothing is shortened or left unchecked in silence."""
-    remarks = []
+    remarks = [UNCONFIRMED] if winner.variant.confidence == "memory" and not winner.installed else []
     wanted_tokens = ask.wanted.context_tokens
     limit = winner.variant.context_tokens or winner.model.architecture.context_tokens
     if wanted_tokens and limit and wanted_tokens > limit:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from localfirst.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -59,6 +61,24 @@ class TableGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = Commands(self.table)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command; an unknown one is answered with what was probably meant.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        import difflib
+
+        word, path = args[0], ctx.command_path
+        if word in self.table or word.startswith("-"):
+            return super().resolve_command(ctx, args)
+        known = {name: f"{path} {name}" for name in self.table}
+        for name in self.table:
+            known |= {below: f"{path} {name} {below}" for below in getattr(self.commands[name], "commands", ())} | known
+        near = difflib.get_close_matches(word, known, n=1)
+        hint = f"Did you mean `{known[near[0]]}`?" if near else f"See what there is: `{path} --help`"
+        raise UsageError(f"`{path}` has no command `{word}`", hint=hint)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002 - Typer's method, with private types
         """Write a line for each command, importing none."""

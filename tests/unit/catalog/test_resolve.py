@@ -189,9 +189,6 @@ CUDA = replace(ONNX_VARIANT, name="int4-gpu", devices=("cuda",))
             id="Foundry",
         ),
         pytest.param(
-            replace(VARIANT, confidence="memory"), (), "nobody has confirmed that this build exists", id="unconfirmed"
-        ),
-        pytest.param(
             replace(VARIANT, size_bytes=40 * GB),
             (),
             "needs 40.8 GB of memory at a context of 4,096 tokens, 11.2 GB is free for it",
@@ -205,6 +202,20 @@ def test_what_cannot_run_says_why(variant: Variant, devices: tuple[Device, ...],
     resolution = resolve(make_model(variant, good), make_machine(*devices), RUNTIMES)
     assert resolution.chosen.variant == good
     assert [(plan.variant, plan.verdict, plan.reason) for plan in resolution.rejected] == [(variant, "no", reason)]
+
+
+def test_an_unconfirmed_build_is_the_last_choice_and_says_so() -> None:
+    unconfirmed = replace(VARIANT, name="unconfirmed", confidence="memory")
+    confirmed = replace(VARIANT, name="confirmed", tier="community")
+    resolution = resolve(make_model(unconfirmed, confirmed), make_machine(), RUNTIMES)
+    assert resolution.chosen.variant == confirmed
+    assert resolution.rejected[0].reason == (
+        "nobody has confirmed that this build exists; the chosen one is known from a public source"
+    )
+    alone = choose(make_model(unconfirmed))
+    assert alone.reason == "the only build that runs here; nobody has confirmed that this build exists"
+    there = choose(make_model(unconfirmed), installed=["unconfirmed"])
+    assert there.reason == "the only build that runs here"
 
 
 def test_a_runtime_that_is_not_available_here_says_why() -> None:
@@ -576,9 +587,12 @@ def test_taking_a_loser_away_never_changes_the_winner(
 
 
 @given(models, free_memory, installations)
-def test_a_community_build_never_beats_a_vendors_that_runs(model: Model, free: int, installed: set[str]) -> None:
+def test_no_build_beats_a_confirmed_one_of_a_better_publisher_that_runs(
+    model: Model, free: int, installed: set[str]
+) -> None:
     plans = find_plans(model, make_machine(available_bytes=free, total_bytes=48 * GIB), RUNTIMES, installed=installed)
-    ranks = [list(TIERS).index(plan.variant.tier) for plan in plans if plan.verdict != "no"]
+    running = [plan.variant for plan in plans if plan.verdict != "no"]
+    ranks = [(variant.confidence == "memory", list(TIERS).index(variant.tier)) for variant in running]
     assert ranks == sorted(ranks)
 
 

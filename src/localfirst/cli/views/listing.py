@@ -122,7 +122,7 @@ def _model_row(plan: Plan) -> dict[str, str]:
     return _name_cells(plan) | {
         "TOK/S": words.say_speed(plan.speed),
         "FROM": words.TIERS[plan.variant.tier],
-        "STATE": words.say_state(plan),
+        "STATE": words.say_state(plan.variant, installed=plan.installed),
     }
 
 
@@ -146,19 +146,11 @@ def render_variants(variants: Sequence[Variant], installed: Sequence[str], scree
             "SIZE": format_bytes(variant.size_bytes),
             "FOR": line(", ".join(variant.devices)),
             "FROM": words.TIERS[variant.tier],
-            "STATE": _say_variant_state(variant, installed),
+            "STATE": words.say_state(variant, installed=variant.name in installed),
         }
         for variant in variants
     ]
     yield from _render_plain(_VARIANTS, rows, screen)
-
-
-def _say_variant_state(variant: Variant, installed: Sequence[str]) -> str:
-    if variant.host == "builtin":
-        return "built in"
-    if variant.name in installed:
-        return "on disk"
-    return "gated" if variant.gated else ""
 
 
 def render_runtimes(runtimes: Sequence[Runtime], screen: Screen) -> Iterator[str]:

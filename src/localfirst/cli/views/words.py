@@ -9,7 +9,7 @@ from localfirst.cli.screen import line
 from localfirst.units import format_bytes, format_seconds, format_tokens, format_tps
 
 if TYPE_CHECKING:
-    from localfirst.types import Answer, Plan, Speed
+    from localfirst.types import Answer, Plan, Speed, Variant
 
 TIERS = {
     "vendor": "vendor",
@@ -73,13 +73,15 @@ def say_shortfall(plan: Plan) -> str | None:
     return f"{format_bytes(plan.need.total_bytes - plan.free_bytes)} short"
 
 
-def say_state(plan: Plan) -> str:
-    """Where the files are, in a word or two; nothing where they would have to be fetched."""
-    if plan.variant.host == "builtin":
+def say_state(variant: Variant, *, installed: bool) -> str:
+    """Where the files are, or what stands between them and a download, in a word or two; nothing where nothing does."""
+    if variant.host == "builtin":
         return "built in"
-    if plan.installed:
+    if installed:
         return "on disk"
-    return "gated" if plan.variant.gated else ""
+    if variant.confidence == "memory":
+        return "unconfirmed"
+    return "gated" if variant.gated else ""
 
 
 def say_context(plan: Plan) -> str:
