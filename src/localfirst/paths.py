@@ -35,6 +35,11 @@ def models_dir() -> Path:
     return data_dir() / "models"
 
 
+def catalogs_dir() -> Path:
+    """Catalogs that the user has added, one file each."""
+    return data_dir() / "catalogs"
+
+
 def runtimes_dir() -> Path:
     """Installed engines: one environment each."""
     return data_dir() / "runtimes"

@@ -5,6 +5,7 @@ What the keys mean is explained at the top of `catalog.yaml`. Pure: reads text, 
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from localfirst.catalog import schema
@@ -16,6 +17,8 @@ from localfirst.types import Architecture, Confidence, Format, KvGroup, Model, M
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+NOTHING_TAKEN: Mapping[str, str] = MappingProxyType({})
 
 _TASKS = ("chat", "vision-chat", "embedding")
 _HOSTS = ("huggingface", "foundry", "builtin")
@@ -90,30 +93,57 @@ _DOCUMENT = {
 }
 
 
-def parse_catalog(text: str) -> tuple[Model, ...]:
-    """The models of a catalog, in its order.
+def parse_catalog(text: str, name: str = "catalog.yaml") -> tuple[Model, ...]:
+    """The models of a catalog, in its order; `name` is the file's in messages.
 
     Raises:
-        CatalogError: not YAML, or a key is unknown, missing, doubled or wrong; the message names line, model and key.
+        CatalogError: not YAML, or a key is unknown, missing, doubled or wrong; the message names line, model and key of
+            the first mistake, the detail those of the others.
     """
-    node, document = load_document(text)
-    try:
-        return _read_document(document)
-    except ProblemError as problem:
-        line, owner = find_line(node, problem.path), find_owner(document, problem.path)
-        raise CatalogError(f"catalog.yaml line {line}: {owner}{problem.message}") from None
-
-
-def _read_document(document: object) -> tuple[Model, ...]:
-    values = read_mapping(document, (), _DOCUMENT)
-    tables = _Tables(
-        sources=_read_table(values["sources"], "sources", schema.check_text),
-        licenses=_read_table(values["licenses"], "licenses", schema.check_text),
-        vendors=_read_table(values["vendors"], "vendors", schema.check_texts),
-    )
-    models = tuple(_read_model(item, ("models", index), tables) for index, item in enumerate(values["models"]))
-    _check_names(models)
+    models, mistakes = read_catalog(text, name)
+    if mistakes:
+        first, *others = mistakes
+        raise CatalogError(first, detail="\n".join(others) or None)
     return models
+
+
+def read_catalog(
+    text: str, name: str, taken: Mapping[str, str] = NOTHING_TAKEN
+) -> tuple[tuple[Model, ...], tuple[str, ...]]:
+    """The models without a mistake, and the first mistake of each other one.
+
+    `taken` are the keys of names that catalogs before this one have given away, each with its model's name.
+
+    Raises:
+        CatalogError: not YAML, or no catalog at all.
+    """
+    node, document = load_document(text, name)
+
+    def say(problem: ProblemError) -> str:
+        return f"{name} line {find_line(node, problem.path)}: {find_owner(document, problem.path)}{problem.message}"
+
+    try:
+        values = read_mapping(document, (), _DOCUMENT)
+        tables = _Tables(
+            sources=_read_table(values["sources"], "sources", schema.check_text),
+            licenses=_read_table(values["licenses"], "licenses", schema.check_text),
+            vendors=_read_table(values["vendors"], "vendors", schema.check_texts),
+        )
+    except ProblemError as problem:
+        raise CatalogError(say(problem)) from None
+    models: list[Model] = []
+    mistakes: list[str] = []
+    owners = dict(taken)
+    for index, item in enumerate(values["models"]):
+        path = ("models", index)
+        try:
+            model = _read_model(item, path, tables)
+            owners |= dict.fromkeys(_check_names(model, path, owners), model.name)
+        except ProblemError as problem:
+            mistakes.append(say(problem))
+        else:
+            models.append(model)
+    return tuple(models), tuple(mistakes)
 
 
 def _read_table(value: object, name: str, check: Callable[[Any], Any]) -> dict[str, Any]:
@@ -122,18 +152,16 @@ def _read_table(value: object, name: str, check: Callable[[Any], Any]) -> dict[s
     return {str(key): read_value(item, (name, str(key)), check) for key, item in value.items()}
 
 
-def _check_names(models: tuple[Model, ...]) -> None:
-    """No spelling may mean two models, and every name and alias must be one that can be typed."""
-    owners: dict[str, str] = {}
-    for index, model in enumerate(models):
-        for text in (model.name, *model.aliases):
-            if not _can_be_typed(text):
-                raise ProblemError(("models", index, "aliases"), f"`{text}` cannot be typed as a model name")
-        keys = find_keys(model)
-        if taken := sorted(key for key in keys if key in owners):
-            message = f"a name or alias, `{taken[0]}` without its habits, already means `{owners[taken[0]]}`"
-            raise ProblemError(("models", index, "name"), message)
-        owners |= dict.fromkeys(keys, model.name)
+def _check_names(model: Model, path: Path, owners: Mapping[str, str]) -> frozenset[str]:
+    """The keys of a model's names: no spelling may mean two models, and every name must be one that can be typed."""
+    for text in (model.name, *model.aliases):
+        if not _can_be_typed(text):
+            raise ProblemError((*path, "aliases"), f"`{text}` cannot be typed as a model name")
+    keys = find_keys(model)
+    if taken := sorted(key for key in keys if key in owners):
+        message = f"a name or alias, `{taken[0]}` without its habits, already means `{owners[taken[0]]}`"
+        raise ProblemError((*path, "name"), message)
+    return frozenset(keys)
 
 
 def _can_be_typed(text: str) -> bool:

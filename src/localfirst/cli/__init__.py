@@ -28,6 +28,7 @@ class Root(TableGroup):
             "rm": Row("localfirst.cli.model:rm", "Remove a model from this disk."),
             "model": Row("localfirst.cli.model:app", "Models: all that can be done with one."),
             "runtime": Row("localfirst.cli.runtime:app", "Runtimes: the engines that models run on."),
+            "catalog": Row("localfirst.cli.catalog:app", "Catalogs: where models are looked up."),
             "hw": Row("localfirst.cli.hw:hw", "Show this machine."),
             "doctor": Row("localfirst.cli.doctor:doctor", "Find what is wrong."),
             "completion": Row("localfirst.cli.completion:completion", "Print the completion script of a shell."),

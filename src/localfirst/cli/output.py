@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localfirst.errors import LfError
+    from localfirst.services.catalogue import Catalog
     from localfirst.services.doctor import Check
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
+    from localfirst.services.pins import PinCheck
     from localfirst.types import Answer, InstalledModel, Machine, Model, Plan, Resolution, Runtime
 
 
@@ -144,6 +146,27 @@ def print_runtimes(runtimes: Sequence[Runtime], *, json: bool = False, screen: S
         return print_json(shapes.runtimes_to_json(runtimes))
     screen = screen or stdout_screen()
     return screen.write_lines(listing.render_runtimes(runtimes, screen))
+
+
+def print_catalogs(catalogs: Sequence[Catalog], *, json: bool = False, screen: Screen | None = None) -> None:
+    """Print what is in each catalog, and what is wrong with it."""
+    if json:
+        return print_json(shapes.catalogs_to_json(catalogs))
+    screen = screen or stdout_screen()
+    return screen.write_lines(listing.render_catalogs(catalogs, screen))
+
+
+def print_pin_checks(checks: Iterable[PinCheck], *, json: bool = False, screen: Screen | None = None) -> list[PinCheck]:
+    """Print builds as they are compared with the hub; all of them, for what comes next."""
+    screen = screen or stdout_screen()
+    done = []
+    for check in checks:
+        done.append(check)
+        if not json:
+            screen.write_lines(details.render_pin_check(check, screen))
+    if json:
+        print_json(shapes.pin_checks_to_json(done))
+    return done
 
 
 def print_tests(tests: Sequence[EngineTest], *, json: bool = False, screen: Screen | None = None) -> None:

@@ -1,7 +1,8 @@
-"""The catalog as the rest of the program gets it: parsed once, then read from a cache.
+"""The catalogs as the rest of the program gets them: parsed once, then read from a cache.
 
-The cache is one file; its first line says which catalog and which version of this package it was made from. Whatever
-is wrong with it, it is made again, and where it cannot be written, done without.
+The built-in catalog comes first; those that the user has added can only add to it. The cache is one file; its first
+line says which catalogs and which version of this package it was made from. Whatever is wrong with it, it is made
+again, and where it cannot be written, done without.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import os
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,42 +20,100 @@ from localfirst.catalog.rows import from_json, to_json
 from localfirst.errors import CatalogError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from localfirst.types import Model
+
+BUILT_IN = "built-in"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """A catalog file: the models in it that can be used, and a sentence about each mistake."""
+
+    name: str
+    path: Path
+    models: tuple[Model, ...]
+    mistakes: tuple[str, ...] = ()
 
 
 def load_models() -> tuple[Model, ...]:
-    """Every model of the catalog.
+    """Every model of every catalog. What is wrong in an added one is left out; `find_catalogs` tells.
 
     Raises:
         CatalogError: the package has no catalog, or it has a mistake.
     """
-    content = _read_catalog()
-    stamp = f"{__version__} {hashlib.sha256(content).hexdigest()}"
+    files = dict(_read_files())
+    digest = hashlib.sha256()
+    for path, content in files.items():
+        digest.update(f"{path} {len(content)}\n".encode() + content)
+    stamp = f"{__version__} {digest.hexdigest()}"
     cache = paths.cache_dir() / "catalog.json"
     if (models := _read_cache(cache, stamp)) is not None:
         return models
-    from localfirst.catalog.parse import parse_catalog
-
-    try:
-        models = parse_catalog(content.decode())
-    except UnicodeDecodeError as error:
-        raise CatalogError("catalog.yaml is not UTF-8", detail=str(error)) from error
+    models = tuple(model for catalog in _parse(files) for model in catalog.models)
     _write_cache(cache, f"{stamp}\n{to_json(models)}")
     return models
 
 
+def find_catalogs() -> tuple[Catalog, ...]:
+    """The built-in catalog and those that were added, in the order of their names.
+
+    Raises:
+        CatalogError: the package has no catalog, or it has a mistake.
+    """
+    return _parse(dict(_read_files()))
+
+
+def parse_added(path: Path, content: bytes, before: Sequence[Catalog]) -> Catalog:
+    """A catalog that comes after those `before` it: a name that one of them has already given away is a mistake."""
+    from localfirst.catalog.names import find_keys
+    from localfirst.catalog.parse import read_catalog
+
+    models = (model for catalog in before for model in catalog.models)
+    taken = {key: model.name for model in models for key in find_keys(model)}
+    try:
+        return Catalog(path.stem, path, *read_catalog(_decode(content, path.name), path.name, taken))
+    except CatalogError as error:
+        return Catalog(path.stem, path, (), (error.message,))
+
+
 def model_names() -> tuple[str, ...]:
-    """The names of all models, in the catalog's order."""
+    """The names of all models, in the catalogs' order."""
     return tuple(model.name for model in load_models())
 
 
-def _read_catalog() -> bytes:
-    """The catalog shipped in the package or, where the package is installed from a checkout, the checkout's own."""
+def _parse(files: Mapping[Path, bytes]) -> tuple[Catalog, ...]:
+    from localfirst.catalog.parse import parse_catalog
+
+    (shipped, content), *added = files.items()
+    catalogs = [Catalog(BUILT_IN, shipped, parse_catalog(_decode(content, shipped.name)))]
+    for path, more in added:
+        catalogs.append(parse_added(path, more, catalogs))
+    return tuple(catalogs)
+
+
+def _decode(content: bytes, name: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise CatalogError(f"{name} is not UTF-8", detail=str(error)) from error
+
+
+def _read_files() -> Iterator[tuple[Path, bytes]]:
+    """The catalog of the package (where it is installed from a checkout, the checkout's own), then the added ones."""
     shipped = paths.package_dir() / "catalog" / "catalog.yaml"
     for path in (shipped, paths.package_dir().parents[1] / "catalog.yaml"):
         with suppress(FileNotFoundError):
-            return path.read_bytes()
-    raise CatalogError("catalog.yaml is missing from the package", detail=str(shipped), hint="Install localfirst again")
+            yield path, path.read_bytes()
+            break
+    else:
+        raise CatalogError(
+            "catalog.yaml is missing from the package", detail=str(shipped), hint="Install localfirst again"
+        )
+    for path in sorted(paths.catalogs_dir().glob("*.yaml")):
+        with suppress(OSError):
+            yield path, path.read_bytes()
 
 
 def _read_cache(path: Path, stamp: str) -> tuple[Model, ...] | None:

@@ -47,7 +47,13 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
     own = [model for model in everything if model.host == "import" and model.name == asked.name]
     if own and asked.size is None:
         return _make_entry(asked, own[0])
-    model = names.find_model(catalogue.load_models(), asked)
+    try:
+        model = names.find_model(catalogue.load_models(), asked)
+    except UnknownNameError:
+        left = [model for model in everything if model.name == asked.name and asked.size is None]
+        if not left:
+            raise
+        return _make_entry(asked, left[0])  # of a catalog that was removed
     return Entry(asked, model, tuple(found for found in everything if found.name == model.name))
 
 

@@ -52,6 +52,11 @@ def is_glob(path: str) -> bool:
     return any(character in path for character in "*?[")
 
 
+def is_optional(pattern: str) -> bool:
+    """Whether a pattern is for what accompanies weights, and may match nothing."""
+    return _OPTIONAL.search(pattern) is not None
+
+
 def match_glob(pattern: str, paths: Iterable[str]) -> list[str]:
     """The paths that match part by part: `folder/*` is what lies directly in the folder. Case does not count."""
     parts = pattern.lower().split("/")
@@ -70,7 +75,7 @@ def _match(pattern: str, variant: Variant, listing: Listing) -> list[HubFile]:
         if is_inert(file.path, variant.format) and ("mmproj" in pattern.lower() or not is_projector(file.path))
     }
     found = [files[path] for path in match_glob(pattern, files)]
-    if not found and not _OPTIONAL.search(pattern):
+    if not found and not is_optional(pattern):
         raise _missing(pattern, listing)
     return found
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from localfirst.cli.screen import Screen
     from localfirst.services.doctor import Check
+    from localfirst.services.pins import PinCheck, PinState
     from localfirst.types import Cpu, Device, InstalledModel, Machine, Memory, Model, Plan, Resolution
 
 Fact = tuple[str, str]
@@ -31,6 +32,15 @@ def render_facts(facts: Iterable[Fact], screen: Screen) -> Iterator[str]:
 
 _MARKS = {"ok": ("ok", "bold green"), "note": ("--", "dim"), "warning": ("!!", "bold yellow")}
 _MARKS |= {"problem": ("NO", "bold red")}
+_PIN_MARKS: dict[PinState, tuple[str, str]] = {
+    "same": ("same", "bold green"),
+    "moved": ("moved", "dim"),
+    "changed": ("changed", "bold yellow"),
+    "gone": ("gone", "bold red"),
+    "gated": ("gated", "dim"),
+    "unknown": ("unknown", "bold yellow"),
+}
+_PIN_WIDTH = max(map(len, _PIN_MARKS)) + 2
 
 
 def render_check(check: Check, screen: Screen, *, verbose: bool = False) -> Iterator[str]:
@@ -45,6 +55,14 @@ def render_check(check: Check, screen: Screen, *, verbose: bool = False) -> Iter
             yield from wrap(line(text), screen.width, indent + "  ")
     if check.hint and (verbose or check.state != "ok"):
         yield from (screen.paint(text, "dim") for text in wrap(line(check.hint), screen.width, indent + "  "))
+
+
+def render_pin_check(check: PinCheck, screen: Screen) -> Iterator[str]:
+    """What one comparison of a build with its repository found."""
+    mark, style = _PIN_MARKS[check.state]
+    yield f"{screen.paint(mark, style)}{' ' * (_PIN_WIDTH - len(mark))}{check.model.name}@{check.variant.name}"
+    for finding in check.findings:
+        yield from wrap(line(finding), screen.width, " " * _PIN_WIDTH)
 
 
 def render_machine(machine: Machine, screen: Screen) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from localfirst.cli.screen import clip, line
+from localfirst.cli.screen import clip, line, wrap
 from localfirst.cli.views import words
 from localfirst.cli.views.table import Column, fit, format_header, format_row
 from localfirst.units import format_bytes, format_count
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from localfirst.cli.screen import Screen
+    from localfirst.services.catalogue import Catalog
     from localfirst.types import Machine, Plan, Runtime, Variant, Verdict
 
 INDENT = "  "
@@ -51,6 +52,12 @@ _RUNTIMES = (
     Column("FETCH", 2, right=True),
     Column("STATE"),
     Column("REMARK", 5),
+)
+_CATALOGS = (
+    Column("NAME"),
+    Column("MODELS", 1, right=True),
+    Column("BUILDS", 2, right=True),
+    Column("FILE", 3),
 )
 _MACHINES = (
     Column("NAME"),
@@ -182,6 +189,25 @@ def render_machines(machines: Mapping[str, Machine], screen: Screen) -> Iterator
         for name, machine in machines.items()
     ]
     yield from _render_plain(_MACHINES, rows, screen)
+
+
+def render_catalogs(catalogs: Sequence[Catalog], screen: Screen) -> Iterator[str]:
+    """Catalogs, each in a line, and under them what is wrong in any."""
+    rows = [
+        {
+            "NAME": catalog.name,
+            "MODELS": str(len(catalog.models)),
+            "BUILDS": str(sum(len(model.variants) for model in catalog.models)),
+            "FILE": line(str(catalog.path)),
+        }
+        for catalog in catalogs
+    ]
+    yield from _render_plain(_CATALOGS, rows, screen)
+    for mistake in (mistake for catalog in catalogs for mistake in catalog.mistakes):
+        yield ""
+        first, *others = wrap(f"left out: {line(mistake)}", screen.width, INDENT)
+        yield INDENT + screen.paint("left out:", "bold yellow") + first.removeprefix(f"{INDENT}left out:")
+        yield from others
 
 
 def _render_plain(columns: Sequence[Column], rows: Sequence[Mapping[str, str]], screen: Screen) -> Iterator[str]:

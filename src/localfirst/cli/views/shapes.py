@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from localfirst.errors import LfError
+    from localfirst.services.catalogue import Catalog
     from localfirst.services.doctor import Check
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
+    from localfirst.services.pins import PinCheck
     from localfirst.types import Answer, InstalledModel, Machine, Model, Plan, Resolution, Runtime, Variant
 
 Json = dict[str, Any]
@@ -39,6 +41,38 @@ def machines_to_json(machines: Mapping[str, Machine]) -> Json:
 def checks_to_json(checks: Sequence[Check]) -> Json:
     """`lf doctor --json`."""
     return {"checks": [asdict(check) for check in checks], "problems": sum(one.state == "problem" for one in checks)}
+
+
+def catalogs_to_json(catalogs: Sequence[Catalog]) -> Json:
+    """`lf catalog list --json`, and one catalog of `add` and `lint`."""
+    return {
+        "catalogs": [
+            {
+                "name": catalog.name,
+                "path": str(catalog.path),
+                "models": [model.name for model in catalog.models],
+                "builds": sum(len(model.variants) for model in catalog.models),
+                "mistakes": list(catalog.mistakes),
+            }
+            for catalog in catalogs
+        ]
+    }
+
+
+def pin_checks_to_json(checks: Sequence[PinCheck]) -> Json:
+    """`lf catalog check --json`."""
+    return {
+        "builds": [
+            {
+                "name": check.model.name,
+                "variant": check.variant.name,
+                "repo": check.variant.repo,
+                "state": check.state,
+                "findings": list(check.findings),
+            }
+            for check in checks
+        ]
+    }
 
 
 def plan_to_json(plan: Plan) -> Json:

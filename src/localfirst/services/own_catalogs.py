@@ -1,0 +1,99 @@
+"""Catalogs of the user's own: checked, added beside the built-in one, removed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localfirst import paths
+from localfirst.errors import CatalogError, NetworkError, UnknownNameError, UsageError
+from localfirst.services import catalogue
+
+if TYPE_CHECKING:
+    from localfirst.services.catalogue import Catalog
+
+MAX_BYTES = 16_000_000
+"""Of a catalog to be added; the built-in one has 0.3 MB."""
+
+
+def lint(source: str | None) -> Catalog:
+    """A catalog file with every mistake in it, as it would stand beside the built-in one; the built-in one if `None`.
+
+    Raises:
+        UsageError: the file cannot be read.
+        CatalogError: the built-in catalog has a mistake.
+    """
+    built_in = catalogue.find_catalogs()[:1]
+    if source is None:
+        return built_in[0]
+    path = Path(source)
+    return catalogue.parse_added(path, _read(path), built_in)
+
+
+def add(source: str, name: str | None = None, *, offline: bool = False) -> Catalog:
+    """Add a catalog from a file or an `https` address; a copy is kept.
+
+    Raises:
+        UsageError: the name cannot be used or is taken, or the file cannot be read.
+        NetworkError: the address cannot be reached, or is one and `offline` is set.
+        CatalogError: it has a mistake or means a model that another catalog has; the detail has every mistake.
+    """
+    remote = "://" in source
+    stem = name or Path(source.partition("?")[0]).stem.lower()
+    if not re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", stem) or stem == catalogue.BUILT_IN:
+        raise UsageError(f"`{stem}` cannot be the name of a catalog", hint="Give it one: `--name my-models`")
+    path = paths.catalogs_dir() / f"{stem}.yaml"
+    if path.exists():
+        raise UsageError(f"There is a catalog `{stem}` already", hint=f"Remove it first: `lf catalog remove {stem}`")
+    content = _fetch(source, offline=offline) if remote else _read(Path(source))
+    added = catalogue.parse_added(path, content, catalogue.find_catalogs())
+    if added.mistakes:
+        raise CatalogError(
+            f"`{source}` is not added: {_count(len(added.mistakes))} in it",
+            detail="\n".join(added.mistakes),
+            hint="Mend it; `lf catalog lint FILE` shows what is left",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+    return added
+
+
+def remove(name: str) -> Path:
+    """Remove an added catalog; models on this disk stay. The path of the file that was removed.
+
+    Raises:
+        UnknownNameError: no catalog of this name was added.
+        UsageError: it is the built-in one.
+    """
+    if name == catalogue.BUILT_IN:
+        raise UsageError("The built-in catalog is part of lf and stays")
+    found = {catalog.name: catalog.path for catalog in catalogue.find_catalogs()[1:]}
+    if name not in found:
+        detail = "\n".join(found) or "none was added"
+        raise UnknownNameError(f"No catalog named `{name}` was added", detail=detail, hint="See `lf catalog list`")
+    found[name].unlink()
+    return found[name]
+
+
+def _count(mistakes: int) -> str:
+    return "there is a mistake" if mistakes == 1 else f"there are {mistakes} mistakes"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is too large for a catalog", detail=f"{path.stat().st_size} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read", detail=error.strerror) from error
+
+
+def _fetch(url: str, *, offline: bool) -> bytes:
+    from localfirst.store.fetch import fetch_text
+
+    if offline:
+        raise NetworkError("A catalog from the network is not to be had with --offline", detail=url)
+    return fetch_text(url, MAX_BYTES)

@@ -1,0 +1,45 @@
+"""A small text from any address, such as a catalog; files of models go through `transfer`."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from localfirst.errors import NetworkError, UsageError
+from localfirst.store.hub import describe_cause
+from localfirst.store.wire import Limits
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def fetch_text(url: str, max_bytes: int, *, limits: Limits | None = None) -> bytes:
+    """The bytes at an `https` address, or at an `http` one of this machine, after redirects to such.
+
+    Raises:
+        UsageError: another kind of address.
+        NetworkError: not reached, refused, or longer than `max_bytes`.
+    """
+    import httpx2
+
+    _check(url)
+    limits = limits or Limits()
+    try:
+        with httpx2.stream(
+            "GET", url, follow_redirects=True, timeout=httpx2.Timeout(limits.read_s, connect=limits.connect_s)
+        ) as response:
+            _check(str(response.url))
+            if response.status_code != httpx2.codes.OK:
+                raise NetworkError(f"{url} answers {response.status_code}", hint="Look at the address in a browser")
+            content = b""
+            for block in response.iter_bytes():
+                content += block
+                if len(content) > max_bytes:
+                    raise NetworkError(f"{url} is too large", detail=f"more than {max_bytes} bytes")
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        raise NetworkError(f"{url} cannot be reached", detail=describe_cause(error)) from error
+    return content
+
+
+def _check(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        raise UsageError(f"{url} is not an https address", hint="Fetch it yourself and add the file")
