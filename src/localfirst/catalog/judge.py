@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.fit import find_context, find_need
+from localfirst.catalog.fit import find_context, find_need, find_weights_floor
 from localfirst.catalog.place import (
     explain_missing_device,
     explain_unserved,
@@ -218,7 +218,15 @@ def _check_demand(candidate: Candidate, ask: Ask) -> str | None:
 
 def _check_memory(candidate: Candidate, _ask: Ask) -> str | None:
     need, budget_bytes = candidate.need, candidate.budget_bytes
-    if need is None or not _is_too_large(need, budget_bytes):
+    if need is None:
+        floor_bytes = find_weights_floor(candidate.model, candidate.variant)
+        if floor_bytes is None or budget_bytes is None or floor_bytes <= budget_bytes:
+            return None
+        return (
+            f"its size is unknown, but its parameters alone need {format_bytes(floor_bytes)} or more, "
+            f"{format_bytes(budget_bytes)} is free for it"
+        )
+    if not _is_too_large(need, budget_bytes):
         return None
     return (
         f"needs {format_bytes(need.total_bytes)} of memory at a context of {candidate.context_tokens:,} tokens, "

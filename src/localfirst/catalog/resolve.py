@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.catalog.fit import CONTEXT_DEFAULT_TOKENS
 from localfirst.catalog.judge import Ask, Candidate, find_candidates
+from localfirst.catalog.names import format_name
 from localfirst.catalog.refuse import make_refusal
 from localfirst.catalog.rules import DEVICE_WORDS, ORIGIN_RANKS, ORIGINS, TIERS, TIGHT_SHARE, find_bits
 from localfirst.types import Plan, Resolution, Wanted
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 NOTHING_MEASURED: Mapping[tuple[str, str, str], float] = MappingProxyType({})
 NOTHING_WANTED = Wanted()
+FAR_FASTER = 3
 UNCONFIRMED = "nobody has confirmed that this build exists"
 
 TIER_RANKS = {tier: rank for rank, tier in enumerate(TIERS)}
@@ -170,8 +172,8 @@ def _make_plans(candidates: Sequence[Candidate], ask: Ask) -> tuple[Plan, ...]:
     if not candidates:
         return ()
     first, *others = candidates
-    next_best = others[0] if others and others[0].runs else None
-    reasons = [_explain_winner(first, next_best, ask), *(_explain_loser(other, first) for other in others)]
+    running = [other for other in others if other.runs]
+    reasons = [_explain_winner(first, running, ask), *(_explain_loser(other, first) for other in others)]
     return tuple(_make_plan(candidate, reason) for candidate, reason in zip(candidates, reasons, strict=True))
 
 
@@ -214,9 +216,10 @@ def _find_deciding_rule(winner: Candidate, loser: Candidate) -> Rule | None:
     return next((rule for rule in RULES if rule.key(winner) != rule.key(loser)), None)
 
 
-def _explain_winner(winner: Candidate, next_best: Candidate | None, ask: Ask) -> str:
+def _explain_winner(winner: Candidate, others: Sequence[Candidate], ask: Ask) -> str:
     if not winner.runs:
         return winner.problem or ""
+    next_best = others[0] if others else None
     if next_best is None:
         named = ask.wanted.quantization or ask.wanted.backend or ask.wanted.device
         reason = "the only build that runs here of what you asked for" if named else "the only build that runs here"
@@ -224,7 +227,17 @@ def _explain_winner(winner: Candidate, next_best: Candidate | None, ask: Ask) ->
         reason = f"{rule.say(winner)}; the next best is {rule.say(next_best)}"
     else:
         reason = "equal to the next best in everything, first by name"
-    return "; ".join([reason, *_find_remarks(winner, ask)])
+    return "; ".join([reason, *_find_remarks(winner, ask), *_find_faster(winner, others)])
+
+
+def _find_faster(winner: Candidate, others: Sequence[Candidate]) -> list[str]:
+    """Where the rules prefer a build for its publisher and another one is far faster, the user should know."""
+    fastest = max(others, key=_find_tps, default=winner)
+    if _find_tps(fastest) < FAR_FASTER * (_find_tps(winner) or inf):
+        return []
+    times, name = _find_tps(fastest) / _find_tps(winner), format_name(fastest.model, fastest.variant)
+    place = "GPU" if fastest.placement != "cpu" else "CPU"
+    return [f"{name}, {TIERS[fastest.variant.tier]}, is about {times:.0f} times as fast, on the {place}"]
 
 
 def _find_remarks(winner: Candidate, ask: Ask) -> list[str]:

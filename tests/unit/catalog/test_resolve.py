@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -20,7 +21,7 @@ from localfirst.errors import (
     RuntimeMissingError,
     UnknownNameError,
 )
-from localfirst.types import Device, Machine, Model, Plan, Runtime, Variant, Wanted
+from localfirst.types import Device, Machine, Model, ModelFile, Plan, Runtime, Variant, Wanted
 from localfirst.units import GB, GIB
 
 RUNTIMES = (LLAMA, ONNX)
@@ -216,6 +217,29 @@ def test_an_unconfirmed_build_is_the_last_choice_and_says_so() -> None:
     assert alone.reason == "the only build that runs here; nobody has confirmed that this build exists"
     there = choose(make_model(unconfirmed), installed=["unconfirmed"])
     assert there.reason == "the only build that runs here"
+
+
+def test_what_is_far_faster_is_named_where_the_publisher_decides() -> None:
+    by_vendor = replace(ONNX_VARIANT, name="int4-cpu", devices=("cpu",), tier="vendor")
+    by_others = replace(VARIANT, name="q4_k_m", tier="community")
+    cuda = replace(METAL, name="llama-cuda", variant_devices=("cuda",), placement="gpu")
+    runtimes, model = (LLAMA, ONNX, cuda), make_model(by_vendor, by_others)
+    plan = choose(model, make_machine(NVIDIA), runtimes)
+    assert plan.variant == by_vendor
+    reason, remark = plan.reason.split("; ")[0], plan.reason.split("; ")[-1]
+    assert reason == "published by the vendor"
+    assert re.fullmatch(r"\S+@q4_k_m, published by the community, is about \d+ times as fast, on the GPU", remark)
+    assert "times as fast" not in choose(model, make_machine(), runtimes).reason
+
+
+def test_what_is_surely_too_large_does_not_run_though_its_size_is_unknown() -> None:
+    unknown = replace(VARIANT, size_bytes=None, files=(ModelFile("model.gguf"),))
+    large = make_model(unknown, parameters=30_000_000_000)
+    error = refuse(large)
+    assert isinstance(error, NoFitError)
+    assert "its size is unknown, but its parameters alone need 15.0 GB or more, 11.2 GB is free" in (error.detail or "")
+    small = choose(make_model(unknown, parameters=4_000_000_000))
+    assert "its size is unknown, so whether it fits was not checked" in small.reason
 
 
 def test_a_runtime_that_is_not_available_here_says_why() -> None:

@@ -1,0 +1,33 @@
+"""What would run on each recorded machine, for 25 well-known models: a table reviewed by eye, `choices.txt`.
+
+A change to a rule, a formula or a profile shows here as cells that differ. When they are right, write the table anew
+with `python -m tests.golden.write_choices` and say in the commit why.
+
+What may surprise:
+
+* Phi-4-mini, Phi-3.5-mini, Llama 3.2 3B and gpt-oss-20b run on the CPU of machines with a fast GPU: Microsoft's own
+  ONNX folders stand before everybody's GGUF conversions, and no engine here computes those folders on a GPU. The
+  publisher comes first on purpose; the reason then names the build that is far faster, and `@q4_k_m` takes it.
+* On the MacBook Air with 8 GB the same folders do not fit, so the GGUF conversions run there after all.
+* On the Copilot+ PC nothing goes to the NPU: no engine of this release computes there, and llama.cpp has no package for
+  Windows on Arm, so only ONNX folders for the CPU remain.
+* Gemma 3 on a Mac is Google's own QAT GGUF on Metal: the MLX conversion is a platform's, and no engine here loads it.
+* BitNet and TinyLlama run nowhere: their files need bitnet.cpp and llamafile, which are no engines of this release.
+* DGX Spark uses its CPU: the packages of llama.cpp for GPUs that are pinned here are for x86-64.
+* qwen3-30b-a3b runs where qwen3-32b is too slow: a token reads three of its thirty billion parameters.
+* In the container with 1 GB nothing fits, since 1 GB is what is left free beside any model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.golden.write_choices import make_table
+
+TABLE = Path(__file__).with_name("choices.txt")
+
+
+def test_the_choices_are_those_that_were_reviewed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LF_HOME", str(tmp_path))
+    assert make_table().splitlines() == TABLE.read_text(encoding="utf-8").splitlines()
