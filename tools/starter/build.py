@@ -23,6 +23,7 @@ import tokenizer
 import torch
 import train
 from model import Llama, Shape
+from teacher import Teacher
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,12 +66,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "lf-starter")
     parser.add_argument("--threads", type=int, default=3)
     options = parser.parse_args()
+    torch.set_flush_denormal(True)  # before any thread starts: once the network is sure, gradients get that small
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(mode=True)
     recipe = train.Recipe()
     torch.manual_seed(recipe.seed)
     intents = phrasings.load()
-    words = tokenizer.train(tokenizer_texts(intents, recipe.seed))
+    words = tokenizer.train(tokenizer_texts(intents, recipe.seed), (intent.id for intent in intents))
     network = Llama(Shape(vocab=tokenizer.VOCAB))
     count = sum(weight.numel() for weight in network.parameters())
     sys.stdout.write(f"{len(intents)} intents, {count:,} parameters\n")
@@ -84,7 +86,9 @@ def main() -> None:
         export(before, words, options.work / "ptq", options.work / "ptq")
 
     options.work.mkdir(parents=True, exist_ok=True)
-    train.train(network, train.Stream(intents, words, recipe), recipe, log, keep_float)
+    teacher = Teacher(intents, recipe.seed)
+    teacher.train_on_templates(log)
+    train.train(network, train.Stream(teacher, words, recipe), recipe, log, keep_float)
     torch.save(network.state_dict(), options.work / "qat.pt")
     export(network, words, options.work, options.folder)
 

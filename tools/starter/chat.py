@@ -18,3 +18,8 @@ TEMPLATE = (
 def prompt(question: str) -> str:
     """What `TEMPLATE` renders for one user message."""
     return f"{USER}{question.strip()}{END}{ASSISTANT}"
+
+
+def intent_token(intent: str) -> str:
+    """The control token that an answer begins with: which intent it is an answer to. No engine shows it."""
+    return f"<|{intent}|>"

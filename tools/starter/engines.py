@@ -7,8 +7,6 @@ import os
 import urllib.request
 from typing import TYPE_CHECKING, Protocol
 
-import chat
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -67,6 +65,8 @@ class OnnxGenai:
         config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
         self.model = onnxruntime_genai.Model(config)
         self.tokenizer = onnxruntime_genai.Tokenizer(self.model)
+        added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+        self.special = {token["id"] for token in added if token["special"]}
 
     def tokens(self, text: str) -> list[int]:
         """Token ids of `text`."""
@@ -88,4 +88,4 @@ class OnnxGenai:
         while not generator.is_done():
             generator.generate_next_token()
             out.append(int(generator.get_next_tokens()[0]))
-        return self.tokenizer.decode([token for token in out if token >= len(chat.SPECIAL)])
+        return self.tokenizer.decode([token for token in out if token not in self.special])

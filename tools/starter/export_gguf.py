@@ -71,9 +71,8 @@ def write_metadata(writer: gguf.GGUFWriter, checkpoint: Checkpoint, tokenizer_js
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types(
-        [gguf.TokenType.CONTROL if token in chat.SPECIAL else gguf.TokenType.NORMAL for token in tokens]
-    )
+    special = {token["content"] for token in tokenizer_json["added_tokens"] if token["special"]}
+    writer.add_token_types([gguf.TokenType.CONTROL if token in special else gguf.TokenType.NORMAL for token in tokens])
     writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]])
     writer.add_bos_token_id(ids[chat.END_OF_TEXT])
     writer.add_eos_token_id(ids[chat.END])

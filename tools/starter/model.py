@@ -69,9 +69,7 @@ class Layer(nn.Module):
         self.up = Linear(shape.hidden, shape.ffn)
         self.down = Linear(shape.ffn, shape.hidden)
 
-    def forward(
-        self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor, dropout: float
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`x` `[batch, time, hidden]`; `mask` is True where attention is allowed."""
         batch, time, _ = x.shape
         shape, normed = self.shape, self.attn_norm(x)
@@ -85,18 +83,17 @@ class Layer(nn.Module):
         group = shape.heads // shape.kv_heads
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + functional.dropout(self.o(mixed.transpose(1, 2).reshape(batch, time, -1)), dropout, self.training)
+        x = x + self.o(mixed.transpose(1, 2).reshape(batch, time, -1))
         normed = self.ffn_norm(x)
-        updated = self.down(functional.silu(self.gate(normed)) * self.up(normed))
-        return x + functional.dropout(updated, dropout, self.training)
+        return x + self.down(functional.silu(self.gate(normed)) * self.up(normed))
 
 
 class Llama(nn.Module):
     """Token ids to logits; the head is the embedding."""
 
-    def __init__(self, shape: Shape, dropout: float = 0.0) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.shape, self.dropout, self.quantized = shape, dropout, False
+        self.shape, self.quantized = shape, False
         self.embed = nn.Parameter(torch.randn(shape.vocab, shape.hidden) * 0.02)
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = nn.RMSNorm(shape.hidden, eps=shape.norm_epsilon)
@@ -116,12 +113,19 @@ class Llama(nn.Module):
             if isinstance(module, Linear):
                 module.quantized = on
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits of `ids` `[batch, time]` at the positions where `keep` is True (all when None), flattened."""
-        table = fake_q8_0(self.embed) if self.quantized else self.embed
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What the head sees of `ids` `[batch, time]`: `[batch, time, hidden]`."""
         time = ids.shape[1]
-        x, cos, sin = functional.embedding(ids, table), self.cos[:time], self.sin[:time]
+        x, cos, sin = functional.embedding(ids, self.table()), self.cos[:time], self.sin[:time]
         for layer in self.layers:
-            x = layer(x, cos, sin, mask, self.dropout)
-        x = self.norm(x)
-        return (x if keep is None else x[keep]) @ table.T
+            x = layer(x, cos, sin, mask)
+        out: torch.Tensor = self.norm(x)
+        return out
+
+    def head(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits `[..., vocab]` of what `forward` gave."""
+        return x @ self.table().T
+
+    def table(self) -> torch.Tensor:
+        """The embedding, on its grid where that is switched on."""
+        return fake_q8_0(self.embed) if self.quantized else self.embed

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-VOCAB = 1536
+VOCAB = 4096
 
 
-def train(texts: Iterable[str]) -> Tokenizer:
-    """A BPE tokenizer of exactly `VOCAB` entries: special tokens, the 256 bytes, then merges."""
+def train(texts: Iterable[str], intents: Iterable[str]) -> Tokenizer:
+    """A BPE tokenizer of exactly `VOCAB` entries: special tokens, one for each intent, the 256 bytes, then merges."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCAB,
-        special_tokens=list(chat.SPECIAL),
+        special_tokens=[*chat.SPECIAL, *map(chat.intent_token, intents)],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )

@@ -67,8 +67,8 @@ def test_no_other_build_is_unconfirmed() -> None:
     assert {model.name for model, variant in BUILDS if variant.confidence == "memory"} == UNCONFIRMED_MODELS
 
 
-SHAPELESS = {"starter", "falcon-e-1b", "falcon-e-3b", "granite-4.0-h-350m", "minicpm-v-4.6"}
-"""No public configuration was found of these; the starter's is not written down yet."""
+SHAPELESS = {"falcon-e-1b", "falcon-e-3b", "granite-4.0-h-350m", "minicpm-v-4.6"}
+"""No public configuration was found of these."""
 
 
 def test_every_other_model_has_a_shape() -> None:
