@@ -48,7 +48,7 @@ def install(
     """Make the runtime's own environment, unless it is there; it appears whole or not at all.
 
     `check` gets the path of the new interpreter, and raises if the engine does not work; `report` gets each line of the
-    installer as `detail["notice"]`. An installation by another process is waited for, and what an interrupted one left
+    installer as `detail["line"]`. An installation by another process is waited for, and what an interrupted one left
     is deleted.
 
     Raises:
@@ -154,7 +154,7 @@ def _install_locked(
             _find_wanted(row),
             title=title,
             keep_open=(descriptor,),
-            on_line=lambda line: report(Progress(row.name, 0, detail={"notice": line})),
+            on_line=lambda line: report(Progress(row.name, 0, detail={"line": line})),
         )
         _check(title, check, str(environment / PYTHON))
         marker = Marker(

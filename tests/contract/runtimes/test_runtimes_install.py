@@ -113,7 +113,7 @@ def test_a_runtime_is_made_checked_and_found_by_each_installer(desk, uv):
     if uv is not None:
         (desk.bin / "uv").symlink_to(uv)
     told = []
-    runtime = desk.install(report=lambda progress: told.append(progress.detail["notice"]))
+    runtime = desk.install(report=lambda progress: told.extend(progress.detail.values()))
     folder = desk.runtimes / "tiny-cpu-1.2.0"
     marker = json.loads((folder / "runtime.json").read_text(encoding="utf-8"))
     assert desk.list_runtimes() == ["tiny-cpu-1.2.0"]
@@ -236,7 +236,7 @@ def test_the_hint_follows_the_cause(desk, monkeypatch, settings, hint):
 def test_pip_has_the_last_word_when_uv_fails(desk):
     desk.put_uv("#!/bin/sh\necho 'no index is configured'\nexit 2\n")
     told = []
-    runtime = desk.install(report=lambda progress: told.append(progress.detail["notice"]))
+    runtime = desk.install(report=lambda progress: told.extend(progress.detail.values()))
     assert told[0] == "no index is configured"
     assert ask_engine(runtime.python) == "42\n"
 
@@ -268,7 +268,7 @@ def test_a_disk_that_fills_up_is_told_as_such_and_not_tried_again(desk):
     desk.put_uv(f"#!/bin/sh\necho '{message}'\nexit 1\n")
     told = []
     with pytest.raises(DiskFullError) as caught:
-        desk.install(report=lambda progress: told.append(progress.detail["notice"]))
+        desk.install(report=lambda progress: told.extend(progress.detail.values()))
     assert caught.value.message == "The runtime `tiny-cpu` (Tiny 1.2.0) could not be installed: the disk is full"
     assert (caught.value.detail, told) == (message, [message])
     assert desk.list_runtimes() == []
@@ -348,7 +348,7 @@ def test_the_installer_of_a_killed_process_is_waited_for(desk, tmp_path):
         process.kill()
     desk.put_uv(FAST_UV)
     told = []
-    desk.install(report=lambda progress: told.append(progress.detail["notice"]))
+    desk.install(report=lambda progress: told.extend(progress.detail.values()))
     assert told[0] == f"waiting for process {process.pid}, which installs it"
     assert desk.list_runtimes() == ["tiny-cpu-1.2.0"]
 
