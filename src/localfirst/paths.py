@@ -45,6 +45,11 @@ def runtimes_dir() -> Path:
     return data_dir() / "runtimes"
 
 
+def measurements_file() -> Path:
+    """Speeds measured on this machine."""
+    return data_dir() / "measurements.sqlite"
+
+
 def history_file() -> Path:
     """Lines typed in the chat (mode 0600)."""
     return data_dir() / "history"

@@ -217,3 +217,16 @@ def test_ctrl_c_ends_with_130(lf: Lf, endless: str) -> None:
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in errors
+
+
+def test_the_speed_of_a_run_takes_the_place_of_the_estimate(lf: Lf) -> None:
+    def find_speed() -> float | None:
+        listed = json.loads(lf("list", "--json").stdout)["models"]
+        return next(one["decode_tps"]["measured"] for one in listed if one["name"] == "starter")
+
+    assert find_speed() is None
+    answer = json.loads(lf("run", "starter", "What is QAT?", "--json").stdout)
+    assert answer["usage"]["completion_tokens"] >= 16
+    assert find_speed() == pytest.approx(answer["timings"]["decode_tps"])
+    other = json.loads(lf("list", "--json", "--profile", "macbook-air-m2-8gb").stdout)["models"]
+    assert all(one["decode_tps"]["measured"] is None for one in other)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from localfirst.services.library import find_entry
 from localfirst.services.machines import read_profiles
-from localfirst.services.planning import find_plans, find_runtimes_for
-from localfirst.types import Plan, Wanted
+from localfirst.services.planning import Here
+from localfirst.types import Plan
 from localfirst.units import format_bytes
 
 MODELS = (
@@ -23,9 +23,9 @@ def make_table() -> str:
     lines = []
     for name, machine in read_profiles().items():
         lines += [name]
-        runtimes = find_runtimes_for(machine)
+        here = Here(machine)
         for model in MODELS:
-            plan = find_plans(find_entry(model), machine, runtimes, Wanted())[0]
+            plan = here.find_plans(find_entry(model))[0]
             lines.append(f"  {model:19} {describe(plan)}".rstrip())
         lines.append("")
     return "\n".join(lines)

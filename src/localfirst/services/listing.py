@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services.library import find_entries
-from localfirst.services.planning import NOTHING_WANTED, find_plans, find_runtimes_for
+from localfirst.services.planning import NOTHING_WANTED, Here
 from localfirst.types import Format, Wanted
 
 if TYPE_CHECKING:
@@ -74,14 +74,13 @@ def list_models(
         UsageError: nothing is known by a word of the filter or of the order.
     """
     only = only or Filter()
-    here = machine or probe()
-    runtimes = find_runtimes_for(here)
+    here = Here(machine or probe())
     entries = find_entries()
     _check_words(only, sort, entries)
     plans: list[Plan] = []
     for entry in entries:
         if (kept := _keep_builds(entry, only)) is not None:
-            found = find_plans(kept, here, runtimes, wanted)
+            found = here.find_plans(kept, wanted)
             plans += found if every_build else found[:1]
     kept_plans = [plan for plan in plans if (not only.fits or _is_known_to_fit(plan)) and _is_installed(plan, only)]
     return tuple(sorted(kept_plans, key=lambda plan: (*SORTS[sort](plan), plan.model.name)))

@@ -13,6 +13,7 @@ from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.services import catalogue
 from localfirst.services.library import Entry, find_entry
+from localfirst.store.measurements import find_decode_tps
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Planned:
 
     entry: Entry
     resolution: Resolution
+    machine: Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,10 @@ def _resolve(entry: Entry, wanted: Wanted, machine: Machine, missing: Mapping[st
         ),
         installed=entry.installed_variants,
         disk_free_bytes=machine.disk_free_bytes,
+        measured=find_decode_tps(machine),
         siblings=_find_siblings(entry.model),
     )
-    return Planned(entry, resolution)
+    return Planned(entry, resolution, machine)
 
 
 def plan_fetch(
@@ -134,14 +137,26 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
     """
     here = machine or probe()
     entry = find_entry(text, offline=offline)
-    return Described(entry, find_plans(entry, here, find_runtimes_for(here)))
+    return Described(entry, Here(here).find_plans(entry))
 
 
-def find_plans(
-    entry: Entry, machine: Machine, runtimes: tuple[Runtime, ...], wanted: Wanted = NOTHING_WANTED
-) -> tuple[Plan, ...]:
-    """Every way to run a model on a machine, best first; those that cannot run come last."""
-    return resolver.find_plans(entry.model, machine, runtimes, wanted=wanted, installed=entry.installed_variants)
+class Here:
+    """A machine with its runtimes and what was measured on it, looked up once for many models."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self.runtimes = machine, find_runtimes_for(machine)
+        self.measured = find_decode_tps(machine)
+
+    def find_plans(self, entry: Entry, wanted: Wanted = NOTHING_WANTED) -> tuple[Plan, ...]:
+        """Every way to run a model here, best first; those that cannot run come last."""
+        return resolver.find_plans(
+            entry.model,
+            self.machine,
+            self.runtimes,
+            wanted=wanted,
+            installed=entry.installed_variants,
+            measured=self.measured,
+        )
 
 
 def find_runtimes_for(machine: Machine) -> tuple[Runtime, ...]:

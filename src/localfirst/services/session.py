@@ -10,7 +10,7 @@ from localfirst.errors import LfError, RuntimeMissingError
 from localfirst.services import engines
 from localfirst.services.planning import plan_fetch
 from localfirst.services.threads import find_threads
-from localfirst.store import layout, pull, verify
+from localfirst.store import layout, measurements, pull, verify
 from localfirst.types import Answer, Message, Progress, Sampling, TextDelta
 from localfirst.worker import protocol
 from localfirst.worker.client import Reply, Worker
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from localfirst.services.planning import Planned
-    from localfirst.types import Plan, Runtime, Wanted
+    from localfirst.types import Machine, Plan, Runtime, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def open_session(
         placement=plan.placement,
         device_layers=plan.device_layers,
     )
-    return Session(replace(plan, runtime=runtime), runtime.python or "", load)
+    return Session(replace(plan, runtime=runtime), runtime.python or "", load, planned.machine)
 
 
 def _prepare(
@@ -123,8 +123,8 @@ def make_sampling(plan: Plan, asked: Mapping[str, float | int | None]) -> Sampli
 class Session:
     """A loaded model and what has been said. Use it as a context manager; leaving it ends the worker."""
 
-    def __init__(self, plan: Plan, python: str, load: protocol.Load) -> None:
-        """Start the worker and load the model.
+    def __init__(self, plan: Plan, python: str, load: protocol.Load, machine: Machine) -> None:
+        """Start the worker and load the model; the speed of its answers on `machine` is kept.
 
         Raises:
             LfError: as the worker or the engine says; nothing is left running.
@@ -136,7 +136,7 @@ class Session:
         self.stop: tuple[str, ...] = ()
         self.messages: list[Message] = []
         self.last: Answer | None = None
-        self._python, self._load = python, load
+        self._python, self._load, self._machine = python, load, machine
         self._reply: Reply | None = None
         self._start()
 
@@ -161,7 +161,9 @@ class Session:
         self._reply = self._worker.answer(protocol.Chat(tuple(messages), self.sampling, self.max_tokens, self.stop))
         for piece in self._reply:
             if isinstance(piece, Answer):
-                yield replace(piece, timings=replace(piece.timings, load_s=self.load_s))
+                answer = replace(piece, timings=replace(piece.timings, load_s=self.load_s))
+                self._measure(answer)
+                yield answer
             else:
                 yield piece
 
@@ -222,6 +224,28 @@ class Session:
                 yield piece
         finally:
             self._keep("".join(said))
+
+    def _measure(self, answer: Answer) -> None:
+        """Keep the speed of an answer, where the name of the build says which files it is."""
+        plan, timings = self.plan, answer.timings
+        if plan.runtime is None or plan.variant.host == "import" or timings.decode_tps is None:
+            return
+        measurements.record(
+            measurements.Measurement(
+                machine=measurements.find_key(self._machine),
+                model=plan.model.name,
+                variant=plan.variant.name,
+                runtime=plan.runtime.name,
+                engine_version=self.loaded.engine_version,
+                device=self.loaded.device,
+                context_tokens=self.loaded.context_tokens,
+                prompt_tokens=answer.usage.prompt_tokens,
+                completion_tokens=answer.usage.completion_tokens,
+                load_s=timings.load_s,
+                prefill_tps=timings.prefill_tps,
+                decode_tps=timings.decode_tps,
+            )
+        )
 
     def _keep(self, said: str) -> None:
         """Remember what was said, whole or cut short; a question that got no answer at all is taken back."""
