@@ -125,6 +125,10 @@ class LoadedModel(Protocol):
 class Backend(Protocol):
     """An engine's adapter; the engine itself is imported in `load`, never at the top of the module."""
 
+    def list_devices(self) -> tuple[str, ...]:
+        """The devices that the engine sees and could compute on, besides the CPU, by their names."""
+        ...
+
     def load(self, files: ModelFiles, options: LoadOptions) -> LoadedModel:
         """Load a model.
 

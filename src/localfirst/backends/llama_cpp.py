@@ -25,12 +25,20 @@ POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""
 SAMPLERS = ("penalties", "top_k", "top_p", "min_p", "temperature")
 PENALTY_WINDOW = 64
+GPU_KINDS = ("GGML_BACKEND_DEVICE_TYPE_GPU", "GGML_BACKEND_DEVICE_TYPE_IGPU")
 SEEDS = 2**32 - 1
 """llama.cpp's seeds are 32 bits wide, and the last one means a random seed."""
 
 
 class XllamacppBackend:
     """Loads a GGUF file. The header is read by us first: native code never sees a size that is a lie."""
+
+    def list_devices(self) -> tuple[str, ...]:
+        """The GPUs that this build of llama.cpp sees."""
+        import xllamacpp
+
+        devices = xllamacpp.get_device_info()
+        return tuple(str(device["name"]) for device in devices if device["type"].name in GPU_KINDS)
 
     def load(self, files: ModelFiles, options: LoadOptions) -> LlamaModel:
         """Load a model.

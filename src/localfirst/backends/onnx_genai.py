@@ -40,6 +40,10 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 class OnnxBackend:
     """Loads a folder with `genai_config.json`."""
 
+    def list_devices(self) -> tuple[str, ...]:
+        """None: this adapter computes on the CPU."""
+        return ()
+
     def load(self, files: ModelFiles, options: LoadOptions) -> OnnxModel:
         """Load a model.
 

@@ -8,7 +8,6 @@ from math import inf
 from typing import TYPE_CHECKING, get_args
 
 from localfirst.errors import UsageError
-from localfirst.hwprobe.probe import probe
 from localfirst.services.library import find_entries
 from localfirst.services.planning import NOTHING_WANTED, Here
 from localfirst.types import Format, Wanted
@@ -74,7 +73,7 @@ def list_models(
         UsageError: nothing is known by a word of the filter or of the order.
     """
     only = only or Filter()
-    here = Here(machine or probe())
+    here = Here(machine)
     entries = find_entries()
     _check_words(only, sort, entries)
     plans: list[Plan] = []

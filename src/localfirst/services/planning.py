@@ -13,11 +13,12 @@ from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.services import catalogue
 from localfirst.services.library import Entry, find_entry
+from localfirst.services.sight import find_blind
 from localfirst.store.measurements import find_decode_tps
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from localfirst.types import Machine, Model, Plan, Progress, Resolution, Runtime
 
@@ -73,18 +74,15 @@ def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, off
         UnknownNameError, UsageError, NetworkError: as the name is looked up.
         NoFitError, DeviceError, RuntimeMissingError, DiskFullError: nothing is left to choose.
     """
-    return _resolve(find_entry(text, offline=offline), wanted, machine or probe())
+    return _resolve(find_entry(text, offline=offline), wanted, Here(machine))
 
 
-def _resolve(entry: Entry, wanted: Wanted, machine: Machine, missing: Mapping[str, str] = NOTHING_MISSING) -> Planned:
-    runtimes = tuple(
-        replace(one, state="unavailable", reason=missing[one.name]) if one.name in missing else one
-        for one in find_runtimes_for(machine)
-    )
+def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str] = NOTHING_MISSING) -> Planned:
+    machine = here.machine
     resolution = resolver.resolve(
         entry.model,
         machine,
-        runtimes,
+        _without(here.runtimes, missing),
         wanted=replace(
             wanted,
             quantization=wanted.quantization or entry.asked.quantization,
@@ -92,7 +90,7 @@ def _resolve(entry: Entry, wanted: Wanted, machine: Machine, missing: Mapping[st
         ),
         installed=entry.installed_variants,
         disk_free_bytes=machine.disk_free_bytes,
-        measured=find_decode_tps(machine),
+        measured=here.measured,
         siblings=_find_siblings(entry.model),
     )
     return Planned(entry, resolution, machine)
@@ -115,13 +113,13 @@ def plan_fetch(
     """
     from localfirst.store.pull import measure
 
-    machine = probe()
-    planned = _resolve(find_entry(text, offline=offline), wanted, machine, missing)
+    here = Here()
+    planned = _resolve(find_entry(text, offline=offline), wanted, here, missing)
     while _is_to_be_measured(planned.resolution.chosen) and not offline:
         known = measure(planned.resolution.chosen.variant, report=report)
         model = planned.entry.model
         variants = tuple(known if variant.name == known.name else variant for variant in model.variants)
-        planned = _resolve(replace(planned.entry, model=replace(model, variants=variants)), wanted, machine, missing)
+        planned = _resolve(replace(planned.entry, model=replace(model, variants=variants)), wanted, here, missing)
     return planned
 
 
@@ -135,17 +133,19 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
     Raises:
         UnknownNameError, UsageError, NetworkError: as the name is looked up.
     """
-    here = machine or probe()
     entry = find_entry(text, offline=offline)
-    return Described(entry, Here(here).find_plans(entry))
+    return Described(entry, Here(machine).find_plans(entry))
 
 
 class Here:
     """A machine with its runtimes and what was measured on it, looked up once for many models."""
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine, self.runtimes = machine, find_runtimes_for(machine)
-        self.measured = find_decode_tps(machine)
+    def __init__(self, machine: Machine | None = None) -> None:
+        """Take `machine`, or probe this one; its engines then say what they see."""
+        self.machine = machine or probe()
+        runtimes = find_runtimes_for(self.machine)
+        self.runtimes = runtimes if machine else _without(runtimes, find_blind(runtimes, self.machine))
+        self.measured = find_decode_tps(self.machine)
 
     def find_plans(self, entry: Entry, wanted: Wanted = NOTHING_WANTED) -> tuple[Plan, ...]:
         """Every way to run a model here, best first; those that cannot run come last."""
@@ -157,6 +157,13 @@ class Here:
             installed=entry.installed_variants,
             measured=self.measured,
         )
+
+
+def _without(runtimes: Iterable[Runtime], missing: Mapping[str, str]) -> tuple[Runtime, ...]:
+    """The runtimes, some of them not available for a reason."""
+    return tuple(
+        replace(one, state="unavailable", reason=missing[one.name]) if one.name in missing else one for one in runtimes
+    )
 
 
 def find_runtimes_for(machine: Machine) -> tuple[Runtime, ...]:

@@ -32,12 +32,15 @@ RENDER_TIMEOUT_S = 10.0
 """A template ends in milliseconds; one that loops for ever is stopped with its process."""
 LOAD_TIMEOUT_S = 900.0
 """A model of 100 GB from a slow disk; an engine that hangs is stopped."""
+LOOK_TIMEOUT_S = 20.0
+"""A driver that wakes a sleeping GPU takes a second or two; one that hangs is not waited for."""
 CANCEL_TIMEOUT_S = 5.0
 """An engine that does not see a cancel within this time is stopped with its process."""
 _POLL_S = 0.1
 """How long a wait may be deaf to `Reply.cancel`, and on Windows to Ctrl-C."""
 
 LATE_LOAD = EngineError(f"The engine did not load the model in {LOAD_TIMEOUT_S:.0f} s")
+LATE_LOOK = EngineError(f"The engine did not say in {LOOK_TIMEOUT_S:.0f} s which devices it sees")
 LATE_TEMPLATE = TemplateError(
     f"The model's chat template did not end in {RENDER_TIMEOUT_S:.0f} s",
     hint="The template comes with the model's files; see its other builds with `lf model explain`",
@@ -97,6 +100,15 @@ class Worker:
             WorkerCrashError: the process died.
         """
         return Reply(self, request).wait_loaded()
+
+    def look(self, backend: str) -> tuple[str, ...]:
+        """The devices that the engine of `backend` sees, besides the CPU.
+
+        Raises:
+            EngineError: it does not come up, or does not answer in time.
+            WorkerCrashError: the process died.
+        """
+        return Reply(self, protocol.Look(backend)).wait_seen()
 
     def answer(self, request: protocol.Chat | protocol.Complete) -> Reply:
         """Ask; iterate over what is returned.
@@ -220,6 +232,17 @@ class Reply:
         if not isinstance(event, protocol.Loaded):
             raise EngineError(f"Unexpected answer to a load: {event}")
         return event.info
+
+    def wait_seen(self) -> tuple[str, ...]:
+        """The answer to a `Look`."""
+        try:
+            event = self.wait(LOOK_TIMEOUT_S, LATE_LOOK)
+            self._over = True
+        finally:
+            self._leave()
+        if not isinstance(event, protocol.Seen):
+            raise EngineError(f"Unexpected answer to a look for devices: {event}")
+        return event.devices
 
     def wait(self, timeout_s: float | None = None, late: LfError | None = None) -> protocol.Event:
         """The next event. After `timeout_s` without one the worker is killed, and the error is `late`."""

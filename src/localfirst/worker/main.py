@@ -77,6 +77,8 @@ class Child:
         match request:
             case protocol.Load():
                 send(protocol.Loaded(self._load(request)))
+            case protocol.Look():
+                send(protocol.Seen(registry.make_backend(request.backend).list_devices()))
             case protocol.Chat():
                 self._chat(request, self._cancelled[request_id].is_set, send)
             case protocol.Complete():

@@ -68,6 +68,20 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Say which devices the engine sees, besides the CPU; no model is needed. Answered by `Seen` or `Failed`."""
+
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The devices, in the engine's own words."""
+
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """The model is in memory."""
 
@@ -119,8 +133,8 @@ class Failed:
     hint: str | None
 
 
-Request = Load | Chat | Complete | Cancel
-Event = Loaded | Begun | Rendered | Started | Text | Finished | Failed
+Request = Load | Look | Chat | Complete | Cancel
+Event = Loaded | Seen | Begun | Rendered | Started | Text | Finished | Failed
 
 _NESTED: dict[str, Callable[[Any], object]] = {
     "messages": lambda items: tuple(Message(**item) for item in items),
@@ -128,12 +142,20 @@ _NESTED: dict[str, Callable[[Any], object]] = {
     "usage": lambda item: Usage(**item),
     "info": lambda item: LoadedInfo(**item),
     "stop": tuple,
+    "devices": tuple,
 }
 """Fields that are values of their own, and how each is built from its JSON."""
 
-REQUESTS: Mapping[str, type[Request]] = {"load": Load, "chat": Chat, "complete": Complete, "cancel": Cancel}
+REQUESTS: Mapping[str, type[Request]] = {
+    "load": Load,
+    "look": Look,
+    "chat": Chat,
+    "complete": Complete,
+    "cancel": Cancel,
+}
 EVENTS: Mapping[str, type[Event]] = {
     "loaded": Loaded,
+    "seen": Seen,
     "begun": Begun,
     "rendered": Rendered,
     "started": Started,

@@ -1,0 +1,75 @@
+"""An engine that sees no device is not offered for one, and is asked once."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from localfirst import paths
+from localfirst.errors import LfError, WorkerCrashError
+from localfirst.runtimes.find import find_runtimes
+from localfirst.services.machines import find_machine
+from localfirst.services.planning import Here
+from localfirst.services.sight import find_blind, look
+from localfirst.types import Runtime
+
+DESKTOP = find_machine("rtx-4090-desktop")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LF_HOME", str(tmp_path / "home"))
+
+
+def find_runtime(name: str) -> Runtime:
+    runtime = next(one for one in find_runtimes("linux", "x86_64") if one.name == name)
+    return replace(runtime, state="external", python=sys.executable)
+
+
+CUDA, CPU = find_runtime("llama-cuda"), find_runtime("llama-cpu")
+
+
+def test_a_real_engine_without_gpus_says_so() -> None:
+    assert look(CPU) == ()
+    assert find_blind([CPU, CUDA], DESKTOP) == {
+        "llama-cuda": f"its engine (llama.cpp {CUDA.version}) sees no such device"
+    }
+
+
+def test_each_engine_is_asked_once_until_a_driver_changes() -> None:
+    asked = []
+
+    def see(runtime: Runtime) -> tuple[str, ...]:
+        asked.append(runtime.name)
+        return ("CUDA0",)
+
+    for _ in range(3):
+        assert find_blind([CUDA], DESKTOP, see) == {}
+    assert asked == ["llama-cuda"]
+    updated = replace(DESKTOP, devices=tuple(replace(device, driver="999.1") for device in DESKTOP.devices))
+    find_blind([CUDA], updated, see)
+    (paths.cache_dir() / "devices.json").write_text('{"spoilt": 1}')
+    find_blind([CUDA], DESKTOP, see)
+    assert asked == ["llama-cuda"] * 3
+
+
+def test_an_engine_that_dies_is_blind_and_nothing_else_fails() -> None:
+    def die(_: Runtime) -> tuple[str, ...]:
+        raise WorkerCrashError("The engine was ended by SIGSEGV")
+
+    reasons = find_blind([CUDA], DESKTOP, die)
+    assert reasons == {"llama-cuda": "its engine cannot say which devices it sees: The engine was ended by SIGSEGV"}
+    with pytest.raises(LfError):
+        look(replace(CUDA, backend="no such backend"))
+
+
+def test_a_machine_without_devices_asks_no_engine() -> None:
+    assert find_blind([CUDA], find_machine("cloud-vm-no-gpu")) == {}
+    assert not (paths.cache_dir() / "devices.json").exists()
+
+
+def test_a_recorded_machine_is_taken_at_its_word() -> None:
+    assert not any("sees no such device" in (one.reason or "") for one in Here(DESKTOP).runtimes)
