@@ -109,6 +109,10 @@ def test_an_added_catalog_that_was_spoilt_costs_its_own_entries_only(lf: Lf, fil
     assert lf("model", "info", "phi-4").returncode == 0
     listed = lf("catalog", "list")
     assert (listed.returncode, "work.yaml line 16" in listed.stdout) == (0, True)
+    checks = json.loads(lf("doctor", "--json").stdout)["checks"]
+    built_in, work = (check for check in checks if check["name"] == "Catalog")
+    assert (built_in["state"], work["state"]) == ("ok", "warning")
+    assert "lf catalog remove work" in work["hint"]
 
 
 def test_lint_says_every_mistake_with_its_line(lf: Lf, file: Path) -> None:

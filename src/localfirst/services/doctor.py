@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from localfirst import paths
-from localfirst.errors import LfError, UsageError
+from localfirst.errors import CatalogError, LfError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
+from localfirst.services.catalogue import find_catalogs
 from localfirst.store import endpoint, manifest
 from localfirst.units import GB, format_bytes, format_seconds, format_tps
 
@@ -55,6 +56,7 @@ def examine(*, network: bool = False) -> Iterator[Check]:
     yield _check_terminal()
     yield _check_settings()
     yield _check_token()
+    yield from _check_catalogs()
     yield from _check_store()
     yield from _check_runtimes()
     yield _check_compiler()
@@ -116,6 +118,22 @@ def _check_folder(name: str, folder: Path) -> Check:
     if free_bytes < LITTLE_DISK_BYTES:
         return Check(name, "warning", summary, hint="Set `LF_HOME` to a folder on a larger disk, or remove a model")
     return Check(name, "ok", summary)
+
+
+def _check_catalogs() -> Iterator[Check]:
+    """The built-in catalog, and what is left out of each that was added."""
+    try:
+        catalogs = find_catalogs()
+    except CatalogError as error:
+        yield Check("Catalog", "problem", error.message, (error.detail or "",), "Install localfirst again")
+        return
+    for catalog in catalogs:
+        summary = f"{catalog.name}, {len(catalog.models)} models"
+        if catalog.mistakes:
+            hint = f"Mend {catalog.path}, or remove it: `lf catalog remove {catalog.name}`"
+            yield Check("Catalog", "warning", f"{summary}, {len(catalog.mistakes)} left out", catalog.mistakes, hint)
+        else:
+            yield Check("Catalog", "ok", summary)
 
 
 def _check_terminal() -> Check:
