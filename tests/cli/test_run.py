@@ -230,3 +230,38 @@ def test_the_speed_of_a_run_takes_the_place_of_the_estimate(lf: Lf) -> None:
     assert find_speed() == pytest.approx(answer["timings"]["decode_tps"])
     other = json.loads(lf("list", "--json", "--profile", "macbook-air-m2-8gb").stdout)["models"]
     assert all(one["decode_tps"]["measured"] is None for one in other)
+
+
+def test_an_import_whose_file_is_gone_costs_nothing_but_itself(lf: Lf, tmp_path: Path) -> None:
+    path = tmp_path / "mine.gguf"
+    make_gguf(path, REPLY)
+    assert lf("model", "import", str(path)).returncode == 0
+    path.unlink()
+    assert "mine" in lf("list", "--installed").stdout
+    ran = lf("run", "mine", "hi")
+    assert (ran.returncode != 0, "`mine` is damaged" in ran.stderr, str(path) in ran.stderr) == (True, True, True)
+    stores = [check for check in json.loads(lf("doctor", "--json").stdout)["checks"] if check["name"] == "Store"]
+    assert [check["state"] for check in stores] == ["ok", "problem"]
+    assert lf("rm", "mine").returncode == 0
+    assert "mine" not in lf("list", "--installed").stdout
+
+
+@pytest.mark.parametrize("name", ["phi-4", "Phi4", "starter", "qwen3", "gemma3:4b"])
+def test_an_import_takes_no_name_of_the_catalog(lf: Lf, tmp_path: Path, name: str) -> None:
+    make_gguf(tmp_path / "mine.gguf", REPLY)
+    refused = lf("model", "import", str(tmp_path / "mine.gguf"), "--name", name)
+    assert (refused.returncode, "--name" in refused.stderr or "name" in refused.stderr) == (2, True)
+    assert lf("list", "--installed", "--json").stdout.count('"state"') == 1
+
+
+def test_a_context_longer_than_the_models_is_said(lf: Lf) -> None:
+    done = lf("run", "starter", "hi", "--ctx", "100000")
+    assert (done.returncode, "is 2,048 tokens, not the 100,000 asked for" in done.stderr) == (0, True)
+    assert lf("run", "starter", "hi", "--ctx", "1024").stderr == ""
+
+
+def test_the_built_in_model_can_be_verified(lf: Lf) -> None:
+    named, every = lf("model", "verify", "starter", "-q"), lf("model", "verify", "--all", "-q")
+    assert (named.returncode, every.returncode) == (0, 0)
+    assert named.stdout == every.stdout
+    assert [row.split()[:2] for row in named.stdout.splitlines()] == [["ok", "starter@q4_0:"], ["ok", "starter@int4:"]]

@@ -34,8 +34,8 @@ def find_allowance(prompt_tokens: int, context_tokens: int, max_tokens: int | No
     if room < 1:
         raise ContextError(
             f"The prompt has {prompt_tokens} tokens; the context is {context_tokens}",
-            detail=f"prompt: {prompt_tokens} tokens\ncontext: {context_tokens} tokens, shared by prompt and answer",
-            hint="Shorten the prompt, or load the model with a larger context: --ctx",
+            detail="The context is shared by prompt and answer",
+            hint="Shorten the prompt, or use a model with a longer context; `--ctx` sets it, up to the model's own",
         )
     if max_tokens is not None and max_tokens <= room:
         return Allowance(max_tokens, "length")

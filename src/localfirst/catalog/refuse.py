@@ -30,7 +30,7 @@ def make_refusal(model: Model, candidates: Sequence[Candidate], ask: Ask, *, sma
         return DiskFullError(
             f"Not enough free disk for `{model.name}`: {furthest.problem}",
             detail=detail,
-            hint="make room: `lf model list` shows what is there, `lf model rm MODEL` removes one",
+            hint="make room: `lf list --installed` shows what is there, `lf model rm MODEL` removes one",
         )
     return _refuse_fit(model, furthest, detail, smaller)
 
@@ -70,6 +70,7 @@ def _refuse_fit(model: Model, furthest: Candidate, detail: str, smaller: Model |
     message = f"`{model.name}` does not fit this machine: {furthest.problem}"
     if furthest.stage is Stage.SPEED:
         message = f"`{model.name}` would be too slow here: {furthest.problem}"
+        detail += "\n`--min-tps 0` runs it all the same"
     if smaller is not None:
         hint = f"a smaller one of the same family fits: `lf model run {smaller.name}`"
     elif furthest.stage is Stage.MEMORY and need is not None and budget_bytes is not None:

@@ -92,6 +92,8 @@ def lint(
     output.print_catalogs((linted,), json=json)
     if linted.mistakes:
         raise typer.Exit(1)
+    if not json:
+        output.print_text("\nNo mistakes\n")
 
 
 def check(

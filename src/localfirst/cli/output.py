@@ -6,7 +6,7 @@ import json as json_format
 import sys
 from typing import TYPE_CHECKING
 
-from localfirst.cli.screen import Screen, block, line, stderr_screen, stdout_screen, wrap
+from localfirst.cli.screen import Screen, block, line, measure, stderr_screen, stdout_screen, wrap
 from localfirst.cli.views import details, listing, shapes, words
 from localfirst.errors import UsageError
 from localfirst.units import format_bytes, format_seconds, format_tps
@@ -40,12 +40,18 @@ def print_error(error: LfError, *, json: bool = False, screen: Screen | None = N
     if json:
         screen.write(json_format.dumps(shapes.error_to_json(error)) + "\n")
         return
-    lines = [f"{screen.paint('error:', 'bold red')} {line(error.message)}"]
-    if error.detail:
-        lines += block(error.detail)
+    lines = _wrap_labelled("error:", "bold red", error.message, screen)
+    for row in block(error.detail or ""):
+        fits = screen.width is None or measure(row) <= screen.width
+        lines += [row] if fits else wrap(row, screen.width, "  ")
     if error.hint:
-        lines += ["", f"{screen.paint('hint:', 'bold')} {line(error.hint)}"]
+        lines += ["", *_wrap_labelled("hint:", "bold", error.hint, screen)]
     screen.write_lines(lines)
+
+
+def _wrap_labelled(label: str, style: str, text: str, screen: Screen) -> list[str]:
+    first, *others = wrap(f"{label} {line(text)}", screen.width)
+    return [screen.paint(label, style) + first.removeprefix(label), *others]
 
 
 def print_notice(text: str, screen: Screen | None = None) -> None:
@@ -138,6 +144,13 @@ def print_choice(plan: Plan, screen: Screen | None = None) -> None:
     """Print, beside the results, what was chosen to run."""
     screen = screen or stderr_screen()
     screen.write_lines(details.render_choice(plan, screen))
+
+
+def print_short_context(plan: Plan, wanted_tokens: int | None) -> None:
+    """Print that the context is shorter than the one asked for, where it is."""
+    if wanted_tokens and plan.context_tokens and plan.context_tokens < wanted_tokens:
+        asked = f"{plan.context_tokens:,} tokens, not the {wanted_tokens:,} asked for"
+        print_notice(f"The context of {words.name_plan(plan)} is {asked}; `lf model explain` says why")
 
 
 def print_runtimes(runtimes: Sequence[Runtime], *, json: bool = False, screen: Screen | None = None) -> None:

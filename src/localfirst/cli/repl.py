@@ -127,7 +127,7 @@ def _closing(pieces: Iterator[TextDelta]) -> Iterator[None]:
 
 
 def _read_message(lines: PromptSession[str]) -> _Message | None:
-    """The next message, or `None` when the user leaves: Ctrl-D, or Ctrl-C twice in a row."""
+    """The next message, or `None` when the user leaves: Ctrl-D, or Ctrl-C twice at an empty prompt."""
     warned = False
     while True:
         try:
@@ -138,10 +138,12 @@ def _read_message(lines: PromptSession[str]) -> _Message | None:
         except EOFError:
             return None
         except KeyboardInterrupt:
-            if warned:
+            empty = not lines.default_buffer.text  # else it was meant for the line that was begun
+            if warned and empty:
                 return None
-            warned = True
-            output.print_notice("Press Ctrl-C again to leave, or type /bye")
+            warned = empty
+            if warned:
+                output.print_notice("Press Ctrl-C again to leave, or type /bye")
 
 
 def _read_fenced(lines: PromptSession[str], first: str) -> str:

@@ -86,6 +86,8 @@ def run(
             report=report,
             chosen=output.print_choice if verbose else None,
         )
+    if not quiet:
+        output.print_short_context(session.plan, ctx)
     with session:
         session.system = system
         asked = {"temperature": temp, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}

@@ -65,15 +65,19 @@ def find_catalogs() -> tuple[Catalog, ...]:
     return _parse(dict(_read_files()))
 
 
-def parse_added(path: Path, content: bytes, before: Sequence[Catalog]) -> Catalog:
-    """A catalog that comes after those `before` it: a name that one of them has already given away is a mistake."""
+def parse_added(path: Path, content: bytes, before: Sequence[Catalog], title: str | None = None) -> Catalog:
+    """A catalog that comes after those `before` it: a name that one of them has already given away is a mistake.
+
+    `title` is the file's name in messages, where it is not the path's.
+    """
     from localfirst.catalog.names import find_keys
     from localfirst.catalog.parse import read_catalog
 
     models = (model for catalog in before for model in catalog.models)
     taken = {key: model.name for model in models for key in find_keys(model)}
     try:
-        return Catalog(path.stem, path, *read_catalog(_decode(content, path.name), path.name, taken))
+        title = title or path.name
+        return Catalog(path.stem, path, *read_catalog(_decode(content, title), title, taken))
     except CatalogError as error:
         return Catalog(path.stem, path, (), (error.message,))
 

@@ -17,6 +17,7 @@ from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
 from localfirst.services.catalogue import find_catalogs
 from localfirst.store import endpoint, manifest
+from localfirst.store.verify import check_quick
 from localfirst.units import GB, format_bytes, format_seconds, format_tps
 
 if TYPE_CHECKING:
@@ -185,6 +186,12 @@ def _check_store() -> Iterator[Check]:
     size = format_bytes(sum(model.size_bytes for model in models if model.host != "import"))
     count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
     yield Check("Store", "ok", f"{count}, {size}" if models else "no models yet")
+    for model in models:
+        try:
+            check_quick(model)
+        except LfError as error:
+            hint = f"Put the files back, pull or import it again, or forget it: `lf rm {model.name}`"
+            yield Check("Store", "problem", error.message, (error.detail or "",), hint)
     if damaged:
         evidence = tuple(error.message for error in damaged)
         yield Check("Store", "problem", "a model's own record is damaged", evidence, "Pull or import that model again")

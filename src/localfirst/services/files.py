@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localfirst.catalog.names import find_keys, make_key
 from localfirst.errors import UnknownNameError, UsageError
-from localfirst.services.library import find_entry
+from localfirst.services.catalogue import load_models
+from localfirst.services.library import Entry, find_entry
 from localfirst.services.planning import plan_fetch
-from localfirst.store import imports, manifest, pull, verify
+from localfirst.store import builtin, imports, manifest, pull, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from localfirst.store.verify import FileProblem
-    from localfirst.types import InstalledModel, Progress, Wanted
+    from localfirst.types import InstalledModel, Model, Progress, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ def remove_model(name: str) -> int:
     if not found:
         raise UnknownNameError(
             f"`{name}` is not on this disk",
-            hint="`starter` is part of lf itself" if entry.model.name == "starter" else "See what is: `lf model list`",
+            hint="`starter` is part of lf itself"
+            if entry.model.name == "starter"
+            else "See what is: `lf list --installed`",
         )
     return sum(manifest.remove(model) for model in found)
 
@@ -61,9 +65,14 @@ def import_model(path: Path, name: str | None) -> InstalledModel:
 
     Raises:
         ModelFileError: it is no model that an engine of ours loads.
-        UsageError: the name is taken.
+        UsageError: the name is taken, by another import or by the catalog.
     """
-    return imports.import_path(path, name=name)
+    return imports.import_path(path, name=name, is_taken=_is_in_catalog)
+
+
+def _is_in_catalog(name: str) -> bool:
+    key = make_key(name)
+    return any(key in find_keys(model) or key == make_key(model.family) for model in load_models())
 
 
 def verify_models(name: str | None, *, every: bool, report: Callable[[Progress], None]) -> tuple[Verified, ...]:
@@ -74,8 +83,21 @@ def verify_models(name: str | None, *, every: bool, report: Callable[[Progress],
         UnknownNameError: the model is not on this disk.
     """
     if (name is None) != every:
-        raise UsageError("Name one model or say `--all`", hint="See what is on this disk: `lf model list`")
-    models = manifest.find_all() if name is None else find_entry(name, offline=True).installed
+        raise UsageError("Name one model or say `--all`", hint="See what is on this disk: `lf list --installed`")
+    models = _find_everything() if name is None else _find_installed(find_entry(name, offline=True))
     if name is not None and not models:
-        raise UnknownNameError(f"`{name}` is not on this disk", hint="See what is: `lf model list`")
+        raise UnknownNameError(f"`{name}` is not on this disk", hint="See what is: `lf list --installed`")
     return tuple(Verified(model, verify.verify(model, report=report)) for model in models)
+
+
+def _find_everything() -> tuple[InstalledModel, ...]:
+    built_in = (model for model in load_models() if any(variant.host == "builtin" for variant in model.variants))
+    return (*manifest.find_all(), *(installed for model in built_in for installed in _find_built_in(model)))
+
+
+def _find_installed(entry: Entry) -> tuple[InstalledModel, ...]:
+    return (*entry.installed, *_find_built_in(entry.model))
+
+
+def _find_built_in(model: Model) -> tuple[InstalledModel, ...]:
+    return tuple(builtin.find_builtin(model, variant) for variant in model.variants if variant.host == "builtin")

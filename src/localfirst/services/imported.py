@@ -11,11 +11,11 @@ from localfirst.types import Architecture, InstalledModel, KvGroup, Model, Model
 
 
 def describe(installed: InstalledModel) -> Model:
-    """The model as a catalog entry of one variant.
-
-    Raises:
-        ModelFileError: the files can no longer be read as what they were.
-    """
+    """The model as a catalog entry of one variant, without an architecture where its files cannot be read any more."""
+    try:
+        architecture = read_architecture(installed)
+    except ModelFileError:
+        architecture = Architecture()
     return Model(
         name=installed.name,
         title=installed.title or installed.name,
@@ -28,7 +28,7 @@ def describe(installed: InstalledModel) -> Model:
         family=installed.name,
         size=None,
         aliases=(),
-        architecture=read_architecture(installed),
+        architecture=architecture,
         variants=(
             Variant(
                 name=installed.variant,

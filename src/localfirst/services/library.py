@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.catalog import names
-from localfirst.errors import StoreError, UnknownNameError
+from localfirst.errors import StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.store import manifest
 
@@ -52,6 +52,8 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
     except UnknownNameError:
         left = [model for model in everything if model.name == asked.name and asked.size is None]
         if not left:
+            if Path(text).exists():
+                raise UsageError(f"No model is named `{text}`", hint=f"For the file of this name: `./{text}`") from None
             raise
         return _make_entry(asked, left[0])  # of a catalog that was removed
     return Entry(asked, model, tuple(found for found in everything if found.name == model.name))

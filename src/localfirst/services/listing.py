@@ -80,7 +80,8 @@ def list_models(
     for entry in entries:
         if (kept := _keep_builds(entry, only)) is not None:
             found = here.find_plans(kept, wanted)
-            plans += found if every_build else found[:1]
+            best = next((plan for plan in found if _is_known_to_fit(plan)), found[0]) if only.fits else found[0]
+            plans += found if every_build else (best,)
     kept_plans = [plan for plan in plans if (not only.fits or _is_known_to_fit(plan)) and _is_installed(plan, only)]
     return tuple(sorted(kept_plans, key=lambda plan: (*SORTS[sort](plan), plan.model.name)))
 

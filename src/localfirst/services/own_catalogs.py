@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 16_000_000
 """Of a catalog to be added; the built-in one has 0.3 MB."""
+MISTAKES_SHOWN = 10
 
 
 def lint(source: str | None) -> Catalog:
@@ -47,11 +48,13 @@ def add(source: str, name: str | None = None, *, offline: bool = False) -> Catal
     if path.exists():
         raise UsageError(f"There is a catalog `{stem}` already", hint=f"Remove it first: `lf catalog remove {stem}`")
     content = _fetch(source, offline=offline) if remote else _read(Path(source))
-    added = catalogue.parse_added(path, content, catalogue.find_catalogs())
+    title = Path(source.partition("?")[0]).name if remote else Path(source).name
+    added = catalogue.parse_added(path, content, catalogue.find_catalogs(), title)
     if added.mistakes:
+        shown, more = added.mistakes[:MISTAKES_SHOWN], len(added.mistakes) - MISTAKES_SHOWN
         raise CatalogError(
             f"`{source}` is not added: {_count(len(added.mistakes))} in it",
-            detail="\n".join(added.mistakes),
+            detail="\n".join((*shown, *([f"and {more} more"] if more > 0 else []))),
             hint="Mend it; `lf catalog lint FILE` shows what is left",
         )
     path.parent.mkdir(parents=True, exist_ok=True)

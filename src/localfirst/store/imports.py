@@ -25,10 +25,17 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
-def import_path(path: Path, *, name: str | None, report: Callable[[Progress], None] = ignore) -> InstalledModel:
+def import_path(
+    path: Path,
+    *,
+    name: str | None,
+    is_taken: Callable[[str], bool] = lambda _: False,
+    report: Callable[[Progress], None] = ignore,
+) -> InstalledModel:
     """Make a GGUF file, an ONNX Runtime GenAI folder or an MLX folder a model of this store, where it lies.
 
-    Importing the same files under the same name again refreshes their digests.
+    Importing the same files under the same name again refreshes their digests. `is_taken` tells whether a name means
+    something outside of this store.
 
     Raises:
         UsageError: no such path, a name that cannot be one, or one that belongs to another model.
@@ -37,6 +44,10 @@ def import_path(path: Path, *, name: str | None, report: Callable[[Progress], No
     """
     path, found = _find(path)
     name = _check_name(name) if name is not None else _make_name(path)
+    if is_taken(name):
+        raise UsageError(
+            f"`{name}` is the name of a model in the catalog", hint="Give it another one: `--name my-model`"
+        )
     _check_clash(name, _name_variant(found), found)
     model = _describe(found, name, _hash_files(found, name, report))
     manifest.write(model)
