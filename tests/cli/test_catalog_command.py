@@ -155,10 +155,10 @@ def test_check_sees_what_the_hub_has_changed_and_corrects_the_entry(lf: Lf, hub:
     assert "is gated now" in findings
 
     written = lf("catalog", "check", "acme-tiny", "--write", str(file))
-    assert (written.returncode, "1 entries corrected" in written.stderr) == (1, True)
+    assert (written.returncode, "corrected" in written.stderr) == (1, True)
     commit, digest = hub.repos[repo].find("main"), sha256(b"other weights")
     expected = CATALOG.format(revision=commit, size=13, sha=digest).replace("tiny.gguf,", "Tiny.gguf,")
-    assert file.read_text().replace("        gated: true\n", "") == expected
+    assert file.read_text() == expected.replace("        revision:", "        gated: true\n        revision:")
     assert lf("catalog", "lint", str(file)).returncode == 0
 
     hub.add_repo(repo, {"README.md": b"empty"})
@@ -175,3 +175,56 @@ def test_check_of_a_repository_that_is_gone_and_of_no_hub(lf: Lf, hub: Hub, file
     lf.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
     assert lf("catalog", "check", "acme-tiny").returncode == 6
     assert lf("--offline", "catalog", "check", "acme-tiny").returncode == 6
+
+
+def test_a_correction_keeps_a_catalog_valid_whatever_the_hub_names_its_files(lf: Lf, hub: Hub, file: Path) -> None:
+    name, repo = "a}, b #c.gguf", "acme/tiny-GGUF"
+    size = len(hub.repos[repo].commits[str(hub.repos[repo].find("main"))]["tiny.gguf"])
+    sha = sha256(hub.repos[repo].commits[str(hub.repos[repo].find("main"))]["tiny.gguf"])
+    entry, commit = file.read_text(), hub.repos[repo].find("main")
+    for old, new in {
+        f"        revision: {commit}\n": "",
+        "      - name: q4_0\n": f"      - revision: {commit}\n        name: q4_0\n        gated: true\n",
+        f"path: tiny.gguf, bytes: {size}, sha256: {sha}": f"path: {json.dumps(name)}",
+        "        note:": f"        size: {size}\n        note:",
+    }.items():
+        assert old in entry
+        entry = entry.replace(old, new)
+    file.write_bytes(entry.replace("\n", "\r\n").encode())
+    assert lf("catalog", "add", str(file)).returncode == 0
+    hub.add_repo(repo, {name: b"short"}, gated=False)
+    written = lf("catalog", "check", "acme-tiny", "--write", str(file))
+    assert (written.returncode, "corrected" in written.stderr) == (1, True)
+    text = file.read_bytes()
+    assert text.count(b"\r\n") == text.count(b"\n")
+    assert b"gated" not in text
+    assert lf("catalog", "remove", "work").returncode == 0
+    assert lf("catalog", "add", str(file)).returncode == 0
+    assert find_states(lf) == (0, [("same", [])])
+
+
+def test_what_is_no_catalog_is_not_written_to(lf: Lf, hub: Hub, file: Path, tmp_path: Path) -> None:
+    assert lf("catalog", "add", str(file)).returncode == 0
+    requests = len(hub.requests)
+    for text in ("hello", "- a", "models: [x]"):
+        (tmp_path / "other.yaml").write_text(text)
+        done = lf("catalog", "check", "acme-tiny", "--write", str(tmp_path / "other.yaml"))
+        assert (done.returncode, done.stderr[:6], len(hub.requests)) == (1, "error:", requests)
+
+
+def test_an_added_catalog_speaks_for_no_other_vendor_and_is_not_built_in(lf: Lf, file: Path) -> None:
+    text = file.read_text()
+    file.write_text(text.replace("Acme", "Microsoft"))
+    refused = lf("catalog", "add", str(file))
+    assert (refused.returncode, "the organisations of `Microsoft` are `microsoft`" in refused.stderr) == (1, True)
+    file.write_text(text.replace("        repo:", "        host: builtin\n        repo:"))
+    refused = lf("catalog", "add", str(file))
+    assert (refused.returncode, "`host` cannot be builtin" in refused.stderr) == (1, True)
+
+
+def test_a_catalog_that_cannot_be_kept_is_an_error(lf: Lf, file: Path) -> None:
+    lf.home.mkdir()
+    (lf.home / "catalogs").write_text("in the way")
+    done = lf("catalog", "add", str(file))
+    assert (done.returncode, "cannot be written" in done.stderr) == (1, True)
+    assert lf("catalog", "add", "https://[x", "--name", "y").returncode == 2

@@ -152,3 +152,9 @@ def test_a_disk_that_is_too_small_is_refused_before_the_first_byte(lf: Lf, hub: 
         assert hub.bytes_sent == 0
     finally:
         os.system(f"umount {lf.home}")  # noqa: S605 - our own path
+
+
+def test_what_is_on_this_disk_is_listed_though_another_build_is_better(lf: Lf, hub: Hub) -> None:
+    assert lf("pull", "phi-4-mini").returncode == 0
+    listed = json.loads(lf("list", "--installed", "--json", "--profile", "macbook-air-m2-8gb").stdout)["models"]
+    assert ("phi-4-mini", "int4-cpu") in {(one["name"], one["variant"]) for one in listed}

@@ -242,8 +242,8 @@ def _check_disk(candidate: Candidate, ask: Ask) -> str | None:
 
 
 def _check_speed(candidate: Candidate, ask: Ask) -> str | None:
-    speed = candidate.speed
-    tps = speed.high_tps if speed.measured_tps is None else speed.measured_tps
+    known = [tps for tps in (candidate.speed.high_tps, candidate.speed.measured_tps) if tps is not None]
+    tps = max(known, default=None)  # a run that happened to be slow keeps nothing from running again
     if tps is None or tps >= ask.wanted.min_tps:
         return None
     return f"{format_tps(tps)} tokens/s at best, the least wanted is {format_tps(ask.wanted.min_tps)}"

@@ -108,11 +108,13 @@ def parse_catalog(text: str, name: str = "catalog.yaml") -> tuple[Model, ...]:
 
 
 def read_catalog(
-    text: str, name: str, taken: Mapping[str, str] = NOTHING_TAKEN
+    text: str, name: str, taken: Mapping[str, str] = NOTHING_TAKEN, organisations: Mapping[str, str] = NOTHING_TAKEN
 ) -> tuple[tuple[Model, ...], tuple[str, ...]]:
     """The models without a mistake, and the first mistake of each other one.
 
-    `taken` are the keys of names that catalogs before this one have given away, each with its model's name.
+    `taken` are the keys of names that catalogs before this one have given away, each with its model's name, and
+    `organisations` is the text of each vendor's organisations there: an added catalog cannot make others the vendor's,
+    nor name what is built in.
 
     Raises:
         CatalogError: not YAML, or no catalog at all.
@@ -129,6 +131,7 @@ def read_catalog(
             licenses=_read_table(values["licenses"], "licenses", schema.check_text),
             vendors=_read_table(values["vendors"], "vendors", schema.check_texts),
         )
+        _check_vendors(tables.vendors, organisations)
     except ProblemError as problem:
         raise CatalogError(say(problem)) from None
     models: list[Model] = []
@@ -138,6 +141,8 @@ def read_catalog(
         path = ("models", index)
         try:
             model = _read_model(item, path, tables)
+            if organisations:
+                _check_hosts(model, path)
             owners |= dict.fromkeys(_check_names(model, path, owners), model.name)
         except ProblemError as problem:
             mistakes.append(say(problem))
@@ -150,6 +155,20 @@ def _read_table(value: object, name: str, check: Callable[[Any], Any]) -> dict[s
     if not isinstance(value, dict):
         raise ProblemError((name,), f"`{name}` must be keys and values, found {schema.show(value)}")
     return {str(key): read_value(item, (name, str(key)), check) for key, item in value.items()}
+
+
+def _check_vendors(vendors: Mapping[str, Sequence[str]], known: Mapping[str, str]) -> None:
+    folded = {vendor.lower(): organisations for vendor, organisations in known.items()}
+    for vendor, organisations in vendors.items():
+        there = folded.get(vendor.lower())
+        if there is not None and not set(organisations) <= set(there.split()):
+            raise ProblemError(("vendors", vendor), f"the organisations of `{vendor}` are `{there}` and no others")
+
+
+def _check_hosts(model: Model, path: Path) -> None:
+    for index, variant in enumerate(model.variants):
+        if variant.host == "builtin":
+            raise ProblemError((*path, "variants", index, "host"), "`host` cannot be builtin in an added catalog")
 
 
 def _check_names(model: Model, path: Path, owners: Mapping[str, str]) -> frozenset[str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 REQUIRED = object()
+COUNT_MAX = 2**63 - 1
 Path = tuple[str | int, ...]
 """Where in the document: `("models", 3, "variants", 0, "files", 1, "sha256")`."""
 
@@ -80,6 +81,8 @@ def show(value: object) -> str:
     for kind, words in ((type(None), "nothing"), (dict, "keys and values"), (list, "a list")):
         if isinstance(value, kind):
             return words
+    if isinstance(value, int) and abs(value) > COUNT_MAX:
+        return "a number far too large"
     text = str(value)
     return f"`{text[:60]}...`" if len(text) > 60 else f"`{text}`"
 
@@ -116,7 +119,7 @@ def check_list(value: object) -> list[Any]:
 
 def check_count(value: object) -> int:
     """A positive integer."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= COUNT_MAX:
         return value
     raise ValueError("a positive whole number")
 

@@ -110,13 +110,18 @@ def check(
     """Compare the catalog with the hub.
 
     Revisions, file names, sizes, digests and gates, of every build or those of one model. With --write, what has
-    changed there is corrected in a catalog file; review it before you trust it.
+    changed there is corrected in a catalog file; review it before you trust it. Ends with 1 where something has
+    changed or is gone, and with 6 where the hub did not tell of every build.
     """
     from localfirst.cli import output
     from localfirst.services import pins
 
+    if write is not None:
+        pins.read_target(write)
     checks = output.print_pin_checks(pins.check_pins(model, offline=offline), json=json)
     if write is not None:
-        output.print_notice(f"{pins.write_entries(write, checks)} entries corrected in {write}")
+        output.print_notice(f"Entries corrected in {write}: {pins.write_entries(write, checks)}")
     if any(one.state in ("changed", "gone") for one in checks):
         raise typer.Exit(1)
+    if any(one.state == "unknown" for one in checks):
+        raise typer.Exit(6)

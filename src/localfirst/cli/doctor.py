@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from localfirst.cli import options
+from localfirst.errors import UsageError
 
 
 def doctor(
@@ -18,6 +19,7 @@ def doctor(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the FILE of --record.")] = False,
     json: options.Json = False,
+    offline: options.Offline = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the evidence of every check.")] = False,
 ) -> None:
     """Find what is wrong.
@@ -28,6 +30,8 @@ def doctor(
     from localfirst.cli import output
     from localfirst.services.doctor import examine, record_to
 
+    if network and offline:
+        raise UsageError("`--network` asks the hub, and `--offline` forbids to", hint="Leave one of them out")
     if record is not None:
         record_to(record, force=force)
         output.print_recorded(record, json=json)

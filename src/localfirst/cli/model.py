@@ -71,12 +71,12 @@ def list_(
     """
     from localfirst.cli import output
     from localfirst.services.listing import Filter, list_models
-    from localfirst.services.machines import find_machine
+    from localfirst.services.machines import find_recorded
     from localfirst.services.planning import make_wanted
 
     only = Filter(fits, installed, vendor, task, license_, format_, max_size)
     wanted = make_wanted(context_tokens=ctx, device=device, tier=tier, min_tps=min_tps)
-    plans = list_models(find_machine(profile), only=only, wanted=wanted, sort=sort, every_build=every)
+    plans = list_models(find_recorded(profile), only=only, wanted=wanted, sort=sort, every_build=every)
     output.print_models(plans, json=json)
 
 
@@ -91,10 +91,10 @@ def info(
     Its licence, its builds with their sizes, and what of it is on this disk.
     """
     from localfirst.cli import output
-    from localfirst.services.machines import find_machine
+    from localfirst.services.machines import find_recorded
     from localfirst.services.planning import describe_model
 
-    described = describe_model(model, find_machine(profile), offline=offline)
+    described = describe_model(model, find_recorded(profile), offline=offline)
     output.print_model_info(described.entry.model, described.plans, described.entry.installed, json=json)
 
 
@@ -115,13 +115,13 @@ def explain(
     Which one would run here, and why each other one would not.
     """
     from localfirst.cli import output
-    from localfirst.services.machines import find_machine
+    from localfirst.services.machines import find_recorded
     from localfirst.services.planning import make_wanted, plan_model
 
     wanted = make_wanted(
         context_tokens=ctx, device=device, backend=backend, quantization=quant, tier=tier, min_tps=min_tps
     )
-    planned = plan_model(model, wanted, find_machine(profile), offline=offline)
+    planned = plan_model(model, wanted, find_recorded(profile), offline=offline)
     output.print_explanation(planned.resolution, json=json)
 
 

@@ -20,16 +20,27 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
 _PRIVATE = (
-    (re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), "00000000-0000-0000-0000-000000000000"),
+    (re.compile(r"[0-9a-fA-F]{8}(?:[-_][0-9a-fA-F]{4}){3}[-_][0-9a-fA-F]{12}"), "00000000-0000-0000-0000-000000000000"),
     (re.compile(r"\b[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}\b"), "00:00:00:00:00:00"),
     (re.compile(r"\b[0-9a-f]{32,64}\b"), "0" * 32),
     (re.compile(r"(?im)^(serial(?: number)?\s*:\s*).*$"), r"\g<1>0"),
-    (re.compile(r"(/home/|/Users/|\\Users\\)[^/\\\s\"]+"), r"\g<1>user"),
+    (re.compile(r"(/home/|/Users/)[^/\s\"]+"), r"\g<1>user"),
+    (re.compile(r"(\\Users\\)[^\\\"\n]+"), r"\g<1>user"),
     (re.compile(r"\buser-\d+\b"), "user-1000"),
     (re.compile(r"\buser@\d+\b"), "user@1000"),
 )
 """UUIDs, MAC addresses, container and machine ids, serial numbers (a Raspberry Pi has one in /proc/cpuinfo), home
 folders, and numbers of users in the names of control groups."""
+
+
+_COMMON = frozenset(
+    {
+        *("", "root", "localhost", "user", "admin", "ubuntu", "debian", "linux", "windows", "home", "node", "system"),
+        *("cpu", "gpu", "npu", "nvidia", "amd", "intel", "apple", "memory", "devices", "driver", "class", "kernel"),
+        *("name", "version", "query", "format", "csv", "proc", "sys", "dev", "card", "video", "display", "service"),
+    }
+)
+"""Names that tell nobody who this is and stand in what the probe reads: replaced there, they would spoil a record."""
 
 
 class RecordingHost(Host):
@@ -142,7 +153,7 @@ def find_private_names() -> frozenset[str]:
     names = {Path.home().name, socket.gethostname(), socket.gethostname().partition(".")[0]}
     with contextlib.suppress(OSError, KeyError, ImportError):  # a user without a name has none to hide
         names.add(getpass.getuser())
-    return frozenset(names - {"root", "localhost", ""})
+    return frozenset(name for name in names if name.lower() not in _COMMON)
 
 
 def scrub(value: Any, names: Collection[str]) -> Any:
@@ -161,7 +172,7 @@ def _scrub_text(text: str, names: Collection[str]) -> str:
         text = pattern.sub(replacement, text)
     for name in sorted(names, key=len, reverse=True):
         if len(name) > 1:
-            text = re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "private", text)
+            text = re.sub(rf"(?i)(?<![^\W_]){re.escape(name)}(?![^\W_])", "private", text)
     return text
 
 

@@ -73,13 +73,19 @@ def parse_added(path: Path, content: bytes, before: Sequence[Catalog], title: st
     from localfirst.catalog.names import find_keys
     from localfirst.catalog.parse import read_catalog
 
-    models = (model for catalog in before for model in catalog.models)
+    models = [model for catalog in before for model in catalog.models]
     taken = {key: model.name for model in models for key in find_keys(model)}
+    organisations: dict[str, set[str]] = {}
+    for model in models:
+        for variant in model.variants:
+            if variant.host == "huggingface" and variant.tier == "vendor":
+                organisations.setdefault(model.vendor, set()).add(variant.repo.partition("/")[0])
+    known = {vendor: " ".join(sorted(owned)) for vendor, owned in organisations.items()}
     try:
         title = title or path.name
-        return Catalog(path.stem, path, *read_catalog(_decode(content, title), title, taken))
+        return Catalog(path.stem, path, *read_catalog(_decode(content, title), title, taken, known))
     except CatalogError as error:
-        return Catalog(path.stem, path, (), (error.message,))
+        return Catalog(path.stem, path, (), (": ".join(filter(None, (error.message, error.detail))),))
 
 
 def model_names() -> tuple[str, ...]:
@@ -116,8 +122,11 @@ def _read_files() -> Iterator[tuple[Path, bytes]]:
             "catalog.yaml is missing from the package", detail=str(shipped), hint="Install localfirst again"
         )
     for path in sorted(paths.catalogs_dir().glob("*.yaml")):
-        with suppress(OSError):
-            yield path, path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            content = f"# {error.strerror}\n".encode()  # no catalog, and so a mistake that is told
+        yield path, content
 
 
 def _read_cache(path: Path, stamp: str) -> tuple[Model, ...] | None:

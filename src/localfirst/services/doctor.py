@@ -110,7 +110,7 @@ def _check_folders() -> Iterator[Check]:
 
 def _check_folder(name: str, folder: Path) -> Check:
     """Whether the folder, or what it is to be made in, can be written to, and how much room there is."""
-    place = next(path for path in (folder, *folder.parents) if path.exists())
+    place = next((path for path in (folder, *folder.parents) if _exists(path)), folder.parents[-1])
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         hint = "Set `LF_HOME` to a folder of yours"
         return Check(name, "problem", f"{folder} cannot be written to", (f"{place} is not yours to write",), hint)
@@ -119,6 +119,13 @@ def _check_folder(name: str, folder: Path) -> Check:
     if free_bytes < LITTLE_DISK_BYTES:
         return Check(name, "warning", summary, hint="Set `LF_HOME` to a folder on a larger disk, or remove a model")
     return Check(name, "ok", summary)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # below a folder that may not be searched
+        return False
 
 
 def _check_catalogs() -> Iterator[Check]:
@@ -174,7 +181,8 @@ def _check_token() -> Check:
     if not present:
         hint = "Only gated models need one: set `HF_TOKEN`, or type `hf auth login`"
         return Check("Token", "note", "no token for the hub", (), hint)
-    return Check("Token", "ok", f"found in {'HF_TOKEN' if os.environ.get('HF_TOKEN') else 'the hub`s own folder'}")
+    place = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "the folder of the hub's own tools"
+    return Check("Token", "ok", f"found in {place}")
 
 
 def _check_store() -> Iterator[Check]:

@@ -80,10 +80,9 @@ def list_models(
     for entry in entries:
         if (kept := _keep_builds(entry, only)) is not None:
             found = here.find_plans(kept, wanted)
-            best = next((plan for plan in found if _is_known_to_fit(plan)), found[0]) if only.fits else found[0]
-            plans += found if every_build else (best,)
-    kept_plans = [plan for plan in plans if (not only.fits or _is_known_to_fit(plan)) and _is_installed(plan, only)]
-    return tuple(sorted(kept_plans, key=lambda plan: (*SORTS[sort](plan), plan.model.name)))
+            asked = [plan for plan in found if _is_asked_for(plan, only)]
+            plans += asked if every_build else asked[:1]
+    return tuple(sorted(plans, key=lambda plan: (*SORTS[sort.lower()](plan), plan.model.name)))
 
 
 def _check_words(only: Filter, sort: str, entries: Iterable[Entry]) -> None:
@@ -96,7 +95,7 @@ def _check_words(only: Filter, sort: str, entries: Iterable[Entry]) -> None:
         "--license": (only.license, {model.license for model in models}),
     }
     for option, (word, words) in known.items():
-        if word is not None and word.lower() not in words:
+        if word is not None and word.lower() not in {known.lower() for known in words}:
             near = difflib.get_close_matches(word.lower(), words, n=1)
             raise UsageError(
                 f"`{option}` does not know `{word}`",
@@ -122,8 +121,8 @@ def _is_asked(variant: Variant, only: Filter) -> bool:
     return limit is None or (variant.size_bytes is not None and variant.size_bytes <= limit)
 
 
-def _is_installed(plan: Plan, only: Filter) -> bool:
-    return plan.installed or not only.installed
+def _is_asked_for(plan: Plan, only: Filter) -> bool:
+    return (plan.installed or not only.installed) and (_is_known_to_fit(plan) or not only.fits)
 
 
 def _is_known_to_fit(plan: Plan) -> bool:

@@ -39,6 +39,15 @@ def find_machine(profile: str | None = None) -> Machine:
     return probe(load_record(text))
 
 
+def find_recorded(profile: str | None) -> Machine | None:
+    """The recorded machine that was asked for, `None` for this one.
+
+    Raises:
+        UnknownNameError, UsageError: as `find_machine`.
+    """
+    return None if profile is None else find_machine(profile)
+
+
 def find_profiles() -> tuple[str, ...]:
     """The names of the recorded machines that ship with this program, sorted."""
     return tuple(sorted(path.stem for path in profiles_dir().glob("*.json")))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst import paths
-from localfirst.errors import CatalogError, NetworkError, UnknownNameError, UsageError
+from localfirst.errors import CatalogError, NetworkError, StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 
 if TYPE_CHECKING:
@@ -19,17 +20,22 @@ MISTAKES_SHOWN = 10
 
 
 def lint(source: str | None) -> Catalog:
-    """A catalog file with every mistake in it, as it would stand beside the built-in one; the built-in one if `None`.
+    """A catalog file with every mistake in it, as it would stand beside the others; the built-in one if `None`.
+
+    One that was added under the file's name is taken for its older self, and not compared with.
 
     Raises:
         UsageError: the file cannot be read.
         CatalogError: the built-in catalog has a mistake.
     """
-    built_in = catalogue.find_catalogs()[:1]
+    built_in, *added = catalogue.find_catalogs()
     if source is None:
-        return built_in[0]
+        return built_in
     path = Path(source)
-    return catalogue.parse_added(path, _read(path), built_in)
+    content = _read(path)
+    if path.samefile(built_in.path):
+        return built_in
+    return catalogue.parse_added(path, content, (built_in, *(one for one in added if one.name != path.stem.lower())))
 
 
 def add(source: str, name: str | None = None, *, offline: bool = False) -> Catalog:
@@ -38,6 +44,7 @@ def add(source: str, name: str | None = None, *, offline: bool = False) -> Catal
     Raises:
         UsageError: the name cannot be used or is taken, or the file cannot be read.
         NetworkError: the address cannot be reached, or is one and `offline` is set.
+        StoreError: the copy cannot be written.
         CatalogError: it has a mistake or means a model that another catalog has; the detail has every mistake.
     """
     remote = "://" in source
@@ -57,10 +64,15 @@ def add(source: str, name: str | None = None, *, offline: bool = False) -> Catal
             detail="\n".join((*shown, *([f"and {more} more"] if more > 0 else []))),
             hint="Mend it; `lf catalog lint FILE` shows what is left",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written", detail=error.strerror, hint="`LF_HOME` names another folder"
+        ) from error
     return added
 
 
@@ -77,7 +89,10 @@ def remove(name: str) -> Path:
     if name not in found:
         detail = "\n".join(found) or "none was added"
         raise UnknownNameError(f"No catalog named `{name}` was added", detail=detail, hint="See `lf catalog list`")
-    found[name].unlink()
+    try:
+        found[name].unlink()
+    except OSError as error:
+        raise StoreError(f"{found[name]} cannot be removed", detail=error.strerror) from error
     return found[name]
 
 

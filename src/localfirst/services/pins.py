@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from localfirst.catalog import names
-from localfirst.errors import LfError, LicenseError, NetworkError, UnknownNameError, UsageError
+from localfirst.errors import CatalogError, LfError, LicenseError, NetworkError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.store.select import is_glob, is_optional, match_glob
 
@@ -34,7 +36,7 @@ class PinCheck:
     variant: Variant
     state: PinState
     findings: tuple[str, ...] = ()
-    entry: tuple[tuple[str, str], ...] = ()
+    entry: tuple[tuple[str, str | None], ...] = ()
 
 
 def check_pins(text: str | None = None, *, offline: bool = False) -> Iterator[PinCheck]:
@@ -46,35 +48,61 @@ def check_pins(text: str | None = None, *, offline: bool = False) -> Iterator[Pi
     """
     if offline:
         raise NetworkError("Only the hub knows what it has now, and --offline forbids to ask it")
-    models = catalogue.load_models()
+    models, asked_variant = catalogue.load_models(), None
     if text is not None:
-        models = (names.find_model(models, names.parse_name(text)),)
+        name = names.parse_name(text)
+        models, asked_variant = (names.find_model(models, name),), name.quantization
     asked: dict[str, Listing | LfError] = {}
     for model in models:
         for variant in model.variants:
-            if variant.host == "huggingface":
+            if variant.host == "huggingface" and asked_variant in (None, variant.name):
                 yield _check(model, variant, asked)
 
 
+def read_target(path: Path) -> str:
+    """A catalog file that entries are to be corrected in, before anything is asked of the hub.
+
+    Raises:
+        UsageError: the file cannot be read.
+        CatalogError: it is no catalog.
+    """
+    from localfirst.catalog.parse import read_catalog
+
+    try:
+        text = path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read", detail=str(error)) from error
+    read_catalog(text, path.name)
+    return text
+
+
 def write_entries(path: Path, checks: list[PinCheck]) -> int:
-    """Put corrected entries into a catalog file, leaving every other line as it is; how many were put there.
+    """Put corrected entries into a catalog file, leaving all other keys as they are; how many were put there.
 
     Raises:
         UsageError: the file cannot be read or written.
-        CatalogError: it is no catalog.
+        CatalogError: it is no catalog, or would have a mistake more than before; it is left as it is.
     """
     from localfirst.catalog.document import replace_keys
+    from localfirst.catalog.parse import read_catalog
 
-    try:
-        text, written = path.read_text(encoding="utf-8"), 0
-        for check in checks:
-            if check.entry:
-                changed = replace_keys(text, path.name, check.model.name, check.variant.name, dict(check.entry))
-                written, text = written + (changed != text), changed
-        if written:
-            path.write_text(text, encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be corrected", detail=str(error)) from error
+    before = read_target(path)
+    line_end = "\r\n" if "\r\n" in before else "\n"
+    text, written = before.replace("\r\n", "\n"), 0
+    for check in checks:
+        if check.entry:
+            changed = replace_keys(text, path.name, check.model.name, check.variant.name, dict(check.entry))
+            written, text = written + (changed != text), changed
+    mistakes = read_catalog(text, path.name)[1]
+    if len(mistakes) > len(read_catalog(before, path.name)[1]):
+        raise CatalogError(f"{path} is not corrected: it would have a mistake", detail="\n".join(mistakes))
+    if written:
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            partial.write_bytes(text.replace("\n", line_end).encode())
+            partial.replace(path)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written", detail=str(error)) from error
     return written
 
 
@@ -113,9 +141,11 @@ def compare(model: Model, variant: Variant, listing: Listing) -> PinCheck:
     if not (changed or moved):
         return PinCheck(model, variant, "same")
     lines = "".join(f"\n          - {found.line}" for found in files)
-    entry = [("revision", f" {listing.commit}"), ("files", lines)]
-    if listing.gated:
-        entry.append(("gated", " true"))
+    entry: list[tuple[str, str | None]] = [("revision", f" {listing.commit}"), ("files", lines)]
+    if not any(is_glob(wanted.path) for wanted in variant.files):
+        entry.append(("size", None))  # now that every file has its own
+    if listing.gated != variant.gated:
+        entry.append(("gated", " true" if listing.gated else None))
     return PinCheck(model, variant, "changed" if changed else "moved", (*findings, *changed), tuple(entry))
 
 
@@ -130,7 +160,7 @@ class _Found:
 def _compare_file(wanted: ModelFile, listing: Listing) -> _Found:
     if is_glob(wanted.path):
         there = is_optional(wanted.path) or match_glob(wanted.path, (file.path for file in listing.files))
-        return _Found(f'{{path: "{wanted.path}"}}') if there else _missing(wanted, listing)
+        return _Found(f"{{path: {json.dumps(wanted.path)}}}") if there else _missing(wanted, listing)
     file = next((file for file in listing.files if file.path.lower() == wanted.path.lower()), None)
     if file is None:
         return _missing(wanted, listing)
@@ -142,7 +172,8 @@ def _compare_file(wanted: ModelFile, listing: Listing) -> _Found:
     if wanted.sha256 is not None and file.sha256 not in (None, wanted.sha256):
         findings.append(f"{file.path} has the sha256 {file.sha256}, the catalog says {wanted.sha256}")
     digest = f", sha256: {file.sha256}" if file.sha256 else ""
-    return _Found(f"{{path: {file.path}, bytes: {file.size_bytes}{digest}}}", tuple(findings))
+    path = file.path if re.fullmatch(r"[A-Za-z][\w./-]*[.][a-z]+", file.path) else json.dumps(file.path)
+    return _Found(f"{{path: {path}, bytes: {file.size_bytes}{digest}}}", tuple(findings))
 
 
 def _missing(wanted: ModelFile, listing: Listing) -> _Found:

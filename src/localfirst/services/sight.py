@@ -1,13 +1,15 @@
 """What installed engines themselves see: where an engine sees no device, it is not offered for one.
 
 The probe finds a GPU by its driver's tools; an engine may still not see it, because its build, the driver or a
-container stands between. So each engine for a device is asked once, in a process of its own, and again when its version
-or a driver changes.
+container stands between. So each engine for a device is asked once, in a process of its own, and again when its
+version, a driver, or a variable that hides devices changes; one that did not answer is asked again after a while.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localfirst.types import Machine, Runtime
+
+
+HIDING = ("CUDA_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+"""Variables that hide devices from engines."""
+FAILURE_LASTS_S = 600.0
+ANSWER_LASTS_S = 30 * 86400.0
 
 
 def look(runtime: Runtime) -> tuple[str, ...]:
@@ -39,38 +47,40 @@ def find_blind(
 ) -> Mapping[str, str]:
     """The ready runtimes whose engines see no device of this machine, each with the reason."""
     drivers = sorted({f"{device.name} {device.driver}" for device in machine.devices})
+    hidden = [f"{name}={os.environ[name]}" for name in HIDING if name in os.environ]
     reasons = {}
     for runtime in runtimes:
         if runtime.placement == "cpu" or runtime.state not in READY_STATES or not drivers:
             continue
-        key = " ".join((runtime.name, runtime.version, runtime.python or "", *drivers))
+        key = " ".join((runtime.name, runtime.version, runtime.python or "", *drivers, *hidden))
         known = _read()
-        if key not in known:
-            known[key] = _describe(runtime, look)
-            _write(known)
-        if known[key]:
-            reasons[runtime.name] = known[key]
+        reason, until_s = known.get(key, ("", 0.0))
+        if until_s < time.time():
+            reason, lasts_s = _describe(runtime, look)
+            _write(known | {key: (reason, time.time() + lasts_s)})
+        if reason:
+            reasons[runtime.name] = reason
     return reasons
 
 
-def _describe(runtime: Runtime, look: Callable[[Runtime], tuple[str, ...]]) -> str:
-    """Why the runtime is of no use, or nothing."""
+def _describe(runtime: Runtime, look: Callable[[Runtime], tuple[str, ...]]) -> tuple[str, float]:
+    """Why the runtime is of no use, or nothing, and for how many seconds to believe it."""
     try:
         devices = look(runtime)
     except LfError as error:
-        return f"its engine cannot say which devices it sees: {error.message}"
-    return "" if devices else f"its engine ({runtime.engine} {runtime.version}) sees no such device"
+        return f"its engine cannot say which devices it sees: {error.message}", FAILURE_LASTS_S
+    reason = f"its engine ({runtime.engine} {runtime.version}) sees no such device; `lf runtime test` says what it sees"
+    return "" if devices else reason, ANSWER_LASTS_S
 
 
-def _read() -> dict[str, str]:
-    with suppress(OSError, ValueError):
+def _read() -> dict[str, tuple[str, float]]:
+    with suppress(OSError, ValueError, TypeError, AttributeError):
         known = json.loads(_file().read_text(encoding="utf-8"))
-        if isinstance(known, dict) and all(isinstance(reason, str) for reason in known.values()):
-            return known
+        return {str(key): (str(reason), float(until_s)) for key, (reason, until_s) in known.items()}
     return {}
 
 
-def _write(known: Mapping[str, str]) -> None:
+def _write(known: Mapping[str, tuple[str, float]]) -> None:
     with suppress(OSError):
         _file().parent.mkdir(parents=True, exist_ok=True)
         partial = _file().with_suffix(".partial")

@@ -12,7 +12,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def fetch_text(url: str, max_bytes: int, *, limits: Limits | None = None) -> bytes:
-    """The bytes at an `https` address, or at an `http` one of this machine, after redirects to such.
+    """The bytes at an `https` address, or at an `http` one of this machine, after redirects to `https`.
 
     Raises:
         UsageError: another kind of address.
@@ -20,13 +20,22 @@ def fetch_text(url: str, max_bytes: int, *, limits: Limits | None = None) -> byt
     """
     import httpx2
 
-    _check(url)
     limits = limits or Limits()
+    timeout, hops = httpx2.Timeout(limits.read_s, connect=limits.connect_s), 0
+
+    def check_hop(request: httpx2.Request) -> None:
+        nonlocal hops
+        _check(str(request.url), local=hops == 0)
+        hops += 1
+
+    _check(url, local=True)
     try:
-        with httpx2.stream(
-            "GET", url, follow_redirects=True, timeout=httpx2.Timeout(limits.read_s, connect=limits.connect_s)
-        ) as response:
-            _check(str(response.url))
+        with (
+            httpx2.Client(
+                timeout=timeout, event_hooks={"request": [check_hop]}, max_redirects=limits.redirects
+            ) as client,
+            client.stream("GET", url, follow_redirects=True) as response,
+        ):
             if response.status_code != httpx2.codes.OK:
                 raise NetworkError(f"{url} answers {response.status_code}", hint="Look at the address in a browser")
             content = b""
@@ -39,7 +48,10 @@ def fetch_text(url: str, max_bytes: int, *, limits: Limits | None = None) -> byt
     return content
 
 
-def _check(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+def _check(url: str, *, local: bool) -> None:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{url} is not an address", detail=str(error)) from error
+    if parts.scheme != "https" and not (local and parts.scheme == "http" and parts.hostname in LOOPBACK):
         raise UsageError(f"{url} is not an https address", hint="Fetch it yourself and add the file")

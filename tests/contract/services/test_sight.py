@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from localfirst import paths
-from localfirst.errors import LfError, WorkerCrashError
+from localfirst.errors import EngineError, LfError, WorkerCrashError
 from localfirst.runtimes.find import find_runtimes
 from localfirst.services.machines import find_machine
 from localfirst.services.planning import Here
-from localfirst.services.sight import find_blind, look
+from localfirst.services.sight import FAILURE_LASTS_S, find_blind, look
 from localfirst.types import Runtime
 
 DESKTOP = find_machine("rtx-4090-desktop")
@@ -35,11 +36,11 @@ CUDA, CPU = find_runtime("llama-cuda"), find_runtime("llama-cpu")
 def test_a_real_engine_without_gpus_says_so() -> None:
     assert look(CPU) == ()
     assert find_blind([CPU, CUDA], DESKTOP) == {
-        "llama-cuda": f"its engine (llama.cpp {CUDA.version}) sees no such device"
+        "llama-cuda": f"its engine (llama.cpp {CUDA.version}) sees no such device; `lf runtime test` says what it sees"
     }
 
 
-def test_each_engine_is_asked_once_until_a_driver_changes() -> None:
+def test_each_engine_is_asked_once_until_something_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def see(runtime: Runtime) -> tuple[str, ...]:
@@ -54,6 +55,25 @@ def test_each_engine_is_asked_once_until_a_driver_changes() -> None:
     (paths.cache_dir() / "devices.json").write_text('{"spoilt": 1}')
     find_blind([CUDA], DESKTOP, see)
     assert asked == ["llama-cuda"] * 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    find_blind([CUDA], DESKTOP, see)
+    assert asked == ["llama-cuda"] * 4
+
+
+def test_what_an_engine_failed_to_say_is_soon_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([EngineError("It hangs"), ("CUDA0",)])
+
+    def see(_: Runtime) -> tuple[str, ...]:
+        answer = next(answers)
+        if isinstance(answer, LfError):
+            raise answer
+        return answer
+
+    now = time.time()
+    assert "It hangs" in find_blind([CUDA], DESKTOP, see)["llama-cuda"]
+    assert "It hangs" in find_blind([CUDA], DESKTOP, see)["llama-cuda"], "not yet"
+    monkeypatch.setattr(time, "time", lambda: now + FAILURE_LASTS_S + 1)
+    assert find_blind([CUDA], DESKTOP, see) == {}
 
 
 def test_an_engine_that_dies_is_blind_and_nothing_else_fails() -> None:

@@ -310,3 +310,22 @@ def test_a_damaged_cache_is_a_catalog_error(text: str) -> None:
 def test_a_row_of_another_length_is_a_catalog_error() -> None:
     with pytest.raises(CatalogError):
         from_json(to_json(parse_catalog(CATALOG)).replace('"models":[["tiny-1b",', '"models":[['))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 30_000 + "]" * 30_000,
+        "a: " * 200 + "b",
+        '!!int ""',
+        "!!bool maybe",
+        "!!timestamp x",
+        "a: &x [1]\nb: *x",
+        CATALOG.replace("note: a note", f"note: 0x{'f' * 20_000}"),
+        CATALOG.replace("bytes: 600", f"bytes: {'9' * 4_000}"),
+    ],
+    ids=["deep", "deep mappings", "empty int", "no bool", "no time", "alias", "huge note", "huge size"],
+)
+def test_what_would_break_the_reader_is_a_catalog_error(text: str) -> None:
+    with pytest.raises(CatalogError):
+        parse_catalog(text)

@@ -104,3 +104,15 @@ def test_demands_are_judged_model_by_model() -> None:
 def test_a_demand_that_nothing_can_meet_is_a_mistake(bad: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"No (tier|device)"):
         make_wanted(**bad)  # type: ignore[arg-type]
+
+
+def test_the_word_of_an_order_may_be_in_any_case() -> None:
+    assert [plan.model.name for plan in listed(sort="Name")] == [plan.model.name for plan in listed(sort="name")]
+
+
+def test_fits_shows_a_build_of_known_size_where_the_best_one_is_of_unknown_size() -> None:
+    best = {plan.model.name: plan for plan in listed()}
+    shown = {plan.model.name: plan for plan in listed(fits=True)}
+    unknown = [name for name in shown if best[name].need is None]
+    assert unknown
+    assert all(shown[name].need is not None for name in shown)
