@@ -266,6 +266,10 @@ class Resolution:
     rejected: tuple[Plan, ...]
 
 
+MIN_TPS_DEFAULT = 1.0
+"""Tokens per second below which nobody waits for an answer, where nothing else was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What the user asked for; `None` leaves the choice to the resolver."""
@@ -275,7 +279,7 @@ class Wanted:
     """`cpu`, `gpu`, `npu`; a demand. `None` is `auto`."""
     backend: str | None = None
     quantization: str | None = None
-    min_tps: float = 1.0
+    min_tps: float = MIN_TPS_DEFAULT
     tier: Tier | None = None
     """Published by this tier or a better one."""
 

@@ -27,6 +27,7 @@ from localfirst.catalog.rules import (
 )
 from localfirst.catalog.speed import find_speed
 from localfirst.catalog.split import find_split
+from localfirst.types import MIN_TPS_DEFAULT
 from localfirst.units import format_bytes, format_tps
 
 if TYPE_CHECKING:
@@ -242,8 +243,10 @@ def _check_disk(candidate: Candidate, ask: Ask) -> str | None:
 
 
 def _check_speed(candidate: Candidate, ask: Ask) -> str | None:
-    known = [tps for tps in (candidate.speed.high_tps, candidate.speed.measured_tps) if tps is not None]
-    tps = max(known, default=None)  # a run that happened to be slow keeps nothing from running again
+    speed = candidate.speed
+    tps = speed.high_tps if speed.measured_tps is None else speed.measured_tps
+    if speed.measured_tps is not None and ask.wanted.min_tps <= MIN_TPS_DEFAULT:
+        tps = max(speed.measured_tps, speed.high_tps or 0)  # else one slow run would keep it from ever running again
     if tps is None or tps >= ask.wanted.min_tps:
         return None
     return f"{format_tps(tps)} tokens/s at best, the least wanted is {format_tps(ask.wanted.min_tps)}"

@@ -145,10 +145,17 @@ def test_a_measurement_replaces_the_estimate() -> None:
 
 
 def test_a_measurement_under_the_least_speed_rules_a_build_out() -> None:
-    measured = {("example:4b", "q4_k_m", "llama-cpu"): 0.5}
-    error = refuse(make_model(), measured=measured)
+    measured = {("example:4b", "q4_k_m", "llama-cpu"): 2.5}
+    error = refuse(make_model(), measured=measured, wanted=Wanted(min_tps=3))
     assert isinstance(error, NoFitError)
-    assert error.message == "`example:4b` would be too slow here: 0.5 tokens/s at best, the least wanted is 1.0"
+    assert error.message == "`example:4b` would be too slow here: 2.5 tokens/s at best, the least wanted is 3.0"
+    assert error.detail is not None
+    assert "`--min-tps 0` runs it all the same" in error.detail
+
+
+def test_one_slow_run_keeps_nothing_from_running_again() -> None:
+    measured = {("example:4b", "q4_k_m", "llama-cpu"): 0.5}
+    assert choose(make_model(), measured=measured).speed.measured_tps == 0.5
 
 
 CUDA = replace(ONNX_VARIANT, name="int4-gpu", devices=("cuda",))
