@@ -13,12 +13,20 @@ def look(text):
     lines = [""]
     for plain, back in re.findall(r"([^\x1b]+)|\x1b\[(\d+)D\x1b\[K", text):
         if back:
-            assert len(lines[-1]) >= int(back) > 0
-            lines[-1] = lines[-1][: -int(back)]
+            lines[-1] = erase(lines[-1], int(back))
         first, *more = plain.split("\n")
         lines[-1] += first
         lines += more
     return [line.rstrip() for line in lines]
+
+
+def erase(line, columns):
+    """The line without its last columns; an accent goes with the letter that it stands on."""
+    assert measure(line) >= columns > 0
+    while columns:
+        columns -= measure(line[-1])
+        line = line[:-1]
+    return line
 
 
 def wrap(text, width, pieces=()):

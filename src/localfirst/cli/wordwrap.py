@@ -6,8 +6,9 @@ import re
 
 from localfirst.cli.screen import measure
 
-_PARTS = re.compile("\n|[^\\S\n]+|[^\\s\u1100-\uffff]+|[\u1100-\uffff]")
-"""A line's end, a gap, a part of a word, or one character of the range that holds the wide ones (Hangul, CJK, ...)."""
+_PARTS = re.compile("\n|[^\\S\n]+|[\u0300-\u036f]+|[^\\s\u1100-\uffff]+|[\u1100-\uffff]")
+"""A line's end, a gap, accents for the character before, a part of a word, or one character of the range that holds the
+wide ones (Hangul, CJK, ...)."""
 _FENCES = ("```", "~~~")
 
 
@@ -48,7 +49,8 @@ class WordWrap:
             shown = self._break(part)
         self._line += part
         self._column += measure(part)
-        self._word = "" if part.isspace() or _breaks_anywhere(part) else self._word + part
+        begins = bool(self._word) or measure(part) > 0  # an accent alone belongs to what stands before it
+        self._word = "" if part.isspace() or _breaks_anywhere(part) or not begins else self._word + part
         return shown
 
     def _break(self, part: str) -> str:
