@@ -89,7 +89,7 @@ class Layer(nn.Module):
 
 
 class Llama(nn.Module):
-    """Token ids to logits; the head is the embedding."""
+    """Token ids to what the head sees, and `head` from there to logits; the head is the embedding."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

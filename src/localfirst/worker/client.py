@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self, cast
+from typing import IO, TYPE_CHECKING, Self, TypeVar, cast
 
 from localfirst.errors import EngineError, LfError, TemplateError, WorkerCrashError, error_for
 from localfirst.paths import package_dir
@@ -38,6 +38,7 @@ CANCEL_TIMEOUT_S = 5.0
 """An engine that does not see a cancel within this time is stopped with its process."""
 _POLL_S = 0.1
 """How long a wait may be deaf to `Reply.cancel`, and on Windows to Ctrl-C."""
+_Single = TypeVar("_Single", protocol.Loaded, protocol.Seen)
 
 LATE_LOAD = EngineError(f"The engine did not load the model in {LOAD_TIMEOUT_S:.0f} s")
 LATE_LOOK = EngineError(f"The engine did not say in {LOOK_TIMEOUT_S:.0f} s which devices it sees")
@@ -99,7 +100,7 @@ class Worker:
             ModelFileError, EngineError: as the backend says.
             WorkerCrashError: the process died.
         """
-        return Reply(self, request).wait_loaded()
+        return Reply(self, request).wait_for(protocol.Loaded, LOAD_TIMEOUT_S, LATE_LOAD).info
 
     def look(self, backend: str) -> tuple[str, ...]:
         """The devices that the engine of `backend` sees, besides the CPU.
@@ -108,7 +109,7 @@ class Worker:
             EngineError: it does not come up, or does not answer in time.
             WorkerCrashError: the process died.
         """
-        return Reply(self, protocol.Look(backend)).wait_seen()
+        return Reply(self, protocol.Look(backend)).wait_for(protocol.Seen, LOOK_TIMEOUT_S, LATE_LOOK).devices
 
     def answer(self, request: protocol.Chat | protocol.Complete) -> Reply:
         """Ask; iterate over what is returned.
@@ -222,27 +223,16 @@ class Reply:
         finally:
             self._leave()
 
-    def wait_loaded(self) -> LoadedInfo:
-        """The answer to a `Load`."""
+    def wait_for(self, kind: type[_Single], timeout_s: float, late: LfError) -> _Single:
+        """The answer to a request that has one event only, of this kind."""
         try:
-            event = self.wait(LOAD_TIMEOUT_S, LATE_LOAD)
+            event = self.wait(timeout_s, late)
             self._over = True
         finally:
             self._leave()
-        if not isinstance(event, protocol.Loaded):
-            raise EngineError(f"Unexpected answer to a load: {event}")
-        return event.info
-
-    def wait_seen(self) -> tuple[str, ...]:
-        """The answer to a `Look`."""
-        try:
-            event = self.wait(LOOK_TIMEOUT_S, LATE_LOOK)
-            self._over = True
-        finally:
-            self._leave()
-        if not isinstance(event, protocol.Seen):
-            raise EngineError(f"Unexpected answer to a look for devices: {event}")
-        return event.devices
+        if not isinstance(event, kind):
+            raise EngineError(f"Unexpected answer of the worker: {event}")
+        return event
 
     def wait(self, timeout_s: float | None = None, late: LfError | None = None) -> protocol.Event:
         """The next event. After `timeout_s` without one the worker is killed, and the error is `late`."""
