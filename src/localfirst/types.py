@@ -7,7 +7,7 @@ Unknown is `None`, never 0 and never a guess.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 DeviceKind = Literal["gpu", "igpu", "npu"]
 Placement = Literal["cpu", "gpu", "igpu", "npu"]
@@ -97,6 +97,20 @@ class KvGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class RecurrentGroup:
+    """Recurrent layers that keep the same fixed state, however long the text. Sizes are in elements."""
+
+    layers: int
+    inner_size: int
+    """Width of what the layer mixes: of a short convolution, the hidden size."""
+    state_size: int = 0
+    """State per element of the width; 0 where a layer only remembers its convolution."""
+    groups: int = 1
+    conv_kernel: int = 4
+    """Tokens that its convolution spans."""
+
+
+@dataclass(frozen=True, slots=True)
 class Architecture:
     """The numbers that memory and speed are computed from. Any of them may be unknown."""
 
@@ -106,6 +120,7 @@ class Architecture:
     vocab_size: int | None = None
     context_tokens: int | None = None
     kv_groups: tuple[KvGroup, ...] = ()
+    recurrent_groups: tuple[RecurrentGroup, ...] = ()
     feed_forward_size: int | None = None
     """Width of the feed-forward layer that one token passes; in a mixture of experts, of all experts used together."""
 
@@ -230,11 +245,21 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Decode speed in tokens per second: a measurement where there is one, else a range."""
+    """Tokens per second of decoding, and of reading a prompt (`prefill`): measured where it was, else a range."""
 
     low_tps: float | None = None
     high_tps: float | None = None
     measured_tps: float | None = None
+    prefill_low_tps: float | None = None
+    prefill_high_tps: float | None = None
+    prefill_measured_tps: float | None = None
+
+
+class Rates(NamedTuple):
+    """What runs on this machine reached, in tokens per second. `None`: no prompt was long enough to tell."""
+
+    decode_tps: float
+    prefill_tps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

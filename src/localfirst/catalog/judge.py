@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from localfirst.catalog.split import Split
-    from localfirst.types import Device, Machine, Model, Need, Placement, Runtime, Speed, Tier, Variant, Wanted
+    from localfirst.types import Device, Machine, Model, Need, Placement, Rates, Runtime, Speed, Tier, Variant, Wanted
 
 LOCAL_HOSTS = ("builtin", "import")
 """Hosts whose files are on this disk already."""
@@ -62,7 +62,7 @@ class Ask:
     wanted: Wanted
     installed: Collection[str]
     disk_free_bytes: int | None
-    measured: Mapping[tuple[str, str, str], float]
+    measured: Mapping[tuple[str, str, str], Rates]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,8 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
         device_layers, context_tokens, need = split.device_layers, split.context_tokens, split.need
         budget_bytes = (budget_bytes or 0) + (find_budget(ask.machine, ()) or 0)
     speed = find_speed(model, variant, ask.machine, placement, devices, device_layers)
-    if runtime:
-        speed = replace(speed, measured_tps=ask.measured.get((model.name, variant.name, runtime.name)))
+    if runtime and (rates := ask.measured.get((model.name, variant.name, runtime.name))):
+        speed = replace(speed, measured_tps=rates.decode_tps, prefill_measured_tps=rates.prefill_tps)
     installed = variant.name in ask.installed or variant.host in LOCAL_HOSTS
     candidate = Candidate(
         model=model,

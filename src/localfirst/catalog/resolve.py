@@ -23,9 +23,9 @@ from localfirst.units import format_bytes, format_tps
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from localfirst.types import Device, Machine, Model, Runtime, Verdict
+    from localfirst.types import Device, Machine, Model, Rates, Runtime, Verdict
 
-NOTHING_MEASURED: Mapping[tuple[str, str, str], float] = MappingProxyType({})
+NOTHING_MEASURED: Mapping[tuple[str, str, str], Rates] = MappingProxyType({})
 NOTHING_WANTED = Wanted()
 FAR_FASTER = 3
 UNCONFIRMED = "nobody has confirmed that this build exists"
@@ -100,7 +100,7 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
     wanted: Wanted = NOTHING_WANTED,
     installed: Collection[str] = (),
     disk_free_bytes: int | None = None,
-    measured: Mapping[tuple[str, str, str], float] = NOTHING_MEASURED,
+    measured: Mapping[tuple[str, str, str], Rates] = NOTHING_MEASURED,
     siblings: Sequence[Model] = (),
 ) -> Resolution:
     """Choose the build, runtime, device and context.
@@ -112,7 +112,7 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
         wanted: the user's demands: quantization, backend, device, context, least speed.
         installed: names of the variants that are on disk.
         disk_free_bytes: where downloads go; the machine's own figure if not given.
-        measured: benchmarked tokens per second by (model, variant, runtime) name; they replace estimates.
+        measured: what runs reached by (model, variant, runtime) name; they replace estimates.
         siblings: models to suggest from when this one does not fit; others than its own family's are ignored.
 
     Raises:
@@ -139,7 +139,7 @@ def find_plans(  # noqa: PLR0913 - as resolve
     wanted: Wanted = NOTHING_WANTED,
     installed: Collection[str] = (),
     disk_free_bytes: int | None = None,
-    measured: Mapping[tuple[str, str, str], float] = NOTHING_MEASURED,
+    measured: Mapping[tuple[str, str, str], Rates] = NOTHING_MEASURED,
 ) -> tuple[Plan, ...]:
     """Every candidate's plan, best first, those that cannot run (`verdict` `no`) last; arguments as in `resolve`."""
     disk_free_bytes = machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes

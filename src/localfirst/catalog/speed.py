@@ -2,14 +2,17 @@
 
 Decoding reads the weights and the cache once per token, so `seconds per token = t0 + bytes / (e x bandwidth)`:
 t0 is what a step costs however small the model, e the share of the memory's nominal bandwidth that engines reach.
+Reading a prompt computes many tokens per pass over the weights, so that arithmetic counts:
+`seconds per token = operations / rate + bytes / (tokens per pass x e x bandwidth)`, with two operations per parameter.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.fit import find_context, find_need
+from localfirst.catalog.fit import find_context, find_engine, find_need
 from localfirst.types import Speed
 from localfirst.units import GB
 
@@ -21,28 +24,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How well a class of devices uses its memory's bandwidth."""
+    """How well a class of devices uses its memory's bandwidth, and how fast it computes."""
 
     step_s: float
     """t0: seconds per token that do not depend on size."""
     efficiency: float
     """e: share of the nominal bandwidth, 0 to 1."""
+    operations_per_byte: float
+    """Arithmetic operations that it does, in a prompt, while its memory could deliver one byte. Makers balance the two:
+    within a class this varies less than either."""
 
 
-CPU = Pace(0.0010, 0.55)
-"""0.40 (Framework), 0.50 (N150), 0.54 to 0.63 (Raspberry Pi 5): geerlingguy/ai-benchmarks, Q4_K_M."""
-DISCRETE = Pace(0.0015, 0.80)
-"""Least squares over llmfit's community results: RTX 5070 1.40 ms and 0.85, RX 7900 XT 1.72 ms and 0.78."""
-OLD_NVIDIA = Pace(0.0015, 0.40)
-"""Before Turing (compute capability 7.5) computing is the limit: GTX 1050 Ti 0.36."""
-APPLE = Pace(0.0012, 0.82)
-"""Same data: M4 Pro 1.17 ms and 0.84 with llama.cpp, 1.34 ms and 0.83 with MLX."""
-APPLE_ULTRA = Pace(0.0012, 0.60)
-"""Two dies: M3 Ultra 0.57, M1 Ultra 0.40 on small models, 0.73 on a 70B (geerlingguy/ai-benchmarks)."""
-INTEGRATED = Pace(0.0015, 0.60)
-"""Other GPUs on main memory, by Vulkan (geerlingguy/ai-benchmarks)."""
-
+CPU = Pace(0.0010, 0.55, 0)
+"""0.40 (Framework), 0.50 (N150), 0.54 to 0.63 (Raspberry Pi 5): geerlingguy/ai-benchmarks, Q4_K_M. Operations are
+counted by core."""
+DISCRETE = Pace(0.0015, 0.80, 16)
+"""Least squares over llmfit's community results: RTX 5070 1.40 ms and 0.85, RX 7900 XT 1.72 ms and 0.78. Operations:
+RX 580 9, Arc Pro B50 14, RX 9070 XT 21 (geerlingguy/ai-benchmarks issues 20, 27, 25, Llama 3.2 3B Q4_K_M, pp512),
+Arc A770 16 (brand-o/normiebench issue 12)."""
+NVIDIA = Pace(0.0015, 0.80, 55)
+"""The same. Operations: RTX 3060 41, RTX 2080 Ti 63 (geerlingguy/ai-benchmarks issues 40 and 46), RTX 3090 50
+(ggml-org/llama.cpp pull request 4766), RTX 3080 80 (dmatora/LLM-inference-speed-benchmarks issue 12)."""
+ADA_NVIDIA = Pace(0.0015, 0.80, 100)
+"""From Ada (8.9) on; e is 0.79 on a GB10, too, though its memory is unified (geerlingguy/ai-benchmarks). Operations:
+RTX 4090 129 (there, issue 43); a plain matrix product in 16 bits on an RTX 5070 103 (calebcoffie.com/benchmarks)."""
+OLD_NVIDIA = Pace(0.0015, 0.40, 15)
+"""Before Turing (7.5) computing is the limit: GTX 1050 Ti 0.36. No tensor cores: operations as for others without."""
 TURING = 7.5
+NVIDIA_PACES = ((TURING, OLD_NVIDIA), (8.9, NVIDIA), (inf, ADA_NVIDIA))
+"""By the compute capability that a card is below."""
+APPLE = Pace(0.0012, 0.82, 24)
+"""Same data: M4 Pro 1.17 ms and 0.84 with llama.cpp, 1.34 ms and 0.83 with MLX. Operations: M1 Max 20, M4 30
+(brand-o/normiebench issues 40 and 3, Llama 3.1 8B Q4_K_M, pp512)."""
+APPLE_ULTRA = Pace(0.0012, 0.60, 17)
+"""Two dies: M3 Ultra 0.57, M1 Ultra 0.40 on small models, 0.73 on a 70B (geerlingguy/ai-benchmarks). Operations: M1
+Ultra 17 (there, issue 48)."""
+INTEGRATED = Pace(0.0015, 0.60, 35)
+"""Other GPUs on main memory, by Vulkan (geerlingguy/ai-benchmarks). Operations: Strix Halo 44 and 53
+(PrismML-Eng/llama.cpp issue 26), which has the most of its kind."""
+
+CORE_OPERATIONS_PER_S = {"avx2": 60e9, "asimddp": 35e9}
+"""What a core does in a prompt, by the instructions that it has. x86: 57 G on an i5-4278U, 101 G on a Xeon of 2023 with
+xllamacpp; arm64: 58 G on a Snapdragon, 43 G on a CP8180, 18 G on a Raspberry Pi 5 (geerlingguy/ai-benchmarks issues 53,
+54, 51, 47)."""
+PLAIN_CORE_OPERATIONS_PER_S = 10e9
+"""A core with neither."""
+PREFILL_RANGE = (0.5, 2.0)
+"""The figures above are within it."""
+
 CPU_BANDWIDTH_BYTES_PER_S = {"x86_64": 30 * GB, "arm64": 17 * GB}
 """Main memory where nobody measured it, on the low side: two channels of DDR4-2400 have 38.4 GB/s, a Raspberry Pi 5's
 32 bits of LPDDR4X-4267 have 17 GB/s. Bandwidth cannot be told from a processor's name."""
@@ -68,7 +97,7 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
     devices: Sequence[Device],
     device_layers: int | None = None,
 ) -> Speed:
-    """The decode speed to expect, in tokens per second, with the default context half full.
+    """The speed to expect: decoding with the default context half full, and reading a prompt.
 
     Args:
         model: gives the share of the weights that one token reads.
@@ -85,13 +114,30 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
     parts = _find_parts(model, machine, placement, devices, device_layers)
     if need is None or parts is None:
         return Speed()
-    active_share, spread = 1.0, RANGE
+    active_share, (low, high) = 1.0, RANGE
     if model.active_parameters and model.parameters:
-        active_share, spread = min(1.0, model.active_parameters / model.parameters), EXPERTS_RANGE
+        active_share, (low, high) = min(1.0, model.active_parameters / model.parameters), EXPERTS_RANGE
     bytes_per_token = need.weights_bytes * active_share + need.kv_bytes / 2
     tps = 1 / sum(part.pace.step_s + part.share * bytes_per_token / part.bytes_per_s for part in parts)
-    low, high = spread
-    return Speed(low_tps=tps * low, high_tps=tps * high)
+    prefill = _find_prefill(model, variant, need.weights_bytes, parts)
+    prefill_low, prefill_high = PREFILL_RANGE
+    return Speed(
+        low_tps=tps * low,
+        high_tps=tps * high,
+        prefill_low_tps=prefill and prefill * prefill_low,
+        prefill_high_tps=prefill and prefill * prefill_high,
+    )
+
+
+def _find_prefill(model: Model, variant: Variant, weights_bytes: int, parts: Sequence[_Part]) -> float | None:
+    """Prompt tokens per second. A pass over the weights computes a batch of them, which meets every expert."""
+    parameters = model.active_parameters or model.parameters
+    if not parameters:
+        return None
+    pass_bytes = weights_bytes / find_engine(variant).batch_tokens
+    return 1 / sum(
+        part.share * (2 * parameters / part.operations_per_s + pass_bytes / part.bytes_per_s) for part in parts
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +147,7 @@ class _Part:
     share: float
     pace: Pace
     bandwidth_bytes_per_s: int
+    operations_per_s: float
 
     @property
     def bytes_per_s(self) -> float:
@@ -111,18 +158,22 @@ def _find_parts(
     model: Model, machine: Machine, placement: Placement, devices: Sequence[Device], device_layers: int | None
 ) -> list[_Part] | None:
     """Who computes what; `None` where a bandwidth is unknown."""
-    bandwidths = [_find_device_bandwidth(machine, device) for device in devices]
-    share = 1.0
-    if device_layers is not None and model.architecture.layers:
+    share = 0.0 if placement == "cpu" else 1.0
+    if share and device_layers is not None and model.architecture.layers:
         share = device_layers / model.architecture.layers
-    shares: list[tuple[float, Pace, int | None]] = []
-    if placement == "cpu" or share < 1:
-        shares.append((1.0 if placement == "cpu" else 1 - share, CPU, find_cpu_bandwidth(machine)))
-    if placement != "cpu":
-        slowest = min((bandwidth or 0 for bandwidth in bandwidths), default=0)
-        shares.append((share, _find_pace(placement, devices[0] if devices else None), slowest))
-    parts = [_Part(share, pace, bandwidth) for share, pace, bandwidth in shares if bandwidth]
-    return parts if len(parts) == len(shares) else None
+    parts = []
+    if share < 1:
+        bandwidth = find_cpu_bandwidth(machine)
+        if not bandwidth:
+            return None
+        parts.append(_Part(1 - share, CPU, bandwidth, _find_cpu_operations(machine.cpu)))
+    if share:
+        bandwidth = min((_find_device_bandwidth(machine, device) or 0 for device in devices), default=0)
+        if not bandwidth:
+            return None
+        pace = _find_pace(devices[0])
+        parts.append(_Part(share, pace, bandwidth, pace.operations_per_byte * bandwidth))
+    return parts
 
 
 def _find_device_bandwidth(machine: Machine, device: Device) -> int | None:
@@ -144,22 +195,29 @@ def find_cpu_bandwidth(machine: Machine) -> int | None:
     return min(bandwidth, cores * CORE_BANDWIDTH_BYTES_PER_S)
 
 
+def _find_cpu_operations(cpu: Cpu) -> float:
+    """Operations per second of all cores; of one where nobody knows how many there are."""
+    per_core = (rate for feature, rate in CORE_OPERATIONS_PER_S.items() if feature in cpu.features)
+    return (_find_cores(cpu) or 1) * max(per_core, default=PLAIN_CORE_OPERATIONS_PER_S)
+
+
 def _find_cores(cpu: Cpu) -> int | None:
     return cpu.cores_usable or cpu.cores_physical or cpu.cores_logical
 
 
-def _find_pace(placement: Placement, device: Device | None) -> Pace:
-    if placement == "cpu" or device is None:
-        return CPU
-    if "apple" in device.vendor.lower():
+def _find_pace(device: Device) -> Pace:
+    vendor = device.vendor.lower()
+    if "apple" in vendor:
         return APPLE_ULTRA if "ultra" in device.name.lower() else APPLE
-    if device.unified or device.kind != "gpu":
-        return INTEGRATED
-    return OLD_NVIDIA if _is_older_than_turing(device) else DISCRETE
+    if "nvidia" in vendor:
+        capability = _read_capability(device)
+        return next(pace for limit, pace in NVIDIA_PACES if capability < limit)
+    return INTEGRATED if device.unified or device.kind != "gpu" else DISCRETE
 
 
-def _is_older_than_turing(device: Device) -> bool:
+def _read_capability(device: Device) -> float:
+    """The compute capability; of a card that does not say, that of the oldest with tensor cores."""
     try:
-        return device.compute_capability is not None and float(device.compute_capability) < TURING
+        return float(device.compute_capability or TURING)
     except ValueError:
-        return False
+        return TURING

@@ -14,7 +14,7 @@ from localfirst.runtimes import find
 from localfirst.services import catalogue
 from localfirst.services.library import Entry, find_entry
 from localfirst.services.sight import find_blind
-from localfirst.store.measurements import find_decode_tps
+from localfirst.store.measurements import find_rates
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Here:
         self.machine = machine or probe()
         runtimes = find_runtimes_for(self.machine)
         self.runtimes = runtimes if machine else _without(runtimes, find_blind(runtimes, self.machine))
-        self.measured = find_decode_tps(self.machine)
+        self.measured = find_rates(self.machine)
 
     def find_plans(self, entry: Entry, wanted: Wanted = NOTHING_WANTED) -> tuple[Plan, ...]:
         """Every way to run a model here, best first; those that cannot run come last."""

@@ -14,10 +14,11 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from localfirst import paths
+from localfirst.types import Rates
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from localfirst.types import Machine
 
@@ -25,8 +26,12 @@ VERSION = 1
 """Of the table, kept in the file's `user_version`; a file of another version is left alone."""
 MIN_TOKENS = 16
 """Fewer say little: the first of them include what happens only once."""
+MIN_PROMPT_TOKENS = 64
+"""A shorter prompt says nothing of the speed at which one is read."""
 LATEST = 9
 """How many of the latest runs count; their median is the speed."""
+KEPT = 200
+"""How many of the latest runs of a build on a machine are kept, so that the file stays small."""
 BUSY_S = 1.0
 
 
@@ -50,6 +55,16 @@ class Measurement:
 
 
 _COLUMNS = [field.name for field in fields(Measurement)]
+_SELECT_LATEST = """
+    select model, variant, runtime, decode_tps, prompt_tokens, prefill_tps from (
+        select *, row_number() over (partition by model, variant, runtime order by rowid desc) as age
+        from run where machine = ?
+    ) where age <= ?"""
+_DELETE_OLD = """
+    delete from run where rowid in (
+        select rowid from run where machine = ? and model = ? and variant = ? and runtime = ?
+        order by rowid desc limit -1 offset ?
+    )"""
 
 
 def find_key(machine: Machine) -> str:
@@ -71,25 +86,33 @@ def record(measurement: Measurement) -> None:
         with closing(_open()) as database, database:
             if _find_version(database) == 0:
                 database.execute(f"create table if not exists run ({', '.join(_COLUMNS)})")
+                database.execute("create index if not exists build on run (machine, model, variant, runtime)")
                 database.execute(f"pragma user_version = {VERSION}")
             if _find_version(database) == VERSION:
                 marks = ", ".join("?" * len(row))
                 database.execute(f"insert into run values ({marks})", row)  # noqa: S608 - question marks only
+                database.execute(_DELETE_OLD, (*row[:4], KEPT))
 
 
-def find_decode_tps(machine: Machine) -> Mapping[tuple[str, str, str], float]:
-    """Measured tokens per second on a machine by (model, variant, runtime) name."""
+def find_rates(machine: Machine) -> Mapping[tuple[str, str, str], Rates]:
+    """What runs on a machine reached, by (model, variant, runtime) name."""
     if not paths.measurements_file().exists():
         return {}
     import sqlite3
 
-    found: dict[tuple[str, str, str], list[float]] = {}
+    found: dict[tuple[str, str, str], list[tuple[float, int, float | None]]] = {}
     with suppress(sqlite3.Error, OSError), closing(_open()) as database:
         if _find_version(database) == VERSION:
-            query = "select model, variant, runtime, decode_tps from run where machine = ? order by rowid desc"
-            for model, variant, runtime, decode_tps in database.execute(query, (find_key(machine),)):
-                found.setdefault((model, variant, runtime), []).append(float(decode_tps))
-    return {names: median(rates[:LATEST]) for names, rates in found.items()}
+            for *names, decode_tps, prompt_tokens, prefill_tps in database.execute(
+                _SELECT_LATEST, (find_key(machine), LATEST)
+            ):
+                found.setdefault((names[0], names[1], names[2]), []).append((decode_tps, prompt_tokens, prefill_tps))
+    return {names: _find_medians(runs) for names, runs in found.items()}
+
+
+def _find_medians(runs: Sequence[tuple[float, int, float | None]]) -> Rates:
+    prefills = [prefill for _, prompt, prefill in runs if prefill is not None and prompt >= MIN_PROMPT_TOKENS]
+    return Rates(median(decode for decode, _, _ in runs), median(prefills) if prefills else None)
 
 
 def _open() -> sqlite3.Connection:

@@ -10,7 +10,8 @@ import pytest
 
 from localfirst import paths
 from localfirst.services.machines import find_machine
-from localfirst.store.measurements import LATEST, MIN_TOKENS, Measurement, find_decode_tps, find_key, record
+from localfirst.store.measurements import KEPT, LATEST, MIN_TOKENS, Measurement, find_key, find_rates, record
+from localfirst.types import Rates
 
 MAC, PI = find_machine("macbook-air-m2-8gb"), find_machine("raspberry-pi-5-8gb")
 NAMES = ("starter", "q4_0", "llama-cpu")
@@ -28,17 +29,33 @@ def measure(decode_tps: float, **changes: object) -> Measurement:
 
 
 def test_the_median_of_the_latest_runs_counts() -> None:
-    assert find_decode_tps(MAC) == {}
+    assert find_rates(MAC) == {}
     for rate in (1.0, *[5.0] * (LATEST // 2), 7.0, *[100.0] * (LATEST // 2)):
         record(measure(rate))
     record(measure(40.0, variant="int4"))
-    assert find_decode_tps(MAC) == {NAMES: 7.0, ("starter", "int4", "llama-cpu"): 40.0}
+    assert find_rates(MAC) == {NAMES: Rates(7.0), ("starter", "int4", "llama-cpu"): Rates(40.0)}
+
+
+def test_only_a_long_prompt_says_how_fast_prompts_are_read() -> None:
+    for prompt_tokens, prefill_tps in ((500, 300.0), (12, 9.0), (64, 100.0), (800, 320.0)):
+        record(measure(5.0, prompt_tokens=prompt_tokens, prefill_tps=prefill_tps))
+    assert find_rates(MAC) == {NAMES: Rates(5.0, 300.0)}
+
+
+def test_the_file_keeps_the_latest_runs_of_each_build() -> None:
+    record(measure(1.0, variant="int4"))
+    for rate in range(1, KEPT + 4):
+        record(measure(float(rate)))
+    with sqlite3.connect(paths.measurements_file()) as database:
+        counts = dict(database.execute("select variant, count(*) from run group by variant"))
+        oldest = database.execute("select min(decode_tps) from run where variant = 'q4_0'").fetchone()
+    assert (counts, oldest) == ({"int4": 1, "q4_0": KEPT}, (4.0,))
 
 
 def test_another_machine_and_short_answers_do_not_count() -> None:
     record(measure(30.0))
     record(measure(1.0, completion_tokens=MIN_TOKENS - 1))
-    assert (find_decode_tps(MAC), find_decode_tps(PI)) == ({NAMES: 30.0}, {})
+    assert (find_rates(MAC), find_rates(PI)) == ({NAMES: Rates(30.0)}, {})
     assert find_key(MAC) == find_key(replace(MAC, disk_free_bytes=1, memory=replace(MAC.memory, available_bytes=1)))
 
 
@@ -59,11 +76,11 @@ def test_a_file_that_cannot_be_used_is_left_alone(home: Path, damage: object) ->
     damage(paths.measurements_file())  # type: ignore[operator]
     before = paths.measurements_file().is_file() and paths.measurements_file().read_bytes()
     record(measure(5.0))
-    assert find_decode_tps(MAC) == {}
+    assert find_rates(MAC) == {}
     assert (paths.measurements_file().is_file() and paths.measurements_file().read_bytes()) == before
 
 
 def test_a_folder_that_cannot_be_written_keeps_nothing(home: Path) -> None:
     home.write_text("a file in the way")
     record(measure(5.0))
-    assert find_decode_tps(MAC) == {}
+    assert find_rates(MAC) == {}

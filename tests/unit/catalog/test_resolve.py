@@ -21,7 +21,7 @@ from localfirst.errors import (
     RuntimeMissingError,
     UnknownNameError,
 )
-from localfirst.types import Device, Machine, Model, ModelFile, Plan, Runtime, Variant, Wanted
+from localfirst.types import Device, Machine, Model, ModelFile, Plan, Rates, Runtime, Variant, Wanted
 from localfirst.units import GB, GIB
 
 RUNTIMES = (LLAMA, ONNX)
@@ -138,14 +138,14 @@ def test_equals_are_ordered_by_name() -> None:
 
 def test_a_measurement_replaces_the_estimate() -> None:
     slow = replace(VARIANT, name="large", size_bytes=3 * GB)
-    measured = {("example:4b", "large", "llama-cpu"): 50.0}
+    measured = {("example:4b", "large", "llama-cpu"): Rates(50.0)}
     plan = choose(make_model(VARIANT, slow), measured=measured)
     assert (plan.variant.name, plan.speed.measured_tps) == ("large", 50.0)
     assert plan.reason.startswith("50.0 tokens/s measured; the next best is ")
 
 
 def test_a_measurement_under_the_least_speed_rules_a_build_out() -> None:
-    measured = {("example:4b", "q4_k_m", "llama-cpu"): 2.5}
+    measured = {("example:4b", "q4_k_m", "llama-cpu"): Rates(2.5)}
     error = refuse(make_model(), measured=measured, wanted=Wanted(min_tps=3))
     assert isinstance(error, NoFitError)
     assert error.message == "`example:4b` would be too slow here: 2.5 tokens/s at best, the least wanted is 3.0"
@@ -154,7 +154,7 @@ def test_a_measurement_under_the_least_speed_rules_a_build_out() -> None:
 
 
 def test_one_slow_run_keeps_nothing_from_running_again() -> None:
-    measured = {("example:4b", "q4_k_m", "llama-cpu"): 0.5}
+    measured = {("example:4b", "q4_k_m", "llama-cpu"): Rates(0.5)}
     assert choose(make_model(), measured=measured).speed.measured_tps == 0.5
 
 

@@ -43,7 +43,52 @@ def test_a_token_costs_a_step_and_the_bytes_it_reads() -> None:
     speed = find_speed(make_model(), VARIANT, make_machine(NVIDIA), "gpu", (NVIDIA,))
     bytes_per_token = 2_500_000_000 + 36 * 8 * 128 * 4 * 8192 / 2
     tps = 1 / (0.0015 + bytes_per_token / (0.80 * 1008 * GB))
-    assert speed == Speed(pytest.approx(tps * 0.7), pytest.approx(tps * 1.15))
+    assert (speed.low_tps, speed.high_tps) == (pytest.approx(tps * 0.7), pytest.approx(tps * 1.15))
+
+
+M4 = Device("igpu", "apple", "Apple M4", unified=True, bandwidth_bytes_per_s=120 * GB)
+RTX_3060 = Device("gpu", "nvidia", "NVIDIA GeForce RTX 3060", compute_capability="8.6", bandwidth_bytes_per_s=360 * GB)
+RX_580 = Device("gpu", "amd", "AMD Radeon RX 580", bandwidth_bytes_per_s=256 * GB)
+I5 = Cpu("Intel(R) Core(TM) i5-4278U", "x86_64", 2, 4, 2, features=("avx2", "fma"))
+PI = Cpu("Cortex-A76", "arm64", 4, 4, 4, features=("asimddp",))
+
+
+@pytest.mark.parametrize(
+    ("where", "parameters_b", "active_b", "weights_bytes", "measured_tps"),
+    [
+        pytest.param(NVIDIA, 3.21, None, 2_020_000_000, 20_323, id="RTX 4090, ai-benchmarks issue 43"),
+        pytest.param(RTX_3060, 1.10, None, 667_000_000, 6744, id="RTX 3060, issue 40"),
+        pytest.param(RX_580, 3.21, None, 2_020_000_000, 347, id="RX 580, issue 20"),
+        pytest.param(M4, 8.03, None, 4_920_000_000, 225, id="M4, normiebench issue 3"),
+        pytest.param(I5, 3.21, None, 2_020_000_000, 17.7, id="i5-4278U, issue 53"),
+        pytest.param(PI, 30.5, 3.3, 10_290_000_000, 10.9, id="mixture of experts on a Raspberry Pi 5, issue 47"),
+    ],
+)
+def test_published_speeds_of_reading_a_prompt_are_within_the_range(
+    where: Device | Cpu, parameters_b: float, active_b: float | None, weights_bytes: int, measured_tps: float
+) -> None:
+    """llama-bench, pp512: geerlingguy/ai-benchmarks and brand-o/normiebench."""
+    devices = (where,) if isinstance(where, Device) else ()
+    machine = make_machine(*devices) if isinstance(where, Device) else replace(make_machine(), cpu=where)
+    model = replace(
+        make_model(architecture=SHORT_CACHE),
+        parameters=int(parameters_b * 1e9),
+        active_parameters=active_b and int(active_b * 1e9),
+    )
+    variant = replace(VARIANT, size_bytes=weights_bytes)
+    speed = find_speed(model, variant, machine, devices[0].kind if devices else "cpu", devices)
+    assert speed.prefill_low_tps is not None
+    assert speed.prefill_high_tps is not None
+    assert speed.prefill_low_tps <= measured_tps <= speed.prefill_high_tps
+    assert speed.prefill_high_tps == pytest.approx(4 * speed.prefill_low_tps)
+
+
+def test_a_prompt_is_read_faster_than_an_answer_is_written() -> None:
+    for device in (NVIDIA, OLD, APPLE):
+        speed = find_speed(make_model(), VARIANT, make_machine(device), device.kind, (device,))
+        assert speed.low_tps is not None
+        assert speed.prefill_low_tps is not None
+        assert speed.prefill_low_tps > speed.low_tps
 
 
 def test_a_mixture_of_experts_reads_its_active_share_and_is_less_certain() -> None:

@@ -176,9 +176,11 @@ def render_choice(plan: Plan, screen: Screen) -> Iterator[str]:
 
 def _say_cost(plan: Plan) -> str:
     memory = words.say_memory(plan)
-    speed = words.say_speed(plan.speed)
+    speed, prefill = words.say_speed(plan.speed), words.say_prefill(plan.speed)
     parts = [f"{memory} free" if memory and plan.free_bytes is not None else memory or "memory unknown"]
     parts.append("speed unknown" if speed == "?" else f"{speed} tokens/s")
+    if prefill != "?":
+        parts.append(f"{prefill} reading a prompt")
     return ", ".join(parts)
 
 

@@ -101,6 +101,11 @@ def plan_to_json(plan: Plan) -> Json:
             "high": plan.speed.high_tps,
             "measured": plan.speed.measured_tps,
         },
+        "prefill_tps": {
+            "low": plan.speed.prefill_low_tps,
+            "high": plan.speed.prefill_high_tps,
+            "measured": plan.speed.prefill_measured_tps,
+        },
         "gated": plan.variant.gated,
         "state": find_state(plan),
         "reason": plan.reason,

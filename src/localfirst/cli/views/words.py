@@ -27,17 +27,28 @@ def name_plan(plan: Plan) -> str:
 
 def say_speed(speed: Speed) -> str:
     """`21.4` where it was measured, `~18-25` where it is an estimate, `?` where nothing is known."""
-    if speed.measured_tps is not None:
-        return format_tps(speed.measured_tps)
-    if speed.low_tps is None or speed.high_tps is None:
+    return _say_rate(speed.measured_tps, speed.low_tps, speed.high_tps)
+
+
+def say_prefill(speed: Speed) -> str:
+    """The same for reading a prompt."""
+    return _say_rate(speed.prefill_measured_tps, speed.prefill_low_tps, speed.prefill_high_tps)
+
+
+def _say_rate(measured: float | None, low: float | None, high: float | None) -> str:
+    if measured is not None:
+        return format_tps(measured)
+    if low is None or high is None:
         return "?"
-    low, high = _round_rate(speed.low_tps), _round_rate(speed.high_tps)
-    return f"~{low}" if low == high else f"~{low}-{high}"
+    least, most = _round_rate(low), _round_rate(high)
+    return f"~{least}" if least == most else f"~{least}-{most}"
 
 
 def _round_rate(rate: float) -> str:
     """Two digits: an estimate has no more."""
-    return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.1f}"
+    if rate < 9.95:
+        return f"{rate:.1f}"
+    return f"{float(f'{rate:.2g}'):.0f}"
 
 
 def say_memory(plan: Plan) -> str:
