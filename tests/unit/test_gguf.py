@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from localfirst.errors import ModelFileError
 from localfirst.gguf import GgufHeader, Skipped, Tensor, describe_content, read_header
-from localfirst.types import Architecture, KvGroup
+from localfirst.types import Architecture, KvGroup, RecurrentGroup
 
 UINT8, INT8, UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY, UINT64 = 0, 1, 4, 5, 6, 7, 8, 9, 10
 
@@ -461,6 +461,60 @@ def pack_architecture(name: str, **numbers: int | list[int] | list[bool]) -> byt
 )
 def test_caches_are_grouped_as_the_engine_allocates_them(data: bytes, groups: tuple[KvGroup, ...]) -> None:
     assert read(data).to_architecture().kv_groups == groups
+
+
+@pytest.mark.parametrize(
+    ("data", "groups"),
+    [
+        pytest.param(
+            pack_architecture(
+                "qwen35",
+                block_count=8,
+                embedding_length=1024,
+                attention__head_count=8,
+                attention__head_count_kv=2,
+                full_attention_interval=4,
+                ssm__inner_size=2048,
+                ssm__state_size=128,
+                ssm__group_count=16,
+                ssm__conv_kernel=4,
+            ),
+            (RecurrentGroup(6, 2048, 128, 16, 4),),
+            id="all but every fourth layer",
+        ),
+        pytest.param(
+            pack_architecture(
+                "lfm2",
+                block_count=3,
+                embedding_length=1024,
+                attention__head_count=16,
+                attention__head_count_kv=[0, 0, 8],
+                shortconv__l_cache=3,
+            ),
+            (RecurrentGroup(2, 1024, conv_kernel=3),),
+            id="short convolutions",
+        ),
+        pytest.param(
+            pack_architecture(
+                "nemotron_h",
+                block_count=4,
+                embedding_length=4480,
+                attention__head_count=40,
+                attention__head_count_kv=[0, 0, 8, 0],
+                feed_forward_length=[0, 15680, 0, 15680],
+                ssm__inner_size=10240,
+                ssm__state_size=128,
+                ssm__group_count=8,
+                ssm__conv_kernel=4,
+            ),
+            (RecurrentGroup(1, 10240, 128, 8, 4),),
+            id="layers that only feed forward keep nothing",
+        ),
+        pytest.param(pack_architecture("llama", block_count=4, embedding_length=256), (), id="none"),
+    ],
+)
+def test_recurrent_layers_keep_a_state(data: bytes, groups: tuple[RecurrentGroup, ...]) -> None:
+    assert read(data).to_architecture().recurrent_groups == groups
 
 
 def test_a_mixture_of_experts_counts_the_experts_that_one_token_passes() -> None:

@@ -33,7 +33,8 @@ BATCH_TOKENS = 128
 it, the speed hardly (134 M parameters, 2 threads: 64 and 512 within the noise of each other)."""
 CHECKPOINTS = 2
 """Copies of a sliding-window cache, for the next turn to start from. llama.cpp's 32 take gigabytes on large models."""
-ERRORS_ONLY = 1
+VERBOSITY = 1
+"""Errors only."""
 PLACEMENTS = {
     "GGML_BACKEND_DEVICE_TYPE_CPU": ("cpu",),
     "GGML_BACKEND_DEVICE_TYPE_GPU": ("gpu", "igpu"),
@@ -155,7 +156,7 @@ def _make_params(xllamacpp: Any, path: str, context_tokens: int, options: LoadOp
     params.chat_template = "chatml"  # never used; else the file's own runs at load, and may never end
     params.ui = params.endpoint_slots = False
     params.cors_origins = ""
-    params.verbosity = ERRORS_ONLY
+    params.verbosity = VERBOSITY
     return params
 
 

@@ -1,8 +1,8 @@
 """How much memory a build of a model needs at a context, before a byte of it is fetched. Pure arithmetic.
 
-`need = weights + key/value cache + compute buffer + runtime`, one sequence, in bytes. Where an architecture is unknown
-the terms fall back to bounds that are named here; only unknown weights make the whole need unknown. The fixed state of
-recurrent layers (tens of MB at most, per sequence and not per token) is not counted.
+`need = weights + cache + compute buffer + runtime`, one sequence, in bytes; the cache holds keys, values and the state
+of recurrent layers. Where an architecture is unknown the terms fall back to bounds that are named here; only unknown
+weights make the whole need unknown.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class Engine:
     batch_tokens: int
     runtime_bytes: int
     """Interpreter, engine code and its own state, as resident memory."""
-    window_copies: int = 0
-    """Copies of the sliding-window layers' cache that the adapter keeps, for the next turn to start from."""
+    checkpoints: int = 0
+    """Copies that the adapter keeps of what cannot be cut back, for the next turn to start from: the cache of
+    sliding-window layers and the state of recurrent ones."""
 
 
 LLAMA = Engine(
@@ -51,7 +52,7 @@ LLAMA = Engine(
     f32_cache_on_cpu=False,
     batch_tokens=LLAMA_BATCH_TOKENS,
     runtime_bytes=150 * MIB,
-    window_copies=2,
+    checkpoints=2,
 )
 """Resident beyond weights, cache and compute buffer: 100 to 150 MiB for Python with llama.cpp (measured with a 360M and
 a 1B model). The sliding window is exact with `swa_full` off, which is how our adapter loads."""
@@ -88,6 +89,11 @@ def find_need(model: Model, variant: Variant, context_tokens: int) -> Need | Non
     return _find_need(model, variant, variant.size_bytes, context_tokens)
 
 
+def find_engine(variant: Variant) -> Engine:
+    """How the engine that loads a variant keeps what it needs."""
+    return ENGINES.get(variant.format, OTHER)
+
+
 def find_weights_floor(model: Model, variant: Variant) -> int | None:
     """The least bytes that weights of unknown size can have: what the quantization's bits need for every parameter.
 
@@ -121,17 +127,18 @@ def find_context(model: Model, variant: Variant, wanted_tokens: int | None, budg
 
 
 def _find_need(model: Model, variant: Variant, weights_bytes: int, context_tokens: int) -> Need:
-    engine = ENGINES.get(variant.format, OTHER)
+    engine = find_engine(variant)
     if variant.format == "onnx":
         compute_bytes = _find_onnx_compute(model.architecture)
     else:
         compute_bytes = _find_llama_compute(model.architecture, engine.batch_tokens, context_tokens)
     kv_bytes, windowed_bytes = _find_kv(model, variant, engine, context_tokens)
+    state_bytes = _find_state(model.architecture)
     return Need(
         weights_bytes=weights_bytes,
-        kv_bytes=kv_bytes,
+        kv_bytes=kv_bytes + state_bytes,
         compute_bytes=compute_bytes,
-        runtime_bytes=engine.runtime_bytes + engine.window_copies * windowed_bytes,
+        runtime_bytes=engine.runtime_bytes + engine.checkpoints * (windowed_bytes + state_bytes),
     )
 
 
@@ -157,6 +164,20 @@ def _find_kv(model: Model, variant: Variant, engine: Engine, context_tokens: int
         cells = _find_window_cells(group, engine.batch_tokens, context_tokens) if windowed else _pad(context_tokens)
         sizes[windowed] += group.layers * cells * group.kv_heads * 2 * group.head_dim * width_bytes
     return sum(sizes.values()), sizes[True]
+
+
+def _find_state(architecture: Architecture) -> int:
+    """Bytes of recurrent layers, 4 per number: what the convolution remembers, and the state itself.
+
+    `(kernel - 1) x (inner + 2 x groups x state) + inner x state` for each layer, however long the context: llama.cpp's
+    `llama_hparams::n_embd_r` and `n_embd_s`, for Mamba, gated delta nets and short convolutions alike.
+    """
+    return sum(
+        4
+        * one.layers
+        * ((one.conv_kernel - 1) * (one.inner_size + 2 * one.groups * one.state_size) + one.inner_size * one.state_size)
+        for one in architecture.recurrent_groups
+    )
 
 
 def _find_window_cells(group: KvGroup, batch_tokens: int, context_tokens: int) -> int:

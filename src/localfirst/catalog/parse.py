@@ -13,7 +13,18 @@ from localfirst.catalog.document import find_line, find_owner, load_document
 from localfirst.catalog.names import find_keys, make_key, parse_name
 from localfirst.catalog.schema import Field, Path, ProblemError, read_mapping, read_value
 from localfirst.errors import CatalogError, UsageError
-from localfirst.types import Architecture, Confidence, Format, KvGroup, Model, ModelFile, Origin, Tier, Variant
+from localfirst.types import (
+    Architecture,
+    Confidence,
+    Format,
+    KvGroup,
+    Model,
+    ModelFile,
+    Origin,
+    RecurrentGroup,
+    Tier,
+    Variant,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +54,13 @@ _KV_GROUP = {
     "head_dim": Field(schema.check_count),
     "window": Field(schema.check_count, None),
 }
+_RECURRENT_GROUP = {
+    "layers": Field(schema.check_count),
+    "inner_size": Field(schema.check_count),
+    "state_size": Field(schema.check_count, 0),
+    "groups": Field(schema.check_count, 1),
+    "conv_kernel": Field(schema.check_count, 4),
+}
 _ARCHITECTURE = {
     "layers": Field(schema.check_count, None),
     "hidden_size": Field(schema.check_count, None),
@@ -50,6 +68,7 @@ _ARCHITECTURE = {
     "vocab_size": Field(schema.check_count, None),
     "context": Field(schema.check_count, None),
     "kv_groups": Field(schema.check_list, ()),
+    "recurrent_groups": Field(schema.check_list, ()),
     "source": Field(schema.check_text_or_texts),
 }
 _VARIANT = {
@@ -225,6 +244,10 @@ def _read_architecture(item: object, path: Path, tables: _Tables) -> Architectur
     groups = (
         read_mapping(group, (*path, "kv_groups", index), _KV_GROUP) for index, group in enumerate(values["kv_groups"])
     )
+    recurrent = (
+        read_mapping(group, (*path, "recurrent_groups", index), _RECURRENT_GROUP)
+        for index, group in enumerate(values["recurrent_groups"])
+    )
     return Architecture(
         layers=values["layers"],
         hidden_size=values["hidden_size"],
@@ -234,6 +257,7 @@ def _read_architecture(item: object, path: Path, tables: _Tables) -> Architectur
         kv_groups=tuple(
             KvGroup(group["layers"], group["kv_heads"], group["head_dim"], group["window"]) for group in groups
         ),
+        recurrent_groups=tuple(RecurrentGroup(**group) for group in recurrent),
     )
 
 

@@ -10,17 +10,18 @@ from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any
 
 from localfirst.errors import CatalogError
-from localfirst.types import Architecture, KvGroup, Model, ModelFile, Variant
+from localfirst.types import Architecture, KvGroup, Model, ModelFile, RecurrentGroup, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FIELDS = {
-    cls.__name__: [field.name for field in fields(cls)] for cls in (Model, Architecture, KvGroup, Variant, ModelFile)
+    cls.__name__: [field.name for field in fields(cls)]
+    for cls in (Model, Architecture, KvGroup, RecurrentGroup, Variant, ModelFile)
 }
 _ALIASES, _ARCHITECTURE, _VARIANTS = map(_FIELDS["Model"].index, ("aliases", "architecture", "variants"))
 _FILES, _DEVICES = map(_FIELDS["Variant"].index, ("files", "devices"))
-_KV_GROUPS = _FIELDS["Architecture"].index("kv_groups")
+_KV_GROUPS, _RECURRENT_GROUPS = map(_FIELDS["Architecture"].index, ("kv_groups", "recurrent_groups"))
 
 
 def to_json(models: Sequence[Model]) -> str:
@@ -48,6 +49,7 @@ def _read_model(row: list[Any]) -> Model:
     row[_ALIASES] = tuple(row[_ALIASES])
     architecture = row[_ARCHITECTURE]
     architecture[_KV_GROUPS] = tuple(KvGroup(*group) for group in architecture[_KV_GROUPS])
+    architecture[_RECURRENT_GROUPS] = tuple(RecurrentGroup(*group) for group in architecture[_RECURRENT_GROUPS])
     row[_ARCHITECTURE] = Architecture(*architecture)
     row[_VARIANTS] = tuple(_read_variant(variant) for variant in row[_VARIANTS])
     return Model(*row)

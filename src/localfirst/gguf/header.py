@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from localfirst.gguf.tables import FILE_TYPES, WINDOW_PERIODS
-from localfirst.types import Architecture, KvGroup
+from localfirst.types import Architecture, KvGroup, RecurrentGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +94,7 @@ class GgufHeader:
             vocab_size=self._find_own("vocab_size") or tokens,
             context_tokens=self.context_tokens,
             kv_groups=self._find_kv_groups(),
+            recurrent_groups=self._find_recurrent_groups(),
             feed_forward_size=self._find_feed_forward(),
         )
 
@@ -114,6 +115,21 @@ class GgufHeader:
                 layers.append((count, dims[is_windowed] or 0, window if is_windowed else None))
         layers.sort(key=lambda one: (one[2] is not None, one))
         return tuple(KvGroup(len(list(same)), *group) for group, same in groupby(layers))
+
+    def _find_recurrent_groups(self) -> tuple[RecurrentGroup, ...]:
+        """The layers without a cache of keys and values, where the file describes a state or a short convolution."""
+        attending = sum(group.layers for group in self._find_kv_groups())
+        feed_forwards = self._find_per_layer("feed_forward_length")
+        plain = sum(1 for width in feed_forwards if width) if 0 in feed_forwards else 0
+        layers = (self.layers or 0) - attending - plain
+        inner, kernel = self._find_own("ssm.inner_size"), self._find_own("ssm.conv_kernel")
+        span, hidden = self._find_own("shortconv.l_cache"), self._find_own("embedding_length")
+        if layers > 0 and inner and kernel:
+            state, groups = self._find_own("ssm.state_size") or 0, self._find_own("ssm.group_count") or 0
+            return (RecurrentGroup(layers, inner, state, groups, kernel),)
+        if layers > 0 and hidden and span:
+            return (RecurrentGroup(layers, hidden, conv_kernel=span),)
+        return ()
 
     def _find_head_dim(self, windowed: bool, default: int | None) -> int | None:
         """The mean of key and value width, so that twice it is what a head caches."""

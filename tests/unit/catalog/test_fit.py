@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from localfirst.backends.llama_server import BATCH_TOKENS, CHECKPOINTS
 from localfirst.backends.onnx_genai import PREFILL_TOKENS
 from localfirst.catalog.fit import LLAMA, ONNX_CHUNK_TOKENS, find_context, find_need
-from localfirst.types import Architecture, KvGroup, Need
+from localfirst.types import Architecture, KvGroup, Need, RecurrentGroup
 from localfirst.units import GIB, MIB
 
 
@@ -87,6 +87,22 @@ def test_the_copies_of_a_sliding_window_are_counted() -> None:
     assert find_terms(shape, 8192).runtime_bytes == int((150 + 2 * 16.5) * MIB)
 
 
+@pytest.mark.parametrize(
+    ("group", "state_mib"),
+    [
+        pytest.param(RecurrentGroup(18, 2048, 128, 16), 19.26562, id="gated delta net, Qwen3.5 0.8B"),
+        pytest.param(RecurrentGroup(36, 8192, 128), 147.48046, id="Mamba 2, Granite 4.0 H Small"),
+        pytest.param(RecurrentGroup(10, 2048, conv_kernel=3), 0.15625, id="short convolution, LFM2 1.2B"),
+    ],
+)
+def test_a_recurrent_state_is_counted_once_and_for_each_checkpoint(group: RecurrentGroup, state_mib: float) -> None:
+    hybrid = replace(QWEN3_4B, recurrent_groups=(group,))
+    for context_tokens in (4096, 32_768):
+        with_state, without = find_terms(hybrid, context_tokens), find_terms(QWEN3_4B, context_tokens)
+        assert (with_state.kv_bytes - without.kv_bytes) / MIB == pytest.approx(state_mib, abs=0.001)
+        assert with_state.total_bytes - without.total_bytes == 3 * (with_state.kv_bytes - without.kv_bytes)
+
+
 def test_an_onnx_build_for_the_cpu_caches_in_four_bytes_for_the_whole_context() -> None:
     shape = Architecture(hidden_size=1024, heads=16, vocab_size=261, kv_groups=(KvGroup(8, 4, 64, 512),))
     model = make_model(architecture=shape)
@@ -121,7 +137,7 @@ def test_an_onnx_prompt_takes_what_the_engine_was_seen_to_take(
 
 def test_what_the_adapters_choose_is_what_is_counted() -> None:
     assert ONNX_CHUNK_TOKENS == PREFILL_TOKENS
-    assert (LLAMA.batch_tokens, LLAMA.window_copies) == (BATCH_TOKENS, CHECKPOINTS)
+    assert (LLAMA.batch_tokens, LLAMA.checkpoints) == (BATCH_TOKENS, CHECKPOINTS)
 
 
 def test_unknown_weights_make_the_need_unknown() -> None:
