@@ -83,6 +83,14 @@ class LicenseError(LfError):
     exit_code = 10
 
 
+class ConsentError(LicenseError):
+    """A licence has terms that the user has not accepted yet; the detail is `license_`, the address of its text."""
+
+    def __init__(self, message: str, license_: str, *, hint: str | None = None) -> None:
+        super().__init__(message, detail=license_, hint=hint)
+        self.license_ = license_
+
+
 class ModelFileError(LfError):
     """A file is not the model it claims to be: damaged, truncated, another format, or a kind that is never loaded."""
 

@@ -50,6 +50,11 @@ def measurements_file() -> Path:
     return data_dir() / "measurements.sqlite"
 
 
+def licenses_file() -> Path:
+    """The licences that the user has accepted."""
+    return data_dir() / "licenses.json"
+
+
 def history_file() -> Path:
     """Lines typed in the chat (mode 0600)."""
     return data_dir() / "history"

@@ -183,6 +183,8 @@ class Model:
     variants: tuple[Variant, ...]
     temperature: float | None = None
     """What its publisher recommends; `None` where nobody said."""
+    terms: bool = False
+    """Its licence limits what may be done with it, so that the user has to accept it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +264,10 @@ class Rates(NamedTuple):
     prefill_tps: float | None = None
 
 
+CacheType = Literal["f16", "q8_0", "q4_0"]
+"""How keys and values are kept: in 16 bits, or quantized as llama.cpp does, in 8.5 or 4.5 bits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The answer for one candidate (variant, runtime, device): how it would run here, and why it won or lost."""
@@ -281,6 +287,8 @@ class Plan:
     """For the winner, the rules that put it first; for a loser, the rule that put it behind."""
     device_layers: int | None = None
     """How many of the model's layers are computed on the device, where the CPU computes the others; `None`: all."""
+    cache: CacheType = "f16"
+    """How keys and values are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +315,8 @@ class Wanted:
     min_tps: float = MIN_TPS_DEFAULT
     tier: Tier | None = None
     """Published by this tier or a better one."""
+    cache: CacheType = "f16"
+    """How to keep keys and values; anything but 16 bits is a demand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from localfirst.types import FinishReason, Placement, Sampling, Usage
+    from localfirst.types import CacheType, FinishReason, Placement, Sampling, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class LoadOptions:
     placement: Placement = "cpu"
     device_layers: int | None = None
     """Layers to compute on the device, where the CPU computes the others; `None`: all."""
+    cache: CacheType = "f16"
+    """How to keep keys and values; only asked of engines that can."""
 
 
 @dataclass(frozen=True, slots=True)

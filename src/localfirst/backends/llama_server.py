@@ -41,6 +41,7 @@ PLACEMENTS = {
     "GGML_BACKEND_DEVICE_TYPE_IGPU": ("gpu", "igpu"),
 }
 """What a device may serve; ggml calls Apple's integrated GPUs plain GPUs."""
+CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
 REQUEST_TIMEOUT_S = 60.0
 
 
@@ -145,6 +146,7 @@ def _make_params(xllamacpp: Any, path: str, context_tokens: int, options: LoadOp
     params.n_parallel = 1
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.n_batch = params.n_ubatch = BATCH_TOKENS
+    params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, CACHE_TYPES[options.cache])
     params.n_gpu_layers = _count_gpu_layers(options)
     params.no_kv_offload = params.no_op_offload = options.placement == "cpu"
     params.swa_full = False

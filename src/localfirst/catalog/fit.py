@@ -16,7 +16,7 @@ from localfirst.types import Need
 from localfirst.units import MIB
 
 if TYPE_CHECKING:
-    from localfirst.types import Architecture, Format, KvGroup, Model, Variant
+    from localfirst.types import Architecture, CacheType, Format, KvGroup, Model, Variant
 
 CONTEXT_DEFAULT_TOKENS = 8192
 """What is asked for when nobody says: long enough for a conversation, short enough for an 8 GB machine."""
@@ -45,6 +45,8 @@ class Engine:
     checkpoints: int = 0
     """Copies that the adapter keeps of what cannot be cut back, for the next turn to start from: the cache of
     sliding-window layers and the state of recurrent ones."""
+    caches: tuple[CacheType, ...] = ("f16",)
+    """How it can keep keys and values."""
 
 
 LLAMA = Engine(
@@ -53,6 +55,7 @@ LLAMA = Engine(
     batch_tokens=LLAMA_BATCH_TOKENS,
     runtime_bytes=150 * MIB,
     checkpoints=2,
+    caches=("f16", "q8_0", "q4_0"),
 )
 """Resident beyond weights, cache and compute buffer: 100 to 150 MiB for Python with llama.cpp (measured with a 360M and
 a 1B model). The sliding window is exact with `swa_full` off, which is how our adapter loads."""
@@ -65,6 +68,9 @@ ENGINES: dict[Format, Engine] = {"gguf": LLAMA, "llamafile": LLAMA, "onnx": ONNX
 OTHER = Engine(windows=False, f32_cache_on_cpu=False, batch_tokens=512, runtime_bytes=250 * MIB)
 """An engine that nobody has measured: the cache whole, and the larger of what the others keep, with room."""
 
+CACHE_BYTES: dict[CacheType, float] = {"f16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}
+"""Bytes per number in a cache: llama.cpp quantizes 32 of them together with a scale of two bytes."""
+
 UNKNOWN_KV_SHARE = 0.3
 """Cache bytes per parameter at 8,192 tokens and 2 bytes each, where the layers are unknown: four in five of 131 public
 models whose layers we know keep less."""
@@ -76,17 +82,18 @@ FEED_FORWARD_RATIO = 4
 3.8, Gemma 6."""
 
 
-def find_need(model: Model, variant: Variant, context_tokens: int) -> Need | None:
+def find_need(model: Model, variant: Variant, context_tokens: int, cache: CacheType = "f16") -> Need | None:
     """The memory that a variant needs at a context, or `None` where the size of its weights is unknown.
 
     Args:
         model: gives the architecture.
         variant: gives weights, format and the devices it is made for.
         context_tokens: prompt and answer together, in tokens.
+        cache: how keys and values are kept.
     """
     if variant.size_bytes is None:
         return None
-    return _find_need(model, variant, variant.size_bytes, context_tokens)
+    return _find_need(model, variant, variant.size_bytes, context_tokens, cache)
 
 
 def find_engine(variant: Variant) -> Engine:
@@ -103,7 +110,13 @@ def find_weights_floor(model: Model, variant: Variant) -> int | None:
     return model.parameters * bits // 8 if model.parameters and bits else None
 
 
-def find_context(model: Model, variant: Variant, wanted_tokens: int | None, budget_bytes: int | None) -> int:
+def find_context(
+    model: Model,
+    variant: Variant,
+    wanted_tokens: int | None,
+    budget_bytes: int | None,
+    cache: CacheType = "f16",
+) -> int:
     """The context to run with, in tokens: the one asked for (8,192 if none), at most what the model was trained for.
 
     Where that does not fit the budget it is shortened in steps of 256, down to 4,096; the shortest is the answer where
@@ -116,23 +129,23 @@ def find_context(model: Model, variant: Variant, wanted_tokens: int | None, budg
     if budget_bytes is None or variant.size_bytes is None:
         return longest
     weights_bytes = variant.size_bytes
-    if _find_need(model, variant, weights_bytes, longest).total_bytes <= budget_bytes:
+    if _find_need(model, variant, weights_bytes, longest, cache).total_bytes <= budget_bytes:
         return longest
     steps = max(0, longest - CONTEXT_FLOOR_TOKENS) // CONTEXT_STEP_TOKENS
     choices = range(longest - steps * CONTEXT_STEP_TOKENS, longest + 1, CONTEXT_STEP_TOKENS)
     fitting = bisect_right(
-        choices, budget_bytes, key=lambda tokens: _find_need(model, variant, weights_bytes, tokens).total_bytes
+        choices, budget_bytes, key=lambda tokens: _find_need(model, variant, weights_bytes, tokens, cache).total_bytes
     )
     return choices[max(0, fitting - 1)]
 
 
-def _find_need(model: Model, variant: Variant, weights_bytes: int, context_tokens: int) -> Need:
+def _find_need(model: Model, variant: Variant, weights_bytes: int, context_tokens: int, cache: CacheType) -> Need:
     engine = find_engine(variant)
     if variant.format == "onnx":
         compute_bytes = _find_onnx_compute(model.architecture)
     else:
         compute_bytes = _find_llama_compute(model.architecture, engine.batch_tokens, context_tokens)
-    kv_bytes, windowed_bytes = _find_kv(model, variant, engine, context_tokens)
+    kv_bytes, windowed_bytes = _find_kv(model, variant, engine, context_tokens, cache)
     state_bytes = _find_state(model.architecture)
     return Need(
         weights_bytes=weights_bytes,
@@ -146,13 +159,13 @@ def _pad(tokens: int) -> int:
     return -(-tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
 
 
-def _find_kv(model: Model, variant: Variant, engine: Engine, context_tokens: int) -> tuple[int, int]:
+def _find_kv(model: Model, variant: Variant, engine: Engine, context_tokens: int, cache: CacheType) -> tuple[int, int]:
     """Bytes of keys and values, and of the windowed ones: `cells x kv_heads x (k_dim + v_dim) x bytes` for each layer.
 
     Cells are the context, rounded up to 256; with sliding windows `pad256(min(context, window + micro-batch))`. This is
     what llama.cpp allocates (`llama_kv_cache`, `llama_kv_cache_iswa`), to the byte.
     """
-    width_bytes = 4 if engine.f32_cache_on_cpu and "cpu" in variant.devices else 2
+    width_bytes = 4 if engine.f32_cache_on_cpu and "cpu" in variant.devices else CACHE_BYTES[cache]
     groups = model.architecture.kv_groups
     if not groups:
         parameters = model.parameters or variant.size_bytes or 0
@@ -162,7 +175,7 @@ def _find_kv(model: Model, variant: Variant, engine: Engine, context_tokens: int
     for group in groups:
         windowed = engine.windows and group.window_tokens is not None
         cells = _find_window_cells(group, engine.batch_tokens, context_tokens) if windowed else _pad(context_tokens)
-        sizes[windowed] += group.layers * cells * group.kv_heads * 2 * group.head_dim * width_bytes
+        sizes[windowed] += int(group.layers * cells * group.kv_heads * 2 * group.head_dim * width_bytes)
     return sum(sizes.values()), sizes[True]
 
 

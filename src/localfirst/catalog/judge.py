@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.fit import find_context, find_need, find_weights_floor
+from localfirst.catalog.fit import find_context, find_engine, find_need, find_weights_floor
 from localfirst.catalog.place import (
     explain_missing_device,
     explain_unserved,
@@ -116,8 +116,8 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
     devices = find_devices(ask.machine, runtime) if runtime else ()
     placement = devices[0].kind if devices else runtime.placement if runtime else find_placement(variant)
     budget_bytes = find_budget(ask.machine, devices) if devices or placement == "cpu" else None
-    context_tokens = find_context(model, variant, ask.wanted.context_tokens, budget_bytes)
-    need = find_need(model, variant, context_tokens)
+    context_tokens = find_context(model, variant, ask.wanted.context_tokens, budget_bytes, ask.wanted.cache)
+    need = find_need(model, variant, context_tokens, ask.wanted.cache)
     device_layers = None
     if _is_too_large(need, budget_bytes) and (split := _find_split(model, variant, runtime, devices, ask)):
         device_layers, context_tokens, need = split.device_layers, split.context_tokens, split.need
@@ -158,7 +158,7 @@ def _find_split(
     if runtime is None or runtime.backend not in SPREADING_BACKENDS or not devices or devices[0].unified:
         return None
     device_bytes, main_bytes = find_budget(ask.machine, devices), find_budget(ask.machine, ())
-    return find_split(model, variant, ask.wanted.context_tokens, device_bytes=device_bytes, main_bytes=main_bytes)
+    return find_split(model, variant, ask.wanted, device_bytes=device_bytes, main_bytes=main_bytes)
 
 
 def is_quantization(variant: Variant, name: str | None) -> bool:
@@ -212,9 +212,11 @@ def _check_device(candidate: Candidate, ask: Ask) -> str | None:
 
 
 def _check_demand(candidate: Candidate, ask: Ask) -> str | None:
-    if is_device_asked(ask.wanted.device, candidate.placement):
-        return None
-    return f"computes on the {candidate.placement.upper()}; you asked for --device {ask.wanted.device}"
+    if not is_device_asked(ask.wanted.device, candidate.placement):
+        return f"computes on the {candidate.placement.upper()}; you asked for --device {ask.wanted.device}"
+    if ask.wanted.cache not in find_engine(candidate.variant).caches:
+        return f"its engine does not quantize its cache; you asked for --kv-cache {ask.wanted.cache}"
+    return None
 
 
 def _check_memory(candidate: Candidate, _ask: Ask) -> str | None:

@@ -40,6 +40,7 @@ class _Tables(NamedTuple):
 
     sources: dict[str, str]
     licenses: dict[str, str]
+    terms: frozenset[str]
     vendors: dict[str, tuple[str, ...]]
 
 
@@ -107,6 +108,7 @@ _MODEL = {
 _DOCUMENT = {
     "sources": Field(lambda value: value),
     "licenses": Field(lambda value: value),
+    "terms": Field(schema.check_texts, ()),
     "vendors": Field(lambda value: value),
     "models": Field(schema.check_list),
 }
@@ -148,8 +150,11 @@ def read_catalog(
         tables = _Tables(
             sources=_read_table(values["sources"], "sources", schema.check_text),
             licenses=_read_table(values["licenses"], "licenses", schema.check_text),
+            terms=frozenset(values["terms"]),
             vendors=_read_table(values["vendors"], "vendors", schema.check_texts),
         )
+        for license_ in values["terms"]:
+            _check_known((license_,), ("license",), tables.licenses)
         _check_vendors(tables.vendors, organisations)
     except ProblemError as problem:
         raise CatalogError(say(problem)) from None
@@ -227,6 +232,7 @@ def _read_model(item: object, path: Path, tables: _Tables) -> Model:
         task=values["task"],
         license=values["license"],
         license_url=tables.licenses[values["license"]],
+        terms=values["license"] in tables.terms,
         family=values["family"],
         size=values["size"],
         aliases=values["aliases"],

@@ -23,7 +23,7 @@ from localfirst.units import format_bytes, format_tps
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from localfirst.types import Device, Machine, Model, Rates, Runtime, Verdict
+    from localfirst.types import CacheType, Device, Machine, Model, Rates, Runtime, Verdict
 
 NOTHING_MEASURED: Mapping[tuple[str, str, str], Rates] = MappingProxyType({})
 NOTHING_WANTED = Wanted()
@@ -174,10 +174,12 @@ def _make_plans(candidates: Sequence[Candidate], ask: Ask) -> tuple[Plan, ...]:
     first, *others = candidates
     running = [other for other in others if other.runs]
     reasons = [_explain_winner(first, running, ask), *(_explain_loser(other, first) for other in others)]
-    return tuple(_make_plan(candidate, reason) for candidate, reason in zip(candidates, reasons, strict=True))
+    return tuple(
+        _make_plan(candidate, reason, ask.wanted.cache) for candidate, reason in zip(candidates, reasons, strict=True)
+    )
 
 
-def _make_plan(candidate: Candidate, reason: str) -> Plan:
+def _make_plan(candidate: Candidate, reason: str, cache: CacheType) -> Plan:
     return Plan(
         model=candidate.model,
         variant=candidate.variant,
@@ -192,6 +194,7 @@ def _make_plan(candidate: Candidate, reason: str) -> Plan:
         installed=candidate.installed,
         reason=reason,
         device_layers=candidate.device_layers,
+        cache=cache,
     )
 
 

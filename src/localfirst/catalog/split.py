@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from localfirst.catalog.fit import find_context, find_need
 
 if TYPE_CHECKING:
-    from localfirst.types import Model, Need, Variant
+    from localfirst.types import Model, Need, Variant, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Split:
 
 
 def find_split(
-    model: Model, variant: Variant, wanted_tokens: int | None, *, device_bytes: int | None, main_bytes: int | None
+    model: Model, variant: Variant, wanted: Wanted, *, device_bytes: int | None, main_bytes: int | None
 ) -> Split | None:
     """The split with the most layers on the devices, or `None` where there is none, or too little is known.
 
@@ -31,15 +31,15 @@ def find_split(
     Args:
         model: gives the layers.
         variant: gives the weights.
-        wanted_tokens: the context asked for.
+        wanted: the context asked for, and how it is to be kept.
         device_bytes: memory that the model may take on the devices.
         main_bytes: memory that it may take beside them.
     """
     layers = model.architecture.layers
     if not layers or device_bytes is None or main_bytes is None:
         return None
-    context_tokens = find_context(model, variant, wanted_tokens, device_bytes + main_bytes)
-    need = find_need(model, variant, context_tokens)
+    context_tokens = find_context(model, variant, wanted.context_tokens, device_bytes + main_bytes, wanted.cache)
+    need = find_need(model, variant, context_tokens, wanted.cache)
     if need is None:
         return None
     layer_bytes = (need.weights_bytes + need.kv_bytes) // (layers + 1)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from localfirst.cli import options
 from localfirst.cli.groups import Row, TableGroup, make_app
+
+if TYPE_CHECKING:
+    from localfirst.types import InstalledModel
 
 
 class ModelGroup(TableGroup):
@@ -62,6 +65,7 @@ def list_(
     ctx: options.Context = None,
     device: options.Device = None,
     min_tps: options.MinTps = None,
+    kv_cache: options.KvCache = None,
     json: options.Json = False,
     profile: options.Profile = None,
 ) -> None:
@@ -75,7 +79,7 @@ def list_(
     from localfirst.services.planning import make_wanted
 
     only = Filter(fits, installed, vendor, task, license_, format_, max_size)
-    wanted = make_wanted(context_tokens=ctx, device=device, tier=tier, min_tps=min_tps)
+    wanted = make_wanted(context_tokens=ctx, device=device, tier=tier, min_tps=min_tps, cache=kv_cache)
     plans = list_models(find_recorded(profile), only=only, wanted=wanted, sort=sort, every_build=every)
     output.print_models(plans, json=json)
 
@@ -106,6 +110,7 @@ def explain(
     quant: options.Quant = None,
     tier: options.Tier = None,
     min_tps: options.MinTps = None,
+    kv_cache: options.KvCache = None,
     json: options.Json = False,
     profile: options.Profile = None,
     offline: options.Offline = False,
@@ -119,7 +124,13 @@ def explain(
     from localfirst.services.planning import make_wanted, plan_model
 
     wanted = make_wanted(
-        context_tokens=ctx, device=device, backend=backend, quantization=quant, tier=tier, min_tps=min_tps
+        context_tokens=ctx,
+        device=device,
+        backend=backend,
+        quantization=quant,
+        tier=tier,
+        min_tps=min_tps,
+        cache=kv_cache,
     )
     planned = plan_model(model, wanted, find_recorded(profile), offline=offline)
     output.print_explanation(planned.resolution, json=json)
@@ -130,6 +141,7 @@ def pull(
     backend: options.Backend = None,
     quant: options.Quant = None,
     tier: options.Tier = None,
+    accept_license: options.AcceptLicense = False,
     json: options.Json = False,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
@@ -138,15 +150,18 @@ def pull(
 
     The build that fits this machine, every byte verified. Run it again to continue where it stopped.
     """
-    from localfirst.cli import output
+    from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
     from localfirst.services.files import pull_model
     from localfirst.services.planning import make_wanted
 
     wanted = make_wanted(backend=backend, quantization=quant, tier=tier)
-    with show_progress(quiet=quiet or json) as report:
-        installed = pull_model(model, wanted, offline=offline, report=report)
-    output.print_pulled(installed, json=json)
+
+    def fetch(accepted: bool) -> InstalledModel:
+        with show_progress(quiet=quiet or json) as report:
+            return pull_model(model, wanted, offline=offline, accept_license=accepted, report=report)
+
+    output.print_pulled(consent.ask(fetch, accepted=accept_license), json=json)
 
 
 def rm(model: options.ModelArgument, json: options.Json = False) -> None:

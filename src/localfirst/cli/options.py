@@ -87,4 +87,15 @@ Tier = Annotated[
 MinTps = Annotated[
     float | None, typer.Option("--min-tps", metavar="N", min=0, help="Nothing slower than N tokens/s; 1 if not said.")
 ]
+KvCache = Annotated[
+    str | None,
+    typer.Option(
+        "--kv-cache",
+        metavar="f16|q8_0|q4_0",
+        help="How to keep the context in memory: quantized, it takes half or a quarter, and costs some quality.",
+    ),
+]
+AcceptLicense = Annotated[
+    bool, typer.Option("--accept-license", help="Accept the terms of the model's licence, where it has any.")
+]
 NoInstall = Annotated[bool, typer.Option("--no-install", help="Fail instead of installing a missing runtime.")]

@@ -53,10 +53,12 @@ def run(
     quant: options.Quant = None,
     tier: options.Tier = None,
     min_tps: options.MinTps = None,
+    kv_cache: options.KvCache = None,
     json: options.Json = False,
     stats: Annotated[bool, typer.Option("--stats", help="Show tokens and speed after each answer.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Pass the model's control characters to the terminal.")] = False,
     no_history: Annotated[bool, typer.Option("--no-history", help="Keep no record of what you type.")] = False,
+    accept_license: options.AcceptLicense = False,
     no_install: options.NoInstall = False,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
@@ -66,7 +68,7 @@ def run(
 
     Answers PROMPT, or chats when there is none. What is missing (the runtime, the files) is fetched first.
     """
-    from localfirst.cli import output
+    from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
     from localfirst.services.planning import make_wanted
     from localfirst.services.prompt import attach, compose, read_piped, read_text_file
@@ -76,16 +78,26 @@ def run(
     text = compose(" ".join(prompt or ()), attachments, read_piped(sys.stdin))
     interactive = output.require_terminal_without(text, json=json)
     wanted = make_wanted(
-        context_tokens=ctx, device=device, backend=backend, quantization=quant, tier=tier, min_tps=min_tps
+        context_tokens=ctx,
+        device=device,
+        backend=backend,
+        quantization=quant,
+        tier=tier,
+        min_tps=min_tps,
+        cache=kv_cache,
     )
-    with show_progress(quiet=quiet or json) as report:
-        session = open_session(
-            model,
-            wanted,
-            allowed=Allowed(network=not offline, install=not no_install),
-            report=report,
-            chosen=output.print_choice if verbose else None,
-        )
+
+    def start(accepted: bool) -> Session:
+        with show_progress(quiet=quiet or json) as report:
+            return open_session(
+                model,
+                wanted,
+                allowed=Allowed(network=not offline, install=not no_install, accept_license=accepted),
+                report=report,
+                chosen=output.print_choice if verbose else None,
+            )
+
+    session = consent.ask(start, accepted=accept_license)
     if not quiet:
         output.print_short_context(session.plan, ctx)
     with session:

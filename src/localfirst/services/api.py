@@ -29,21 +29,24 @@ def plan(
     return plan_model(name, Wanted(context_tokens=context_tokens, device=device, backend=backend)).resolution
 
 
-def load(
+def load(  # noqa: PLR0913 - one keyword per option
     name: str,
     *,
     context_tokens: int | None = None,
     device: str | None = None,
     backend: str | None = None,
     offline: bool = False,
+    accept_license: bool = False,
 ) -> LoadedModel:
     """Load a model, installing its engine and fetching its files where they are missing.
+
+    `accept_license` says that you accept the terms of the model's licence, where it has any.
 
     Raises:
         LfError: as on the command line; see `localfirst.errors`.
     """
     wanted = Wanted(context_tokens=context_tokens, device=device, backend=backend)
-    return LoadedModel(open_session(name, wanted, allowed=Allowed(network=not offline)))
+    return LoadedModel(open_session(name, wanted, allowed=Allowed(network=not offline, accept_license=accept_license)))
 
 
 class LoadedModel:

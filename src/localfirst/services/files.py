@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.catalog.names import find_keys, make_key
 from localfirst.errors import UnknownNameError, UsageError
+from localfirst.services import consent
 from localfirst.services.catalogue import load_models
 from localfirst.services.library import Entry, find_entry
 from localfirst.services.planning import plan_fetch
@@ -29,7 +30,12 @@ class Verified:
 
 
 def pull_model(
-    name: str, wanted: Wanted, *, offline: bool = False, report: Callable[[Progress], None]
+    name: str,
+    wanted: Wanted,
+    *,
+    offline: bool = False,
+    accept_license: bool = False,
+    report: Callable[[Progress], None],
 ) -> InstalledModel:
     """Fetch the build that would run here.
 
@@ -38,6 +44,7 @@ def pull_model(
     """
     planned = plan_fetch(name, wanted, offline=offline, report=report)
     chosen = planned.resolution.chosen
+    consent.require(chosen, accepted=accept_license)
     return pull.pull(chosen.model, chosen.variant, offline=offline, report=report)
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from localfirst.catalog import resolve as resolver
+from localfirst.catalog.fit import CACHE_BYTES
 from localfirst.catalog.rules import TIERS
 from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
@@ -53,18 +54,22 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     quantization: str | None = None,
     tier: str | None = None,
     min_tps: float | None = None,
+    cache: str | None = None,
 ) -> Wanted:
     """What the options of a command say; `auto` is no demand.
 
     Raises:
-        UsageError: there is no such kind of device, or no such tier.
+        UsageError: there is no such kind of device, no such tier, or no such way to keep a cache.
     """
     if device not in (None, "auto", *DEVICES):
         raise UsageError(f"No device `{device}`", detail=f"known: auto, {', '.join(DEVICES)}")
     if tier not in (None, *TIERS):
         raise UsageError(f"No tier `{tier}`", detail=f"known, best first: {', '.join(TIERS)}")
+    kept = next((one for one in CACHE_BYTES if cache in (None, one)), None)
+    if kept is None:
+        raise UsageError(f"No cache type `{cache}`", detail=f"known: {', '.join(CACHE_BYTES)}")
     wanted = Wanted(context_tokens, None if device == "auto" else device, backend, quantization)
-    return replace(wanted, tier=tier, min_tps=wanted.min_tps if min_tps is None else min_tps)
+    return replace(wanted, tier=tier, min_tps=wanted.min_tps if min_tps is None else min_tps, cache=kept)
 
 
 def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, offline: bool = False) -> Planned:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.errors import LfError, RuntimeMissingError
-from localfirst.services import engines
+from localfirst.services import consent, engines
 from localfirst.services.planning import plan_fetch
 from localfirst.services.threads import find_threads
 from localfirst.store import layout, measurements, pull, verify
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a request may do besides computing."""
+    """What a request may do besides computing, and what the user agrees to."""
 
     network: bool = True
     install: bool = True
+    accept_license: bool = False
 
 
 def ignore(_: Progress) -> None:
@@ -68,6 +69,7 @@ def open_session(
         threads=find_threads(),
         placement=plan.placement,
         device_layers=plan.device_layers,
+        cache=plan.cache,
     )
     return Session(replace(plan, runtime=runtime), runtime.python or "", load, planned.machine)
 
@@ -92,6 +94,7 @@ def _prepare(
         plan = planned.resolution.chosen
         if chosen is not None:
             chosen(plan)
+        consent.require(plan, accepted=allowed.accept_license)
         assert plan.runtime is not None  # noqa: S101 - the resolver chooses no plan without a runtime
         try:
             return planned, engines.ensure(

@@ -107,7 +107,9 @@ class Child:
         if self._model is not None:
             raise UsageError("This worker already holds a model")
         backend = registry.make_backend(request.backend)
-        options = base.LoadOptions(request.context_tokens, request.threads, request.placement, request.device_layers)
+        options = base.LoadOptions(
+            request.context_tokens, request.threads, request.placement, request.device_layers, request.cache
+        )
         self._model = backend.load(base.ModelFiles(request.main), options)
         info = self._model.info
         self._pool = ThreadPoolExecutor(max_workers=info.parallel)

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from localfirst.backends.base import LoadedInfo
-from localfirst.types import FinishReason, Message, Placement, Sampling, Usage
+from localfirst.types import CacheType, FinishReason, Message, Placement, Sampling, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +33,7 @@ class Load:
     threads: int
     placement: Placement
     device_layers: int | None = None
+    cache: CacheType = "f16"
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,8 @@ def render_model(
 
 def _model_facts(model: Model, plans: Sequence[Plan], installed: Sequence[InstalledModel]) -> Iterator[Fact]:
     yield "Vendor", line(model.vendor)
-    yield "License", f"{line(model.license)} {line(model.license_url)}".rstrip()
+    asked = " (asks to be accepted, once)" if model.terms else ""
+    yield "License", f"{line(model.license)} {line(model.license_url)}".rstrip() + asked
     active = f", {format_count(model.active_parameters)} active" if model.active_parameters else ""
     yield "Parameters", f"{format_count(model.parameters)}{active}"
     yield "Context", f"{format_tokens(model.architecture.context_tokens)} tokens"
@@ -190,7 +191,11 @@ def _say_downloads(plan: Plan) -> str:
     if plan.runtime is not None and plan.runtime.state == "installable":
         steps.append(f"{plan.runtime.name} ({format_bytes(plan.runtime.download_bytes)})")
     if not plan.installed and plan.variant.host != "builtin":
-        gate = "; its publisher asks you to accept a licence first" if plan.variant.gated else ""
+        gate = ""
+        if plan.variant.gated:
+            gate = "; its publisher asks you to accept a licence first"
+        elif plan.model.terms:
+            gate = f"; its licence, {line(plan.model.license)}, has to be accepted"
         steps.append(f"the model ({format_bytes(plan.variant.size_bytes)}){gate}")
     return ", ".join(steps)
 

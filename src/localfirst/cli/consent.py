@@ -1,0 +1,33 @@
+"""The question whether a licence is accepted, on a terminal; elsewhere the flag has to say it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from localfirst.cli.screen import line, stderr_screen
+from localfirst.errors import ConsentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
+
+
+def ask(action: Callable[[bool], Result], *, accepted: bool) -> Result:
+    """Do something that may need a licence; `action` takes whether it is accepted, and fails where it must be.
+
+    Raises:
+        ConsentError: it is not accepted, or there is nobody to ask.
+    """
+    try:
+        return action(accepted)
+    except ConsentError as error:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        stderr_screen().write_lines([line(error.message), f"  {line(error.license_)}"])
+        if not typer.confirm("Do you accept it?", err=True):
+            raise
+    return action(True)
