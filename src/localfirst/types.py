@@ -185,6 +185,8 @@ class Model:
     """What its publisher recommends; `None` where nobody said."""
     terms: bool = False
     """Its licence limits what may be done with it, so that the user has to accept it."""
+    organisations: tuple[str, ...] = ()
+    """The vendor's own on huggingface.co."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,10 @@ class ModelName:
     file: str | None = None
     revision: str | None = None
     path: str | None = None
+    organisation: str | None = None
+    """Typed before a catalog's name as a hub writes it: `google` in `google/gemma-3-4b-it`."""
+    device: str | None = None
+    """The kind of device that a Foundry Local id names: `cpu`, `gpu` or `npu`."""
 
 
 RuntimeState = Literal["installed", "importable", "external", "installable", "unavailable"]

@@ -132,6 +132,14 @@ def test_lint_says_every_mistake_with_its_line(lf: Lf, file: Path) -> None:
     assert lf("catalog", "lint", str(file.with_name("none.yaml"))).returncode == 2
 
 
+def test_one_build_is_checked_where_the_name_ends_with_it(lf: Lf, file: Path) -> None:
+    assert lf("catalog", "add", str(file)).returncode == 0
+    builds = json.loads(lf("catalog", "check", "acme-tiny-q4_0", "--json").stdout)
+    assert "acme-tiny" in json.dumps(builds)
+    others = lf("catalog", "check", "acme-tiny-q8_0", "--json").stdout
+    assert "acme-tiny" not in others
+
+
 def find_states(lf: Lf) -> tuple[int, list[tuple[str, list[str]]]]:
     done = lf("catalog", "check", "acme-tiny", "--json")
     return done.returncode, [(one["state"], one["findings"]) for one in json.loads(done.stdout)["builds"]]

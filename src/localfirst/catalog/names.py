@@ -4,14 +4,23 @@ r"""Model names: one grammar, one way to compare them, and what to say when a na
     hf:org/repo[:file][@revision][#backend]   hf:Qwen/Qwen3-4B-GGUF:Qwen3-4B-Q4_K_M.gguf@main
     a path                                    ./model.gguf   ~/models/phi   C:\models\phi
 
-Spelling is forgiven where nothing can be confused: case, `-`, `_`, `.` and spaces, `phi4` for `phi-4`, and the
-`instruct`, `it` or `chat` that hubs add. Knows nothing of the disk: whether a path exists is the caller's business.
+Spelling is forgiven where nothing can be confused: case, `-`, `_`, `.` and spaces, `phi4` for `phi-4`. So are the names
+of other tools and of hubs; what they say besides the model is a demand, as `@variant` and `#backend` are:
+
+    gemma3:4b-it-qat                       Ollama: gemma-3-4b@qat-q4_0
+    Phi-4-mini-instruct-generic-cpu:5      Foundry Local: phi-4-mini on a CPU; 5 is the version of Foundry's own build
+    microsoft/Phi-4-mini-instruct-onnx     a vendor's repository: phi-4-mini#onnx
+    mlx-community/gemma-3-4b-it-qat-4bit   another's, which is in the catalog: gemma-3-4b@mlx-qat-4bit
+
+A name that fits several models is never decided here, not by another tool's default either: `gemma3` lists its sizes.
+Knows nothing of the disk: whether a path exists is the caller's business.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localfirst.errors import UnknownNameError, UsageError
@@ -32,9 +41,24 @@ _HUB_NAME = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _HUB_URL = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/(?P<repo>[^/\s]+/[^/\s]+)", re.IGNORECASE)
+_ORGANISATION = re.compile(r"[a-z0-9][\w.-]*", re.ASCII | re.IGNORECASE)
 _RUNS = re.compile(r"[^\W\d_]+|\d+")
-_SUFFIXES = ("instruct", "it", "chat")
-"""What hubs append to the name of a model that was tuned to answer."""
+_HABITS = re.compile(
+    r"""
+    (?P<stem>\w.*?)
+    (?P<tuning>[-_.:\ ](?:instruct|it|chat))?  # what hubs append to the name of a model that was tuned to answer
+    (?:[-_.:\ ](?P<quantization>(?:qat-)?i?q\d(?:_[a-z0-9]{1,3}){0,3}|qat|mxfp4|nvfp4|fp8|b?f16|fp16|awq))?
+    (?:[-_.](?P<format>gguf|onnx|mlx))?
+    (?:-(?:generic|cuda|trtrtx|openvino|qnn|vitis)-(?P<device>cpu|gpu|npu)(?::\d+)?)?
+    (?::latest)?
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""How names end elsewhere: Foundry Local's ids `-<execution provider>-<device>[:version]`, Ollama's tags
+`:<size>-<tuning>-<quantization>`, repositories `-<quantization>-<format>`."""
+_QUANTIZATIONS = {"qat": "qat-q4_0"}
+"""Ollama's `-qat` is the publisher's QAT build, 4 bits wide: https://ollama.com/library/gemma3/tags."""
+_FORMAT_BACKENDS = {"gguf": "llama.cpp", "onnx": "onnx", "mlx": "mlx"}
 
 
 def parse_name(text: str) -> ModelName:
@@ -62,8 +86,8 @@ def parse_name(text: str) -> ModelName:
 def find_model(models: Iterable[Model], name: ModelName) -> Model:
     """The one model that a name means.
 
-    Its exact name wins; then any forgiving spelling of a name, an alias, `family:size` or a Foundry id; then a family
-    that has a single model.
+    Its exact name wins; then any forgiving spelling of a name, an alias or `family:size`, with and without the endings
+    of other tools; then a family that has a single model; then a repository with builds of a single one.
 
     Raises:
         UnknownNameError: none or several; the detail lists candidates, the hint says what to type.
@@ -72,18 +96,65 @@ def find_model(models: Iterable[Model], name: ModelName) -> Model:
     if name.name is None:
         raise UsageError(f"`{name.repo or name.path}` is not a catalog name")
     models = tuple(models)
-    typed = f"{name.name}:{name.size}" if name.size else name.name
+    typed = _join(name)
     for model in models:
         if model.name == typed.lower():
             return model
     owners = {key: model for model in models for key in find_keys(model)}
-    for key in _find_spellings(typed):
+    spellings = find_spellings(typed)
+    for key in spellings:
         if key in owners:
             return owners[key]
-    family = [model for model in models if make_key(model.family) in _find_spellings(name.name)]
-    if len(family) == 1 and not name.size:
-        return family[0]
-    raise _make_unknown_error(models, family, name, typed)
+    found = [model for model in models if make_key(model.family) in spellings]
+    found = found or [model for model in models if _find_builds(model, typed)]
+    if len(found) == 1:
+        return found[0]
+    raise _make_unknown_error(models, name, spellings)
+
+
+def read_demands(name: ModelName, model: Model) -> ModelName:
+    """The name with what its ending demands besides the model it was found to mean: a build, a backend, a device.
+
+    What stands behind `@` and `#` goes before. A name of the model's own demands nothing, however it ends.
+    """
+    typed = _join(name)
+    habits = _HABITS.fullmatch(typed)
+    if habits is None or make_key(typed) in find_keys(model):
+        return name
+    builds = _find_builds(model, typed)
+    quantization = (habits["quantization"] or "").lower() or None
+    if len(builds) == 1:
+        quantization = builds[0].name
+    return replace(
+        name,
+        quantization=name.quantization or _QUANTIZATIONS.get(quantization or "", quantization),
+        backend=name.backend or _FORMAT_BACKENDS.get((habits["format"] or "").lower()),
+        device=(habits["device"] or "").lower() or None,
+    )
+
+
+def parse_published(text: str) -> ModelName | None:
+    """A catalog's name behind an organisation, as hubs write it: `google/gemma-3-4b-it`; `None` for other texts."""
+    organisation, _, rest = text.strip().partition("/")
+    match = _CATALOG_NAME.fullmatch(rest)
+    if match is None or not _ORGANISATION.fullmatch(organisation):
+        return None
+    return ModelName(organisation=organisation, **match.groupdict())
+
+
+def find_published(models: Iterable[Model], name: ModelName) -> tuple[Model, ...]:
+    """The models that a name behind an organisation can mean: its own, and those with a build in this very repository.
+
+    Another's copy of a model is no model of the catalog, however it is called.
+    """
+    organisation = (name.organisation or "").lower()
+    repo = f"{organisation}/{name.name or ''}".lower()
+    return tuple(
+        model
+        for model in models
+        if organisation in map(str.lower, model.organisations)
+        or any(repo == one.repo.lower() for one in model.variants)
+    )
 
 
 def find_keys(model: Model) -> set[str]:
@@ -91,10 +162,14 @@ def find_keys(model: Model) -> set[str]:
     texts = [model.name, *model.aliases]
     if model.size:
         texts.append(f"{model.family}:{model.size}")
-    for variant in model.variants:
-        if variant.host == "foundry":
-            texts += (variant.repo, variant.repo.partition(":")[0])
     return {make_key(text) for text in texts}
+
+
+def find_spellings(typed: str) -> tuple[str, ...]:
+    """The key of a name, that without the endings of other tools, and that without the mark of its tuning too."""
+    habits = _HABITS.fullmatch(typed)
+    stems = (habits["stem"] + (habits["tuning"] or ""), habits["stem"]) if habits else ()
+    return tuple(make_key(text) for text in (typed, *stems))
 
 
 def make_key(text: str) -> str:
@@ -129,27 +204,31 @@ def _parse_hub_name(typed: str) -> ModelName:
     return ModelName(**match.groupdict())
 
 
-def _find_spellings(typed: str) -> tuple[str, ...]:
-    """The key of a name, and the key without the words that hubs append."""
-    words = make_key(typed).split("-")
-    kept = list(words)
-    while len(kept) > 1 and kept[-1] in _SUFFIXES:
-        kept.pop()
-    return ("-".join(words), "-".join(kept))
+def _join(name: ModelName) -> str:
+    return f"{name.name}:{name.size}" if name.size else name.name or ""
 
 
-def _make_unknown_error(
-    models: tuple[Model, ...], family: list[Model], name: ModelName, typed: str
-) -> UnknownNameError:
-    """The error that fits: a family's sizes, the names that begin so, or the nearest spellings."""
-    if family:
-        what = f"has no size `{name.size}`" if name.size else f"is a family of {len(family)} models"
-        return UnknownNameError(f"`{name.name}` {what}", detail=_describe(family), hint=_suggest(family))
+def _find_builds(model: Model, typed: str) -> list[Variant]:
+    """The builds in a repository that is called so, whoever's it is."""
     key = make_key(typed)
-    begins = [model for model in models if key and make_key(model.name).startswith(f"{key}-")]
-    if begins:
-        message = f"`{typed}` is not a whole name; {len(begins)} begin so"
-        return UnknownNameError(message, detail=_describe(begins), hint=_suggest(begins))
+    return [one for one in model.variants if one.host == "huggingface" and make_key(one.repo.partition("/")[2]) == key]
+
+
+def _make_unknown_error(models: tuple[Model, ...], name: ModelName, spellings: tuple[str, ...]) -> UnknownNameError:
+    """The error that fits: the models that the name could mean, or the nearest spellings."""
+    typed, start = _join(name), f"{spellings[-1]}-"
+    family = [model for model in models if make_key(model.family) in spellings]
+    sized = [model for model in models if make_key(model.family) in find_spellings(name.name or "")]
+    begins = [model for model in models if any(key.startswith(start) for key in find_keys(model))]
+    stored = [model for model in models if _find_builds(model, typed)]
+    for found, message in (
+        (family, f"`{typed}` is a family of {len(family)} models"),
+        (stored, f"`{typed}` is a repository with builds of {len(stored)} models"),
+        (begins, f"`{typed}` is not a whole name; {len(begins)} begin so"),
+        (sized, f"`{name.name}` has no size `{name.size}`"),
+    ):
+        if found:
+            return UnknownNameError(message, detail=_describe(found), hint=_suggest(found))
     near = _find_near(models, typed)
     if not near:
         return UnknownNameError(f"No model named `{typed}`", hint="List the names: `lf list`")

@@ -239,6 +239,7 @@ def _read_model(item: object, path: Path, tables: _Tables) -> Model:
         architecture=_read_architecture(values["architecture"], (*path, "architecture"), tables),
         variants=variants,
         temperature=values["temperature"],
+        organisations=tables.vendors[values["vendor"]],
     )
 
 

@@ -59,7 +59,7 @@ def _refuse_name(model: Model, ask: Ask, detail: str) -> LfError:
 def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str, *, reason: str | None) -> LfError:
     device = ask.wanted.device
     if furthest.stage is not Stage.ENGINE and device not in {None, "auto"}:
-        hint = "leave out `--device` to run where it can" if furthest.stage is Stage.DEMAND else None
+        hint = f"`lf run {model.name}` runs it where it can" if furthest.stage is Stage.DEMAND else None
         return DeviceError(f"`{model.name}` cannot run on the {device} of this machine", detail=detail, hint=hint)
     why = f": {reason}" if reason else ""
     return RuntimeMissingError(f"Nothing here can run `{model.name}`{why}", detail=detail, hint=SHOW_FITTING)

@@ -19,7 +19,9 @@ _FIELDS = {
     cls.__name__: [field.name for field in fields(cls)]
     for cls in (Model, Architecture, KvGroup, RecurrentGroup, Variant, ModelFile)
 }
-_ALIASES, _ARCHITECTURE, _VARIANTS = map(_FIELDS["Model"].index, ("aliases", "architecture", "variants"))
+_ALIASES, _ARCHITECTURE, _VARIANTS, _ORGANISATIONS = map(
+    _FIELDS["Model"].index, ("aliases", "architecture", "variants", "organisations")
+)
 _FILES, _DEVICES = map(_FIELDS["Variant"].index, ("files", "devices"))
 _KV_GROUPS, _RECURRENT_GROUPS = map(_FIELDS["Architecture"].index, ("kv_groups", "recurrent_groups"))
 
@@ -47,6 +49,7 @@ def from_json(text: str) -> tuple[Model, ...]:
 
 def _read_model(row: list[Any]) -> Model:
     row[_ALIASES] = tuple(row[_ALIASES])
+    row[_ORGANISATIONS] = tuple(row[_ORGANISATIONS])
     architecture = row[_ARCHITECTURE]
     architecture[_KV_GROUPS] = tuple(KvGroup(*group) for group in architecture[_KV_GROUPS])
     architecture[_RECURRENT_GROUPS] = tuple(RecurrentGroup(*group) for group in architecture[_RECURRENT_GROUPS])

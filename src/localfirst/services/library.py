@@ -40,7 +40,10 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
     """
     asked = names.parse_name(text)
     if asked.path is not None:
-        return _find_path(asked, Path(asked.path))
+        try:
+            return _find_path(asked, Path(asked.path))
+        except UsageError as missing:
+            return _find_published(asked.path, missing)
     everything = manifest.find_all()
     if asked.repo is not None:
         return _find_repository(asked, everything, offline=offline)
@@ -56,7 +59,7 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
                 raise UsageError(f"No model is named `{text}`", hint=f"For the file of this name: `./{text}`") from None
             raise
         return _make_entry(asked, left[0])  # of a catalog that was removed
-    return Entry(asked, model, tuple(found for found in everything if found.name == model.name))
+    return _make_catalog_entry(asked, model, everything)
 
 
 def find_names() -> tuple[str, ...]:
@@ -79,6 +82,22 @@ def find_entries() -> tuple[Entry, ...]:
     ]
     others = [found for found in everything if found.name not in catalog_names]
     return (*entries, *(_make_entry(names.parse_name(found.name), found) for found in others))
+
+
+def _make_catalog_entry(asked: ModelName, model: Model, everything: tuple[InstalledModel, ...]) -> Entry:
+    installed = tuple(found for found in everything if found.name == model.name)
+    return Entry(names.read_demands(asked, model), model, installed)
+
+
+def _find_published(text: str, missing: UsageError) -> Entry:
+    """Where there is no such path: the model that has this name on a hub, `google/gemma-3-4b-it`."""
+    asked = names.parse_published(text)
+    if asked is None:
+        raise missing
+    models = names.find_published(catalogue.load_models(), asked)
+    if not models:
+        raise UsageError(missing.message, hint=f"For a repository on the hub: hf:{text}") from None
+    return _make_catalog_entry(asked, names.find_model(models, asked), manifest.find_all())
 
 
 def _make_entry(asked: ModelName, installed: InstalledModel) -> Entry:

@@ -51,7 +51,8 @@ def check_pins(text: str | None = None, *, offline: bool = False) -> Iterator[Pi
     models, asked_variant = catalogue.load_models(), None
     if text is not None:
         name = names.parse_name(text)
-        models, asked_variant = (names.find_model(models, name),), name.quantization
+        model = names.find_model(models, name)
+        models, asked_variant = (model,), names.read_demands(name, model).quantization
     asked: dict[str, Listing | LfError] = {}
     for model in models:
         for variant in model.variants:

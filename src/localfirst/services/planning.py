@@ -92,6 +92,7 @@ def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str
             wanted,
             quantization=wanted.quantization or entry.asked.quantization,
             backend=wanted.backend or entry.asked.backend,
+            device=wanted.device or entry.asked.device,
         ),
         installed=entry.installed_variants,
         disk_free_bytes=machine.disk_free_bytes,

@@ -101,7 +101,8 @@ def _prepare(
                 plan.runtime, offline=not allowed.network, may_install=allowed.install, report=report
             )
         except RuntimeMissingError as error:
-            if plan.placement == "cpu" or wanted.device or wanted.backend or planned.entry.asked.backend:
+            asked = planned.entry.asked
+            if plan.placement == "cpu" or wanted.device or wanted.backend or asked.device or asked.backend:
                 raise
             failures[plan.runtime.name] = error
             if allowed.network and allowed.install:

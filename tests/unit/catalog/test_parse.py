@@ -124,6 +124,7 @@ def test_every_key_reaches_its_place() -> None:
                 bits_per_weight=5.6,
             ),
         ),
+        organisations=("acme",),
     )
     assert plain.architecture == Architecture()
     assert (plain.parameters, plain.size, plain.aliases, plain.variants[0].files) == (None, None, (), ())
