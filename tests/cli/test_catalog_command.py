@@ -101,6 +101,15 @@ def test_no_added_model_takes_a_name_that_is_given_away(lf: Lf, file: Path) -> N
     assert len(json.loads(lf("catalog", "list", "--json").stdout)["catalogs"]) == 1
 
 
+@pytest.mark.parametrize("alias", ["gemma3:4b", "gemma3:4b-it-qat", "Phi-4-mini-instruct-cuda-gpu:5", "PHI4-GGUF"])
+def test_an_alias_that_is_given_away_is_a_mistake_in_its_own_line(lf: Lf, file: Path, alias: str) -> None:
+    aliases = f"aliases:\n      - acme-small\n      - {alias!r}\n    license: mit"
+    file.write_text(file.read_text().replace("license: mit", aliases))
+    linted = lf("catalog", "lint", str(file))
+    assert linted.returncode == 1
+    assert f"work.yaml line 15: model `acme-tiny`: the name `{alias}` already means `" in linted.stdout + linted.stderr
+
+
 def test_an_added_catalog_that_was_spoilt_costs_its_own_entries_only(lf: Lf, file: Path) -> None:
     assert lf("catalog", "add", str(file)).returncode == 0
     kept = lf.home / "catalogs" / "work.yaml"

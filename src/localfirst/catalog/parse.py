@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from localfirst.catalog import schema
 from localfirst.catalog.document import find_line, find_owner, load_document
-from localfirst.catalog.names import find_keys, make_key, parse_name
+from localfirst.catalog.names import find_keys, find_spellings, make_key, parse_name
 from localfirst.catalog.schema import Field, Path, ProblemError, read_mapping, read_value
 from localfirst.errors import CatalogError, UsageError
 from localfirst.types import (
@@ -167,7 +167,7 @@ def read_catalog(
             model = _read_model(item, path, tables)
             if organisations:
                 _check_hosts(model, path)
-            owners |= dict.fromkeys(_check_names(model, path, owners), model.name)
+            owners |= dict.fromkeys(_check_names(model, path, owners, taken), model.name)
         except ProblemError as problem:
             mistakes.append(say(problem))
         else:
@@ -195,16 +195,22 @@ def _check_hosts(model: Model, path: Path) -> None:
             raise ProblemError((*path, "variants", index, "host"), "`host` cannot be builtin in an added catalog")
 
 
-def _check_names(model: Model, path: Path, owners: Mapping[str, str]) -> frozenset[str]:
-    """The keys of a model's names: no spelling may mean two models, and every name must be one that can be typed."""
-    for text in (model.name, *model.aliases):
+def _check_names(model: Model, path: Path, owners: Mapping[str, str], taken: Mapping[str, str]) -> frozenset[str]:
+    """The keys of a model's names: no spelling may mean two models, and every name must be one that can be typed.
+
+    In an added catalog, no name may be one that a model before it has with the endings of other tools.
+    """
+    names: list[tuple[Path, str]] = [((*path, "name"), model.name)]
+    names += [((*path, "aliases", index), alias) for index, alias in enumerate(model.aliases)]
+    if model.size:
+        names.append(((*path, "size"), f"{model.family}:{model.size}"))
+    for place, text in names:
         if not _can_be_typed(text):
-            raise ProblemError((*path, "aliases"), f"`{text}` cannot be typed as a model name")
-    keys = find_keys(model)
-    if taken := sorted(key for key in keys if key in owners):
-        message = f"a name or alias, `{taken[0]}` without its habits, already means `{owners[taken[0]]}`"
-        raise ProblemError((*path, "name"), message)
-    return frozenset(keys)
+            raise ProblemError(place, f"`{text}` cannot be typed as a model name")
+        known = owners.get(make_key(text)) or next(filter(None, map(taken.get, find_spellings(text))), None)
+        if known:
+            raise ProblemError(place, f"the name `{text}` already means `{known}`")
+    return frozenset(find_keys(model))
 
 
 def _can_be_typed(text: str) -> bool:

@@ -200,14 +200,18 @@ MISTAKES = {
     "model twice": (
         "- name: plain",
         "- name: tiny-1b",
-        "line 49: model `tiny-1b`: a name or alias, `tiny-1-b` without its habits, already means `tiny-1b`",
+        "line 49: model `tiny-1b`: the name `tiny-1b` already means `tiny-1b`",
     ),
     "alias of another": (
         "    family: plain",
         "    family: plain\n    aliases: [Tiny_1B_Instruct]",
-        "model `plain`: a name or alias, `tiny-1-b-instruct` without its habits, already means `tiny-1b`",
+        "line 53: model `plain`: the name `Tiny_1B_Instruct` already means `tiny-1b`",
     ),
-    "family and size of another": ("    family: plain", "    family: tiny\n    size: 1b", "already means `tiny-1b`"),
+    "family and size of another": (
+        "    family: plain",
+        "    family: tiny\n    size: 1b",
+        "line 53: model `plain`: the name `tiny:1b` already",
+    ),
     "alias that is a path": (
         "[tiny-1b-instruct]",
         "[acme/tiny]",
