@@ -134,9 +134,10 @@ def measure_onnx(folder: Path, only: str) -> Iterator[Row]:
             network.hidden, network.layers, network.heads, network.kv_heads, network.feed_forward, max(ONNX_CONTEXTS)
         )
         make_random_onnx(path, shape, vocabulary_size=network.vocabulary, bits=4)
+        parameters = shape.parameters(network.vocabulary)
         weights_bytes = sum(file.stat().st_size for file in path.iterdir())
         for context in ONNX_CONTEXTS:
-            need = predict("onnx", replace(network.to_architecture(context)), weights_bytes, context, "f16")
+            need = predict("onnx", network.to_architecture(context), weights_bytes, context, "f16", parameters)
             peak = run_child("measure_onnx", str(path), str(context))["peak"]["peak_bytes"] / MIB
             yield Row("onnx", name, context, "f32", need, peak, need.total_bytes / MIB, peak)
 
@@ -144,9 +145,16 @@ def measure_onnx(folder: Path, only: str) -> Iterator[Row]:
 MEASURES = {"llama.cpp": measure_llama_cpp, "onnx": measure_onnx}
 
 
-def predict(format_: Any, architecture: Architecture, weights_bytes: int, context: int, cache: CacheType) -> Need:
+def predict(  # noqa: PLR0913, PLR0917 - what the resolver knows of a model
+    format_: Any,
+    architecture: Architecture,
+    weights_bytes: int,
+    context: int,
+    cache: CacheType,
+    parameters: int | None = None,
+) -> Need:
     """What the resolver would say."""
-    model = replace(MODEL, architecture=architecture)
+    model = replace(MODEL, architecture=architecture, parameters=parameters)
     need = find_need(model, replace(VARIANT, format=format_, size_bytes=weights_bytes), context, cache)
     assert need is not None
     return need

@@ -195,9 +195,9 @@ ONNX_NETWORKS: dict[str, Network] = {
         "mistral-7b": 2,
         "qwen2.5-0.5b": 12,
         "qwen2.5-1.5b": 6,
-        "phi-3.5-mini": 4,
-        "phi-4-mini": 2,
-        "olmo-2-1b": 4,
+        "phi-3.5-mini": 3,
+        "qwen2.5-7b": 1,
+        "granite-3.3-2b": 4,
     }.items()
 }
 """Those with plain attention, which is what our writer of ONNX folders knows; fewer layers, since it is slow."""

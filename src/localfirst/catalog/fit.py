@@ -47,6 +47,8 @@ class Engine:
     sliding-window layers and the state of recurrent ones."""
     caches: tuple[CacheType, ...] = ("f16",)
     """How it can keep keys and values."""
+    reads_embedding_from_file: bool = False
+    """The embedding stays in the file, mapped; of its rows only those of the prompt's tokens are ever read."""
 
 
 LLAMA = Engine(
@@ -59,9 +61,14 @@ LLAMA = Engine(
 )
 """Resident beyond weights, cache and compute buffer: 100 to 150 MiB for Python with llama.cpp (measured with a 360M and
 a 1B model). The sliding window is exact with `swa_full` off, which is how our adapter loads."""
-ONNX = Engine(windows=False, f32_cache_on_cpu=True, batch_tokens=ONNX_CHUNK_TOKENS, runtime_bytes=100 * MIB)
-"""Measured with onnxruntime-genai 0.18 on Linux: 69 MiB beyond weights and cache. Its model builder types the cache as
-fp32 for int4 and int8 models for the CPU, fp16 otherwise (`default_io_dtype` in
+ONNX = Engine(
+    windows=False,
+    f32_cache_on_cpu=True,
+    batch_tokens=ONNX_CHUNK_TOKENS,
+    runtime_bytes=102 * MIB,
+    reads_embedding_from_file=True,
+)
+"""Its model builder types the cache as fp32 for int4 and int8 models for the CPU, fp16 otherwise (`default_io_dtype` in
 `onnxruntime_genai/models/quantization/quant_config.py`), and the generator allocates the cache for its whole
 `max_length` at once: 112 MiB more for 7,168 tokens more of 8 layers x 4 heads x 64, exactly 4 bytes each."""
 ENGINES: dict[Format, Engine] = {"gguf": LLAMA, "llamafile": LLAMA, "onnx": ONNX}
@@ -147,12 +154,39 @@ def _find_need(model: Model, variant: Variant, weights_bytes: int, context_token
         compute_bytes = _find_llama_compute(model.architecture, engine.batch_tokens, context_tokens)
     kv_bytes, windowed_bytes = _find_kv(model, variant, engine, context_tokens, cache)
     state_bytes = _find_state(model.architecture)
+    copies_bytes = engine.checkpoints * (windowed_bytes + state_bytes)
+    if engine.reads_embedding_from_file and "cpu" in variant.devices:
+        weights_bytes -= _find_embedding(model, variant, weights_bytes)
+        copies_bytes += _find_onnx_copies(model, variant, weights_bytes)
     return Need(
         weights_bytes=weights_bytes,
         kv_bytes=kv_bytes + state_bytes,
         compute_bytes=compute_bytes,
-        runtime_bytes=engine.runtime_bytes + engine.checkpoints * (windowed_bytes + state_bytes),
+        runtime_bytes=engine.runtime_bytes + copies_bytes,
     )
+
+
+def _find_embedding(model: Model, variant: Variant, weights_bytes: int) -> int:
+    """Bytes of an embedding in fp32, as the model builder leaves it in builds for the CPU.
+
+    0 where it must be smaller, since the rest of the file could not hold the other parameters.
+    """
+    elements = (model.architecture.vocab_size or 0) * (model.architecture.hidden_size or 0)
+    others, bits = max(0, (model.parameters or 0) - elements), find_bits(variant)
+    if not elements or not others or not bits or weights_bytes - 4 * elements < others * bits // 8:
+        return 0
+    return 4 * elements
+
+
+def _find_onnx_copies(model: Model, variant: Variant, weights_bytes: int) -> int:
+    """Bytes of the weights that are in memory twice, packed for the processor beside what was loaded.
+
+    Fitted to the peak of onnxruntime-genai 0.18 on Linux with 10 shapes of int4 models, within 14 MiB: 1.19 times the
+    layers' bytes, 2.19 times those of the output layer.
+    """
+    elements = (model.architecture.vocab_size or 0) * (model.architecture.hidden_size or 0)
+    bits = find_bits(variant) or 0
+    return int(0.19 * weights_bytes) + min(weights_bytes, elements * (bits + 1) // 8)
 
 
 def _pad(tokens: int) -> int:

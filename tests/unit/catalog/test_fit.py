@@ -135,6 +135,44 @@ def test_an_onnx_prompt_takes_what_the_engine_was_seen_to_take(
     assert need.compute_bytes * 256 / ONNX_CHUNK_TOKENS / MIB == pytest.approx(measured_mib, abs=1.5)
 
 
+@pytest.mark.parametrize(
+    ("layers", "hidden", "feed_forward", "heads", "kv_heads", "vocab", "file_mib", "peak_mib"),
+    [
+        pytest.param(30, 576, 1536, 9, 3, 49_152, 191, 268, id="SmolLM2 135M"),
+        pytest.param(2, 4096, 11_008, 32, 32, 32_000, 822, 624, id="Llama 2 7B, two layers"),
+        pytest.param(12, 896, 4864, 14, 2, 151_936, 712, 446, id="Qwen2.5 0.5B, half"),
+        pytest.param(4, 2048, 8192, 32, 8, 128_256, 1308, 655, id="Llama 3.2 1B, four layers"),
+    ],
+)
+def test_an_onnx_embedding_stays_in_its_file(  # noqa: PLR0913, PLR0917 - one column per fact
+    layers: int, hidden: int, feed_forward: int, heads: int, kv_heads: int, vocab: int, file_mib: int, peak_mib: int
+) -> None:
+    """The peak of a process with onnxruntime-genai 0.18 that filled a context of 1,024 tokens, int4 weights."""
+    head_dim = hidden // heads
+    shape = Architecture(
+        layers=layers,
+        hidden_size=hidden,
+        heads=heads,
+        vocab_size=vocab,
+        kv_groups=(KvGroup(layers, kv_heads, head_dim),),
+        feed_forward_size=feed_forward,
+    )
+    in_layers = layers * (2 * hidden * hidden + 2 * hidden * kv_heads * head_dim + 3 * hidden * feed_forward)
+    model = make_model(architecture=shape, parameters=in_layers + 2 * vocab * hidden)
+    need = find_need(model, replace(ONNX_VARIANT, size_bytes=file_mib * MIB), 1024)
+    assert need is not None
+    assert need.total_bytes / MIB == pytest.approx(peak_mib, abs=20)
+    assert need.weights_bytes == file_mib * MIB - 4 * vocab * hidden
+
+
+def test_an_embedding_that_the_file_cannot_hold_in_full_is_not_taken_out() -> None:
+    shape = Architecture(hidden_size=2048, vocab_size=128_256)
+    model = make_model(architecture=shape, parameters=1_235_814_400)
+    need = find_need(model, replace(ONNX_VARIANT, size_bytes=1_200_000_000), 1024)
+    assert need is not None
+    assert need.weights_bytes == 1_200_000_000
+
+
 def test_what_the_adapters_choose_is_what_is_counted() -> None:
     assert ONNX_CHUNK_TOKENS == PREFILL_TOKENS
     assert (LLAMA.batch_tokens, LLAMA.checkpoints) == (BATCH_TOKENS, CHECKPOINTS)
