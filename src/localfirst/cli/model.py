@@ -140,6 +140,7 @@ def pull(
     model: options.ModelArgument,
     backend: options.Backend = None,
     quant: options.Quant = None,
+    device: options.Device = None,
     tier: options.Tier = None,
     accept_license: options.AcceptLicense = False,
     json: options.Json = False,
@@ -155,7 +156,7 @@ def pull(
     from localfirst.services.files import pull_model
     from localfirst.services.planning import make_wanted
 
-    wanted = make_wanted(backend=backend, quantization=quant, tier=tier)
+    wanted = make_wanted(device=device, backend=backend, quantization=quant, tier=tier)
 
     def fetch(accepted: bool) -> InstalledModel:
         with show_progress(quiet=quiet or json) as report:

@@ -144,7 +144,7 @@ def test_an_onnx_prompt_takes_what_the_engine_was_seen_to_take(
         pytest.param(4, 2048, 8192, 32, 8, 128_256, 1308, 655, id="Llama 3.2 1B, four layers"),
     ],
 )
-def test_an_onnx_embedding_stays_in_its_file(  # noqa: PLR0913, PLR0917 - one column per fact
+def test_an_onnx_embedding_stays_in_its_file(
     layers: int, hidden: int, feed_forward: int, heads: int, kv_heads: int, vocab: int, file_mib: int, peak_mib: int
 ) -> None:
     """The peak of a process with onnxruntime-genai 0.18 that filled a context of 1,024 tokens, int4 weights."""
