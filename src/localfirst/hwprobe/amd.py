@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localfirst.hwprobe.ask import read_int
+from localfirst.hwprobe.ask import explain_node, read_int
 from localfirst.hwprobe.text import clean
 from localfirst.types import Device
 from localfirst.units import GIB, MIB
@@ -86,8 +86,8 @@ def _read_card(host: Host, memory: Memory, card: Card, ids: str, warn: Warn) -> 
     vram_free = _find_free(vram, read_int(host, f"{card.path}/mem_info_vram_used", warn))
     gtt_free = _find_free(gtt, read_int(host, f"{card.path}/mem_info_gtt_used", warn))
     remarks = [_describe_carve_out(vram, gtt)] if unified else []
-    if card.driver == DRIVER and not host.exists("/dev/kfd"):
-        remarks.append("no /dev/kfd: ROCm is not usable here")
+    if card.driver == DRIVER and (no_rocm := explain_node(host, "/dev/kfd")):
+        remarks.append(f"ROCm is not usable here: {no_rocm}")
     fault = _find_fault(card)
     return Device(
         kind="igpu" if integrated else "gpu",
@@ -120,7 +120,7 @@ def _describe_carve_out(vram: int | None, gtt: int | None) -> str:
 def _find_fault(card: Card) -> str | None:
     if card.driver != DRIVER:
         return f"driven by {card.driver}, not by {DRIVER}" if card.driver else f"the driver {DRIVER} is not loaded"
-    return f"{card.missing_node} is missing or hidden" if card.missing_node else None
+    return card.node_fault
 
 
 def _make_name(card: Card) -> str:

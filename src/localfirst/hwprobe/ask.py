@@ -35,6 +35,19 @@ def read_driver(host: Host, device_path: str) -> str | None:
     return clean((host.link(f"{device_path}/driver") or "").rsplit("/", 1)[-1]) or None
 
 
+def explain_node(host: Host, path: str) -> str | None:
+    """Why a program of this user cannot open a device's node; `None` where it can.
+
+    The nodes asked for here belong to the group `render`. Source: systemd's `rules.d/50-udev-default.rules.in`.
+    """
+    if not host.exists(path):
+        return f"{path} is missing or hidden"
+    closed = host.value("linux.closed_nodes")
+    if isinstance(closed, list) and path in closed:
+        return f"{path} is closed to this user: type `sudo usermod -aG render $USER` and log in again"
+    return None
+
+
 def ask_sysctl_int(host: Host, name: str, warn: Warn) -> int | None:
     """A `sysctl` number."""
     return _parse(parse_int, host.sysctl(name), name, warn)

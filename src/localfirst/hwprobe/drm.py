@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localfirst.hwprobe.ask import read_driver, read_int
+from localfirst.hwprobe.ask import explain_node, read_driver, read_int
 
 if TYPE_CHECKING:
     from localfirst.hwprobe.ask import Warn
@@ -31,8 +31,8 @@ class Card:
     device_id: str
     revision: str | None
     driver: str | None
-    missing_node: str | None
-    """The `/dev/dri` node that programs compute through, where it does not exist; `None` when all is well."""
+    node_fault: str | None
+    """Why the `/dev/dri` node that programs compute through cannot be opened; `None` when all is well."""
 
     @property
     def pci_id(self) -> str:
@@ -60,12 +60,11 @@ def _read_card(host: Host, name: str, warn: Warn) -> Card | None:
         device_id=f"{device:04x}",
         revision=None if revision is None else f"{revision:02x}",
         driver=read_driver(host, path),
-        missing_node=_find_missing_node(host, path),
+        node_fault=_find_node_fault(host, path),
     )
 
 
-def _find_missing_node(host: Host, path: str) -> str | None:
+def _find_node_fault(host: Host, path: str) -> str | None:
     nodes = [f"/dev/dri/{render.rsplit('/', 1)[-1]}" for render in host.glob(f"{path}/drm/renderD*")]
-    if not nodes:
-        return "/dev/dri/renderD*"
-    return None if any(map(host.exists, nodes)) else nodes[0]
+    faults = [explain_node(host, node) for node in nodes or ["/dev/dri/renderD*"]]
+    return faults[0] if all(faults) else None

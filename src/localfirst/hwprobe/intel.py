@@ -68,4 +68,4 @@ def _read_own_memory(host: Host, card: Card, warn: Warn) -> int | None:
 def _find_fault(card: Card) -> str | None:
     if card.driver not in DRIVERS:
         return f"driven by {card.driver}, not by xe or i915" if card.driver else "neither xe nor i915 is loaded"
-    return f"{card.missing_node} is missing or hidden" if card.missing_node else None
+    return card.node_fault

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from localfirst.hwprobe.ask import read_driver, read_name
+from localfirst.hwprobe.ask import explain_node, read_driver, read_name
 from localfirst.types import Device
 
 if TYPE_CHECKING:
@@ -35,11 +35,7 @@ def _read_npu(host: Host, node: str, *, wsl: bool) -> Device:
     driver = read_driver(host, path)
     vendor, name = DRIVERS.get(driver or "", ("unknown", f"Accelerator ({driver or node})"))
     board = read_name(host, f"{path}/vbnv")  # amdxdna's name of the chip, e.g. RyzenAI-npu5
-    reason = None
-    if wsl:
-        reason = "not usable from WSL"
-    elif not host.exists(f"/dev/accel/{node}"):
-        reason = f"/dev/accel/{node} is missing or hidden"
+    reason = "not usable from WSL" if wsl else explain_node(host, f"/dev/accel/{node}")
     return Device(
         kind="npu",
         vendor=vendor,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-VALUES: Mapping[str, Callable[[], object | None]] = {}
-"""What only an API tells, by the names of the recorded-machine format."""
+_NODES = ("/dev/kfd", "/dev/dri/renderD*", "/dev/accel/accel*")
 
 
 def machine() -> str:
@@ -34,3 +34,13 @@ def disk_free_bytes(path: str) -> int | None:
     except (OSError, ValueError):
         return None
     return disk.f_bavail * disk.f_frsize
+
+
+def _closed_nodes() -> list[str]:
+    """Nodes of devices that are there and that this user may not open."""
+    nodes = [path for pattern in _NODES for path in glob.glob(pattern)]  # noqa: PTH207 - as in host.py
+    return sorted(path for path in nodes if not os.access(path, os.R_OK | os.W_OK))
+
+
+VALUES: Mapping[str, Callable[[], object | None]] = {"linux.closed_nodes": _closed_nodes}
+"""What only an API tells, by the names of the recorded-machine format."""

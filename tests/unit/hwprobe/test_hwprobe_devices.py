@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,6 +11,9 @@ from localfirst.hwprobe.probe import probe
 from localfirst.hwprobe.windows import DISPLAY_CLASS, NPU_CLASS
 from localfirst.types import Device
 from localfirst.units import GIB, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MEMINFO = {"/proc/meminfo": f"MemTotal: {64 * MIB} kB\nMemAvailable: {48 * MIB} kB\n"}  # 64 and 48 GiB
 CARD = "/sys/class/drm/card0/device"
@@ -25,9 +28,10 @@ def linux(files: dict[str, str], **parts: Any) -> ReplayHost:
     return ReplayHost({**record, "files": {**MEMINFO, **files}, **parts})
 
 
-def card(vendor: str, device: str, driver: str | None, files: dict[str, str]) -> ReplayHost:
+def card(vendor: str, device: str, driver: str | None, files: dict[str, str], closed: Sequence[str] = ()) -> ReplayHost:
     links = {f"{CARD}/driver": f"../../bus/pci/drivers/{driver}"} if driver else {}
-    return linux({f"{CARD}/vendor": vendor, f"{CARD}/device": device, **files}, links=links)
+    files = {f"{CARD}/vendor": vendor, f"{CARD}/device": device, **files}
+    return linux(files, links=links, values={"linux.closed_nodes": list(closed)})
 
 
 def windows(display: dict[str, Any], npu: dict[str, Any], **parts: Any) -> ReplayHost:
@@ -137,7 +141,7 @@ LINUX = {
                 48 * GIB + GIB * 3 // 4,
                 unified=True,
                 reason="1024 MiB set aside in firmware and up to 61440 MiB of main memory (GTT); "
-                "no /dev/kfd: ROCm is not usable here",
+                "ROCm is not usable here: /dev/kfd is missing or hidden",
                 driver="amdgpu",
             ),
         ),
@@ -182,6 +186,33 @@ LINUX = {
                 22 * GIB,
                 driver="amdgpu",
                 bandwidth_bytes_per_s=960_000_000_000,
+            ),
+        ),
+    ),
+    "an AMD card whose nodes belong to a group that this user is not in": (
+        card("0x1002", "0x744c", "amdgpu", {**NODES, "/dev/kfd": ""}, closed=["/dev/dri/renderD128", "/dev/kfd"]),
+        (
+            Device(
+                "gpu",
+                "amd",
+                "AMD GPU [1002:744c]",
+                usable=False,
+                reason="/dev/dri/renderD128 is closed to this user: "
+                "type `sudo usermod -aG render $USER` and log in again",
+                driver="amdgpu",
+            ),
+        ),
+    ),
+    "an AMD card that Vulkan can use and ROCm cannot": (
+        card("0x1002", "0x744c", "amdgpu", {**NODES, "/dev/kfd": ""}, closed=["/dev/kfd"]),
+        (
+            Device(
+                "gpu",
+                "amd",
+                "AMD GPU [1002:744c]",
+                reason="ROCm is not usable here: /dev/kfd is closed to this user: "
+                "type `sudo usermod -aG render $USER` and log in again",
+                driver="amdgpu",
             ),
         ),
     ),
@@ -246,6 +277,25 @@ LINUX = {
                 usable=False,
                 reason="/dev/accel/accel0 is missing or hidden",
                 driver="amdxdna",
+            ),
+        ),
+    ),
+    "an NPU whose node is closed": (
+        linux(
+            {"/dev/accel/accel0": ""},
+            links={f"{ACCEL}/driver": "../intel_vpu"},
+            values={"linux.closed_nodes": ["/dev/accel/accel0"]},
+        ),
+        (
+            Device(
+                "npu",
+                "intel",
+                "Intel AI Boost",
+                unified=True,
+                usable=False,
+                reason="/dev/accel/accel0 is closed to this user: "
+                "type `sudo usermod -aG render $USER` and log in again",
+                driver="intel_vpu",
             ),
         ),
     ),

@@ -57,6 +57,15 @@ def test_files_links_and_folders_are_read(host: Host, tmp_path: Path) -> None:
     assert host.link(str(tmp_path / "driver")) == "../drivers/xe"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these nodes")
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_nodes_that_this_user_may_not_open_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, mode in (("renderD128", 0o600), ("renderD129", 0o000)):
+        (tmp_path / name).touch(mode)
+    monkeypatch.setattr("localfirst.hwprobe.posix_api._NODES", (str(tmp_path / "renderD*"),))
+    assert Host().value("linux.closed_nodes") == [str(tmp_path / "renderD129")]
+
+
 def test_a_command_answers_in_the_c_locale(host: Host, tmp_path: Path) -> None:
     tool = make_tool(tmp_path / "tool", 'echo "$LC_ALL $1"; echo trouble >&2; exit 3')
     assert host.run([tool, "--query"]) == Completed(3, "C --query\n", "trouble\n")
