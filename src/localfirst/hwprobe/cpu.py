@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _ARCHES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 _ALLOWED = re.compile(r"^Cpus_allowed_list:\s*(.*)$", re.MULTILINE)
 _MACOS_FEATURES = {
+    "hw.optional.avx1_0": "avx",
     "hw.optional.avx2_0": "avx2",
     "hw.optional.fma": "fma",
     "hw.optional.f16c": "f16c",
@@ -130,7 +131,7 @@ def _read_windows(host: Host, arch: str, warn: Warn) -> Cpu:
         arch=arch,
         cores_physical=physical,
         cores_logical=ask_value_int(host, "windows.logical_cores", warn),
-        cores_usable=physical or None,
+        cores_usable=ask_value_int(host, "windows.performance_cores", warn) or physical or None,
         features=("neon", *known) if arch == "arm64" else known,
     )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from localfirst.hwprobe.host import Completed, Host
 from localfirst.hwprobe.probe import probe
 from localfirst.hwprobe.record import SCHEMA
+from localfirst.hwprobe.windows import VALUE_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -111,7 +112,8 @@ class RecordingHost(Host):
         subkeys = super().registry(class_guid)
         if subkeys:
             self._registry[class_guid] = {
-                subkey: {name: _encode(value) for name, value in values.items()} for subkey, values in subkeys.items()
+                subkey: {name: _encode(values[name]) for name in VALUE_NAMES if _is_plain(values.get(name))}
+                for subkey, values in subkeys.items()
             }
         return subkeys
 
@@ -174,6 +176,11 @@ def _scrub_text(text: str, names: Collection[str]) -> str:
         if len(name) > 1:
             text = re.sub(rf"(?i)(?<![^\W_]){re.escape(name)}(?![^\W_])", "private", text)
     return text
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a record holds such a registry value; the probe reads no list of texts."""
+    return isinstance(value, str | int | bytes)
 
 
 def _encode(value: object) -> object:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 DISPLAY_CLASS = "{4d36e968-e325-11ce-bfc1-08002be10318}"
 NPU_CLASS = "{f01a9d53-3ff6-48d2-9f97-c8a7004be10c}"
 _MEMORY = "HardwareInformation.qwMemorySize"
+VALUE_NAMES = ("DriverDesc", "DriverVersion", "MatchingDeviceId", "ProviderName", _MEMORY)
+"""What is read of a registered device."""
+_PCI_DEVICE = re.compile(r"PCI\\VEN_[0-9A-F]{4}&DEV_[0-9A-F]{4}", re.IGNORECASE)
 _PCI_VENDORS = {"10de": "nvidia", "1002": "amd", "1022": "amd", "8086": "intel", "qcom": "qualcomm"}
 _NAME_VENDORS = {
     "nvidia": "nvidia",
@@ -41,7 +44,7 @@ _QNN_DRIVER = (30, 0, 140, 0)
 
 
 def read_nvidia_names(host: Host) -> tuple[str, ...]:
-    """Names of registered NVIDIA adapters; of which are still in the machine `nvidia-smi` knows more."""
+    """Names of registered NVIDIA adapters; what they can do only `nvidia-smi` knows."""
     entries = _read_adapters(host) if host.platform == "win32" else ()
     return tuple(name for name, vendor, _ in entries if vendor == "nvidia")
 
@@ -55,7 +58,7 @@ def read_windows(host: Host, memory: Memory, warn: Warn) -> tuple[Device, ...]:
         for name, vendor, entry in _read_adapters(host)
         if vendor != "nvidia"
     )
-    npus = (_make_npu(entry, warn) for entry in host.registry(NPU_CLASS).values())
+    npus = (_make_npu(entry, warn) for entry in _read_present(host, NPU_CLASS))
     return (*adapters, *filter(None, npus))
 
 
@@ -92,10 +95,31 @@ def find_vendor(hardware_id: str, name: str) -> str:
     return next((vendor for word, vendor in _NAME_VENDORS.items() if word in name.lower()), "unknown")
 
 
+def is_present(hardware_id: str, present: object) -> bool:
+    """Whether a registered device is in the machine: the registry keeps those that were taken out.
+
+    Args:
+        hardware_id: as its driver is registered for; only those on the PCI bus can be compared.
+        present: ids of what is there, as `windows.present_devices` has them; where it is no list, all are believed.
+    """
+    match = _PCI_DEVICE.match(hardware_id)
+    if not match or not isinstance(present, list):
+        return True
+    return any(str(one).lower().startswith(match[0].lower()) for one in present)
+
+
+def _read_present(host: Host, class_guid: str) -> list[Mapping[str, object]]:
+    """The registered devices of a class, without those that are not in the machine any more."""
+    answer = host.value("windows.present_devices")
+    present = answer.get(class_guid) if isinstance(answer, dict) else None
+    entries = host.registry(class_guid).values()
+    return [entry for entry in entries if is_present(_get_text(entry, "MatchingDeviceId"), present)]
+
+
 def _read_adapters(host: Host) -> tuple[tuple[str, str, Mapping[str, object]], ...]:
     """Name, vendor and registry values of each adapter that is a piece of hardware."""
     found = []
-    for entry in host.registry(DISPLAY_CLASS).values():
+    for entry in _read_present(host, DISPLAY_CLASS):
         name, hardware_id = _get_text(entry, "DriverDesc"), _get_text(entry, "MatchingDeviceId")
         if name and not hardware_id.lower().startswith("root\\") and not _VIRTUAL.search(name):
             found.append((name, find_vendor(hardware_id, name), entry))

@@ -15,6 +15,9 @@ import shutil  # noqa: E402
 import winreg  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
+from localfirst.hwprobe.windows import DISPLAY_CLASS, NPU_CLASS  # noqa: E402
+from localfirst.hwprobe.windows_cores import count_performance_cores  # noqa: E402
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -33,6 +36,10 @@ _FEATURES = {
     70: "sme",
 }
 """`PF_*` numbers of `winnt.h`. Source: Microsoft's documentation of `IsProcessorFeaturePresent`."""
+_PROCESSOR_CORE = 0
+"""`RelationProcessorCore` of `winnt.h`."""
+_PRESENT_OF_CLASS = 0x100 | 0x200
+"""`CM_GETIDLIST_FILTER_PRESENT | CM_GETIDLIST_FILTER_CLASS` of `cfgmgr32.h`."""
 
 
 class _MemoryStatus(ctypes.Structure):
@@ -116,6 +123,40 @@ def _cpu_name() -> str | None:
         return None
 
 
+def _performance_cores() -> int | None:
+    """Source: Microsoft's documentation of `GetLogicalProcessorInformationEx` and `GetProcessAffinityMask`."""
+    kernel = ctypes.WinDLL("kernel32")
+    ask = kernel.GetLogicalProcessorInformationEx
+    size = ctypes.c_uint32()
+    ask(_PROCESSOR_CORE, None, ctypes.byref(size))  # fails, and tells the size
+    buffer = ctypes.create_string_buffer(size.value)
+    if not size.value or not ask(_PROCESSOR_CORE, buffer, ctypes.byref(size)):
+        return None
+    mine, all_of_group = ctypes.c_size_t(), ctypes.c_size_t()
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    process = ctypes.c_void_p(kernel.GetCurrentProcess())
+    kernel.GetProcessAffinityMask(process, ctypes.byref(mine), ctypes.byref(all_of_group))
+    one_group = kernel.GetActiveProcessorGroupCount() == 1
+    return count_performance_cores(buffer.raw[: size.value], mine.value if one_group else None)
+
+
+def _present_devices() -> dict[str, list[str]]:
+    """Class -> ids of the devices in the machine now, without their last part, which tells one piece from another.
+
+    Source: Microsoft's documentation of `CM_Get_Device_ID_ListW`.
+    """
+    library = ctypes.WinDLL("cfgmgr32")
+    found = {}
+    for guid in (DISPLAY_CLASS, NPU_CLASS):
+        size = ctypes.c_uint32()
+        if library.CM_Get_Device_ID_List_SizeW(ctypes.byref(size), guid, _PRESENT_OF_CLASS) == 0 and size.value:
+            buffer = ctypes.create_unicode_buffer(size.value)
+            if library.CM_Get_Device_ID_ListW(guid, buffer, size, _PRESENT_OF_CLASS) == 0:
+                names = "".join(buffer[: size.value]).split("\0")
+                found[guid] = [name.rpartition("\\")[0] for name in names if name]
+    return found
+
+
 def _physical_cores() -> int | None:
     import psutil
 
@@ -127,7 +168,9 @@ VALUES: Mapping[str, Callable[[], object | None]] = {
     "windows.cpu_features": _cpu_features,
     "windows.cpu_name": _cpu_name,
     "windows.logical_cores": os.cpu_count,
+    "windows.performance_cores": _performance_cores,
     "windows.physical_cores": _physical_cores,
+    "windows.present_devices": _present_devices,
     "windows.total_memory_bytes": _total_memory_bytes,
 }
 """What only an API tells, by the names of the recorded-machine format."""

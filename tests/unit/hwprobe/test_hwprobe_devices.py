@@ -369,6 +369,28 @@ WINDOWS = {
         (dead_nvidia("NVIDIA GeForce RTX 3070", SMI_MISSING, 448),),
         (),
     ),
+    "cards that were taken out, known by what is there": (
+        windows(
+            {
+                "0000": RTX,
+                "0001": {"DriverDesc": "AMD Radeon RX 580", "MatchingDeviceId": "PCI\\VEN_1002&DEV_67DF&REV_E7"},
+                "0002": {"DriverDesc": "AMD Radeon RX 6600", "MatchingDeviceId": "pci\\ven_1002&dev_73ff"},
+                "0003": {"DriverDesc": "Adreno GPU", "MatchingDeviceId": "ACPI\\VEN_QCOM&DEV_0C36"},
+            },
+            {"0000": {"DriverDesc": "AMD IPU Device", "MatchingDeviceId": "PCI\\VEN_1022&DEV_1502"}},
+            values={
+                "windows.present_devices": {
+                    DISPLAY_CLASS: ["PCI\\VEN_1002&DEV_73FF&SUBSYS_65051462&REV_C7", "ACPI\\QCOM0C36"],
+                    NPU_CLASS: [],
+                }
+            },
+        ),
+        (
+            Device("gpu", "amd", "AMD Radeon RX 6600", bandwidth_bytes_per_s=224_000_000_000),
+            Device("igpu", "qualcomm", "Adreno GPU", unified=True),
+        ),
+        (),
+    ),
     "a discrete card above 4 GiB": (
         windows(
             {

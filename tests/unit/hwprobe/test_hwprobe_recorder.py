@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from localfirst.hwprobe.host import Host, load_record
 from localfirst.hwprobe.probe import probe
 from localfirst.hwprobe.recorder import RecordingHost, record_machine, scrub
+from localfirst.hwprobe.windows import DISPLAY_CLASS
 
 NAMES = {"ada", "enigma"}
 
@@ -71,6 +72,22 @@ def test_what_a_recording_host_answers_is_what_its_record_answers(tmp_path):
 
     assert ask(load_record(json.dumps(host.to_record()))) != ask(host)
     assert ask(load_record(json.dumps(host.to_record()))) == ask(host)
+
+
+def test_of_the_registry_is_recorded_what_the_probe_reads_and_a_record_can_hold(monkeypatch):
+    entry = {
+        "DriverDesc": "AMD Radeon RX 9070",
+        "HardwareInformation.qwMemorySize": (16 << 30).to_bytes(8, "little"),
+        "ProviderName": ["a list of texts"],
+        "DriverVersion": None,
+        "UserModeDriverName": ["a.dll", "b.dll"],
+        "OwnerMark": "of ada",
+    }
+    monkeypatch.setattr(Host, "registry", lambda _, guid: {"0000": dict(entry)} if guid == DISPLAY_CLASS else {})
+    host = RecordingHost()
+    assert host.registry(DISPLAY_CLASS) == {"0000": entry}
+    kept = {name: entry[name] for name in ("DriverDesc", "HardwareInformation.qwMemorySize")}
+    assert load_record(json.dumps(host.to_record())).registry(DISPLAY_CLASS) == {"0000": kept}
 
 
 @given(st.text(max_size=80))
