@@ -21,6 +21,8 @@ DRIVERS = {
     "rocket": ("rockchip", "Rockchip NPU"),
 }
 """Kernel driver -> vendor and name. Source: the kernel's `drivers/accel`."""
+UNPROVEN = "present, which does not prove that an engine can use it"
+"""Said of every NPU with a driver: what it computes depends on the engine's own build for it."""
 _ACCEL = re.compile(r"/sys/class/accel/(accel[0-9]+)/device/driver")
 
 
@@ -42,6 +44,6 @@ def _read_npu(host: Host, node: str, *, wsl: bool) -> Device:
         name=f"{name} ({board})" if board else name,
         unified=True,
         usable=reason is None,
-        reason=reason,
+        reason=reason or UNPROVEN,
         driver=driver,
     )

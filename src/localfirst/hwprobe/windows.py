@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from localfirst.hwprobe.npu import UNPROVEN
 from localfirst.hwprobe.text import clean, parse_version, quote
 from localfirst.types import Device
 
@@ -165,7 +166,7 @@ def _make_npu(entry: Mapping[str, object], warn: Warn) -> Device | None:
         name=name,
         unified=True,
         usable=not old,
-        reason="its driver is older than 30.0.140.0, which the QNN provider needs" if old else None,
+        reason="its driver is older than 30.0.140.0, which the QNN provider needs" if old else UNPROVEN,
         driver=driver or None,
     )
 

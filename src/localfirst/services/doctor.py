@@ -7,23 +7,28 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from localfirst import paths
+from localfirst.catalog.place import explain_missing_device, find_devices
+from localfirst.catalog.rules import READY_STATES
 from localfirst.errors import CatalogError, LfError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
 from localfirst.services.catalogue import find_catalogs
+from localfirst.services.sight import find_blind
 from localfirst.store import endpoint, manifest
 from localfirst.store.verify import check_quick
 from localfirst.units import GB, format_bytes, format_seconds, format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from localfirst.services.engines import EngineTest
+    from localfirst.types import Device, Machine, Runtime
 
 LITTLE_DISK_BYTES = 5 * GB
 """Less than this holds no model that is worth the name, with its engine."""
@@ -96,11 +101,42 @@ def _check_machine() -> Iterator[Check]:
     known = memory.available_bytes is not None
     summary = f"{format_bytes(memory.available_bytes)} free of {format_bytes(memory.limit_bytes or memory.total_bytes)}"
     yield Check("Memory", "ok" if known else "warning", summary)
-    for device in machine.devices:
-        yield Check("Device", "ok" if device.usable else "note", device.name, (device.reason,) if device.reason else ())
+    with suppress(LfError):  # what is wrong with the runtimes is told when they are checked
+        runtimes = engines.find_runtimes()
+        blind = find_blind(runtimes, machine)
+        yield from (judge_device(device, machine, runtimes, blind) for device in machine.devices)
     if machine.warnings:
         hint = "Send what `lf doctor --record FILE` writes with a report of it"
         yield Check("Probe", "warning", "not all of this machine could be read", machine.warnings, hint)
+
+
+def judge_device(device: Device, machine: Machine, runtimes: Sequence[Runtime], blind: Mapping[str, str]) -> Check:
+    """What computes on a device: it is there, its system exposes it, an engine is for it, and that engine sees it.
+
+    Args:
+        device: one of the machine's.
+        machine: the machine.
+        runtimes: every runtime of this release, as it stands there.
+        blind: those whose engines see no device, with the reason.
+    """
+    alone = replace(machine, devices=(device,))
+    evidence = (device.reason,) if device.reason else ()
+    if not device.usable:
+        state: State = "note" if device.kind == "npu" else "warning"
+        return Check("Device", state, f"{device.name} cannot be used: {device.reason}")
+    fit = [one for one in runtimes if one.state != "unavailable" and find_devices(alone, one)]
+    if not fit:
+        missing = (explain_missing_device(alone, one) for one in runtimes if one.state != "unavailable")
+        old = next((reason for reason in missing if reason and device.name in reason), None)
+        return Check("Device", "note", f"{device.name}: {old or 'no runtime of this release computes on it'}", evidence)
+    names = " and ".join(one.name for one in fit if one.state in READY_STATES and one.name not in blind)
+    if names:
+        return Check("Device", "ok", f"{device.name}: {names} can compute on it", evidence)
+    reasons = tuple(f"{one.name}: {blind[one.name]}" for one in fit if one.name in blind)
+    if reasons:
+        return Check("Device", "warning", f"{device.name}: no installed engine sees it", (*evidence, *reasons))
+    hint = f"Type `lf runtime install {fit[0].name}`, or let the first `lf run` do it"
+    return Check("Device", "note", f"{device.name}: {fit[0].name} would compute on it", evidence, hint)
 
 
 def _check_folders() -> Iterator[Check]:

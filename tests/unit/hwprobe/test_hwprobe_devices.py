@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from localfirst.hwprobe.host import ReplayHost
+from localfirst.hwprobe.npu import UNPROVEN
 from localfirst.hwprobe.probe import probe
 from localfirst.hwprobe.windows import DISPLAY_CLASS, NPU_CLASS
 from localfirst.types import Device
@@ -318,7 +319,7 @@ LINUX = {
     ),
     "an accelerator nobody knows": (
         linux({"/dev/accel/accel0": ""}, links={f"{ACCEL}/driver": "../newthing"}),
-        (Device("npu", "unknown", "Accelerator (newthing)", unified=True, driver="newthing"),),
+        (Device("npu", "unknown", "Accelerator (newthing)", unified=True, reason=UNPROVEN, driver="newthing"),),
     ),
 }
 
@@ -446,7 +447,7 @@ WINDOWS = {
     ),
     "an NPU with a garbled version": (
         windows({}, {"0000": {"DriverDesc": "Qualcomm NPU", "DriverVersion": "new"}, "0001": {"DriverDesc": ""}}),
-        (Device("npu", "qualcomm", "Qualcomm NPU", unified=True, driver="new"),),
+        (Device("npu", "qualcomm", "Qualcomm NPU", unified=True, reason=UNPROVEN, driver="new"),),
         ("Qualcomm NPU: not a version: 'new'",),
     ),
 }

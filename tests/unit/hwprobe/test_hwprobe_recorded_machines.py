@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from localfirst.hwprobe.host import load_record
+from localfirst.hwprobe.npu import UNPROVEN
 from localfirst.hwprobe.probe import probe
 from localfirst.paths import profiles_dir
 from localfirst.types import Cpu, Device, Machine, Memory
@@ -88,6 +89,7 @@ EXPECTED = {
                 vendor="qualcomm",
                 name="Snapdragon(R) X Elite - X1E78100 - Qualcomm(R) Hexagon(TM) NPU",
                 unified=True,
+                reason=UNPROVEN,
                 driver="30.0.219.1000",
             ),
         ),
@@ -265,7 +267,9 @@ EXPECTED = {
                 driver="xe",
                 bandwidth_bytes_per_s=136_528_000_000,
             ),
-            Device(kind="npu", vendor="intel", name="Intel AI Boost", unified=True, driver="intel_vpu"),
+            Device(
+                kind="npu", vendor="intel", name="Intel AI Boost", unified=True, reason=UNPROVEN, driver="intel_vpu"
+            ),
         ),
         disk_free_bytes=250_000_000_000,
     ),
@@ -457,7 +461,14 @@ EXPECTED = {
                 driver="amdgpu",
                 bandwidth_bytes_per_s=256_000_000_000,
             ),
-            Device(kind="npu", vendor="amd", name="AMD Ryzen AI NPU (RyzenAI-npu5)", unified=True, driver="amdxdna"),
+            Device(
+                kind="npu",
+                vendor="amd",
+                name="AMD Ryzen AI NPU (RyzenAI-npu5)",
+                unified=True,
+                reason=UNPROVEN,
+                driver="amdxdna",
+            ),
         ),
         disk_free_bytes=250_000_000_000,
     ),
@@ -496,7 +507,9 @@ EXPECTED = {
                 reason="estimated as half of main memory",
                 driver="32.0.12033.1030",
             ),
-            Device(kind="npu", vendor="amd", name="AMD IPU Device", unified=True, driver="32.0.201.204"),
+            Device(
+                kind="npu", vendor="amd", name="AMD IPU Device", unified=True, reason=UNPROVEN, driver="32.0.201.204"
+            ),
         ),
         disk_free_bytes=420_000_000_000,
     ),

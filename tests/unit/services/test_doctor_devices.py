@@ -1,0 +1,79 @@
+"""What `lf doctor` says of a device, on recorded machines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from localfirst.runtimes.find import find_runtimes
+from localfirst.services.doctor import State, judge_device
+from localfirst.services.machines import find_machine
+
+READY = ("llama-cuda", "llama-vulkan", "llama-metal", "llama-cpu")
+
+SAYINGS: dict[str, tuple[str, int, tuple[str, ...], dict[str, str], State, str]] = {
+    "an engine computes on it": ("rtx-4090-desktop", 0, READY, {}, "ok", "llama-cuda and llama-vulkan can compute"),
+    "one of two sees it": (
+        "rtx-4090-desktop",
+        0,
+        READY,
+        {"llama-cuda": "old driver"},
+        "ok",
+        "llama-vulkan can compute",
+    ),
+    "none sees it": (
+        "rtx-4090-desktop",
+        0,
+        READY,
+        {"llama-cuda": "old driver", "llama-vulkan": "no loader"},
+        "warning",
+        "no installed engine sees it",
+    ),
+    "its engine is to be installed": ("rtx-4090-desktop", 0, (), {}, "note", "llama-cuda would compute on it"),
+    "a Mac": ("macbook-air-m2-8gb", 0, READY, {}, "ok", "llama-metal can compute on it"),
+    "an NPU": ("lunar-lake-32gb", 1, READY, {}, "note", "no runtime of this release computes on it"),
+    "an NPU that cannot be used": (
+        "macbook-air-m2-8gb",
+        1,
+        READY,
+        {},
+        "note",
+        "Apple Neural Engine cannot be used: reachable through Core ML only",
+    ),
+}
+
+
+@pytest.mark.parametrize(("profile", "index", "ready", "blind", "state", "summary"), SAYINGS.values(), ids=SAYINGS)
+def test_a_device_is_told_with_what_computes_on_it(
+    profile: str, index: int, ready: tuple[str, ...], blind: dict[str, str], state: State, summary: str
+) -> None:
+    machine = find_machine(profile)
+    runtimes = [
+        one if one.state == "unavailable" else replace(one, state="external" if one.name in ready else "installable")
+        for one in find_runtimes(machine.platform, machine.cpu.arch)
+    ]
+    check = judge_device(machine.devices[index], machine, runtimes, blind)
+    assert (check.name, check.state) == ("Device", state)
+    assert summary in check.summary
+    assert check.summary.startswith(machine.devices[index].name)
+    assert all(any(reason in line for line in check.evidence) for reason in blind.values()) or state == "ok"
+    assert bool(check.hint) == ("would" in summary)
+
+
+def test_a_device_that_is_too_old_says_for_what() -> None:
+    machine = find_machine("rtx-4090-desktop")
+    old = replace(machine.devices[0], driver="470.1", compute_capability="3.5")
+    runtimes = [one for one in find_runtimes("linux", "x86_64") if one.name == "llama-cuda"]
+    check = judge_device(old, replace(machine, devices=(old,)), runtimes, {})
+    assert (check.state, "needs compute capability 5 or newer" in check.summary) == ("note", True)
+
+
+def test_a_gpu_that_cannot_be_used_is_a_warning_with_the_reason() -> None:
+    machine = find_machine("rtx-4090-desktop")
+    broken = replace(machine.devices[0], usable=False, reason="nvidia-smi did not answer in time")
+    check = judge_device(broken, machine, find_runtimes("linux", "x86_64"), {})
+    assert (check.state, check.summary) == (
+        "warning",
+        "NVIDIA GeForce RTX 4090 cannot be used: nvidia-smi did not answer in time",
+    )
