@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from localfirst import paths
 from localfirst.catalog.place import explain_missing_device, find_devices
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 
 LITTLE_DISK_BYTES = 5 * GB
 """Less than this holds no model that is worth the name, with its engine."""
-SETTINGS = ("LF_HOME", "LF_OFFLINE", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HTTPS_PROXY", "NO_PROXY")
+SETTINGS = ("LF_HOME", "LF_OFFLINE", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "SSL_CERT_FILE")
 """Environment that changes what `lf` does; shown as it is set, without passwords."""
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+"""Kinds of proxy that the client of the hub knows. Source: httpx, "Proxies" in its documentation."""
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
 State = Literal["ok", "note", "warning", "problem"]
@@ -61,6 +64,7 @@ def examine(*, network: bool = False) -> Iterator[Check]:
     yield from _check_folders()
     yield _check_terminal()
     yield _check_settings()
+    yield _check_proxies()
     yield _check_token()
     yield from _check_catalogs()
     yield from _check_store()
@@ -199,6 +203,28 @@ def _check_settings() -> Check:
     except LfError as error:
         return Check("Settings", "problem", error.message, (error.detail or "",), error.hint)
     return Check("Settings", "ok", f"models come from {hub.url}", shown)
+
+
+def _check_proxies() -> Check:
+    """What stands between this machine and the network, by the environment or the system's own settings."""
+    from urllib.request import getproxies
+
+    proxies = {name: url for name, url in getproxies().items() if name in {"http", "https", "all", "no"} and url}
+    shown = tuple(f"{name.upper()}_PROXY={_hide_password(url)}" for name, url in sorted(proxies.items()))
+    wrong = [name for name, url in sorted(proxies.items()) if name != "no" and not _is_proxy(url)]
+    if wrong:
+        hint = f"Set {wrong[0].upper()}_PROXY to an address such as `http://proxy.example:3128`, or unset it"
+        return Check("Proxy", "problem", f"{wrong[0].upper()}_PROXY is not the address of a proxy", shown, hint)
+    return Check("Proxy", "ok", "in use" if set(proxies) - {"no"} else "none", shown)
+
+
+def _is_proxy(url: str) -> bool:
+    """Whether a client can connect to a proxy of this address; without a scheme it is one of HTTP."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        return parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _hide_password(value: str) -> str:

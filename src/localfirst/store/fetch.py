@@ -43,7 +43,7 @@ def fetch_text(url: str, max_bytes: int, *, limits: Limits | None = None) -> byt
                 content += block
                 if len(content) > max_bytes:
                     raise NetworkError(f"{url} is too large", detail=f"more than {max_bytes} bytes")
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
         raise NetworkError(f"{url} cannot be reached", detail=describe_cause(error)) from error
     return content
 

@@ -79,7 +79,7 @@ def _ask(question: _Question, report: Callable[[Progress], None], limits: Limits
             if attempt == TRIES or isinstance(error, httpx2.TooManyRedirects):
                 raise _unreachable(endpoint, error) from error
             cause = describe_cause(error)
-        except OSError as error:  # SSL_CERT_FILE names no file, ...
+        except (OSError, httpx2.InvalidURL) as error:  # SSL_CERT_FILE names no file, HTTPS_PROXY no address, ...
             raise _unreachable(endpoint, error) from error
         except (
             ValueError,
@@ -110,7 +110,7 @@ def reach(endpoint: Endpoint, *, limits: Limits | None = None) -> None:
     url = f"{endpoint.url}/api/models?limit=1"
     try:
         response = httpx2.get(url, headers=endpoint.headers_for(url), timeout=(limits or Limits()).connect_s)
-    except (httpx2.HTTPError, OSError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:  # the last for a proxy of no known kind
         raise _unreachable(endpoint, error) from error
     try:
         is_hub = response.status_code == httpx2.codes.OK and isinstance(response.json(), list)

@@ -95,7 +95,7 @@ class Wire:
                 # Compressed bytes are not the bytes that the digest is of.
                 headers={"Accept-Encoding": "identity", "User-Agent": f"localfirst/{localfirst.__version__}"},
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, httpx2.InvalidURL) as error:
             raise NetworkError(
                 "The network settings cannot be used",
                 detail=str(error),
