@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from localfirst.hwprobe.ask import explain_node, read_driver, read_name
+from localfirst.hwprobe.text import clean
 from localfirst.types import Device
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _read_npu(host: Host, node: str, *, wsl: bool) -> Device:
     return Device(
         kind="npu",
         vendor=vendor,
-        name=f"{name} ({board})" if board else name,
+        name=clean(f"{name} ({board})") if board else name,
         unified=True,
         usable=reason is None,
         reason=reason or UNPROVEN,

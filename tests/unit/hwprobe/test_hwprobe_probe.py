@@ -6,6 +6,7 @@ import copy
 import json
 import sys
 import time
+import timeit
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localfirst.hwprobe.host import Host, ReplayHost
+from localfirst.hwprobe.host import Completed, Host, ReplayHost
 from localfirst.hwprobe.probe import probe
+from localfirst.hwprobe.windows import VALUE_NAMES
 from localfirst.paths import profiles_dir
 from localfirst.types import Machine
 from localfirst.units import GIB, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 MACHINES = profiles_dir()
 RECORDS = [json.loads(path.read_text("utf-8")) for path in sorted(MACHINES.glob("*.json"))]
@@ -73,6 +75,56 @@ def test_garbage_in_every_place_still_gives_a_machine(data: st.DataObject, recor
     spoiled["machine"] = data.draw(st.sampled_from([record["machine"]]) | garbage)
     spoiled["platform"] = data.draw(st.sampled_from([record["platform"]] * 3 + ["linux", "darwin", "win32"]))
     check(probe(ReplayHost(spoiled)))
+
+
+class Foreign(Host):
+    """A machine that answers every question, also those that no record has an answer to, with whatever is drawn."""
+
+    def __init__(self, data: st.DataObject, platform: str) -> None:
+        super().__init__()
+        self.platform = platform
+        self._draw = data.draw
+
+    def read(self, path: str) -> str | None:  # noqa: ARG002
+        raw = self._draw(st.none() | st.binary(max_size=80) | garbage.map(lambda text: text.encode("utf-8", "replace")))
+        return None if raw is None else raw.decode("utf-8", "replace")
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        return tuple(pattern.replace("*", name) for name in self._draw(st.sets(st.sampled_from("019x"), max_size=3)))
+
+    def exists(self, path: str) -> bool:  # noqa: ARG002
+        return self._draw(st.booleans())
+
+    def link(self, path: str) -> str | None:  # noqa: ARG002
+        return self._draw(st.none() | garbage | st.sampled_from(["../amdgpu", "../xe", "../i915", "../intel_vpu"]))
+
+    def run(self, argv: Sequence[str]) -> Completed | None:  # noqa: ARG002
+        return self._draw(st.none() | st.builds(Completed, st.sampled_from([0, 0, 9, None]), garbage, garbage))
+
+    def registry(self, class_guid: str) -> dict[str, dict[str, object]]:  # noqa: ARG002
+        value = garbage | st.integers() | st.binary(max_size=12) | st.none() | st.lists(garbage, max_size=2)
+        return self._draw(st.dictionaries(st.just("0000"), st.fixed_dictionaries({}, optional=registered(value))))
+
+    def sysctl(self, name: str) -> str | None:  # noqa: ARG002
+        return self._draw(st.none() | garbage | st.integers().map(str) | st.just("Apple M2"))
+
+    def value(self, name: str) -> object | None:  # noqa: ARG002
+        return self._draw(json_value)
+
+    def disk_free_bytes(self, path: str) -> int | None:  # noqa: ARG002
+        return self._draw(st.none() | st.integers(0, 2**64))
+
+
+def registered(value: st.SearchStrategy[Any]) -> dict[str, st.SearchStrategy[Any]]:
+    """What is read of a registered device, mostly of the right kind."""
+    ids = st.sampled_from(["PCI\\VEN_10DE&DEV_2684", "PCI\\VEN_1002&DEV_15BF", "PCI\\VEN_8086&DEV_56A0"])
+    return dict.fromkeys(VALUE_NAMES, value) | {"DriverDesc": value | garbage, "MatchingDeviceId": value | ids}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), st.sampled_from(["linux", "darwin", "win32"]))
+def test_any_answer_to_any_question_gives_a_machine(data: st.DataObject, platform: str) -> None:
+    check(probe(Foreign(data, platform)))
 
 
 @settings(max_examples=100, deadline=None)
@@ -146,6 +198,13 @@ def test_this_machine_is_plausible() -> None:
     assert 0 < available <= min(total, machine.memory.limit_bytes or total)
     assert machine.disk_free_bytes is not None
     assert [line for line in machine.warnings if "could not be read" in line] == []
+
+
+def test_this_machine_is_probed_in_milliseconds() -> None:
+    host = Host()
+    if probe(host).devices:
+        pytest.skip("a device's tool answers in its own time")
+    assert min(timeit.repeat(lambda: probe(host), number=1, repeat=50)) <= 0.005
 
 
 class WithNvidiaNode(Host):
