@@ -24,6 +24,7 @@ def test_a_sound_installation_has_no_problem_and_every_engine_passed_its_test(lf
     assert code == 0
     assert {name for name, check in checks.items() if check["state"] in {"problem", "warning"}} <= {"Terminal"}
     assert {checks["llama-cpu"]["state"], checks["onnx-cpu"]["state"]} == {"ok"}
+    assert all("commit" in checks[name]["evidence"][0] for name in ("llama-cpu", "onnx-cpu"))
     assert checks["Python"]["evidence"] == [sys.executable]
 
 

@@ -337,12 +337,14 @@ def test_short_results_are_one_line_each(capsys):
 
 def test_self_tests_show_what_ran_or_what_went_wrong(capsys):
     passed = SimpleNamespace(
-        runtime=ONNX, engine_version="0.18.0", device="CPU", load_s=0.31, answer=ANSWER, error=None
+        runtime=ONNX, engine_version="0.18.0", device="CPU", load_s=0.31, answer=ANSWER, error=None, build="commit 1"
     )
     error = EngineError("computes wrong answers", detail="asked: x\ngot: y")
-    failed = SimpleNamespace(runtime=LLAMA, engine_version=None, device=None, load_s=None, answer=None, error=error)
+    failed = SimpleNamespace(
+        runtime=LLAMA, engine_version=None, device=None, load_s=None, answer=None, error=error, build=None
+    )
     output.print_tests([passed, failed])
-    output.print_tests([failed], json=True)
+    output.print_tests([passed, failed], json=True)
     *lines, last = capsys.readouterr().out.splitlines()
     assert lines == [
         "ok    onnx-cpu: onnxruntime-genai 0.18.0 on CPU, loaded in 310 ms, 21.4 tokens/s",
@@ -350,7 +352,8 @@ def test_self_tests_show_what_ran_or_what_went_wrong(capsys):
         "      asked: x",
         "      got: y",
     ]
-    assert json.loads(last)["tests"][0]["error"]["code"] == "engine"
+    tests = json.loads(last)["tests"]
+    assert (tests[0]["build"], tests[1]["error"]["code"]) == ("commit 1", "engine")
 
 
 def test_lists_with_nothing_in_them_say_so_beside_the_result(capsys):

@@ -131,6 +131,10 @@ class Backend(Protocol):
         """The devices that the engine sees and could compute on, besides the CPU, by their names."""
         ...
 
+    def describe_build(self) -> str:
+        """What the engine says of its own build, one line: commit, compiler, instruction sets; no more than it says."""
+        ...
+
     def load(self, files: ModelFiles, options: LoadOptions) -> LoadedModel:
         """Load a model.
 

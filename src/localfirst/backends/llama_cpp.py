@@ -40,6 +40,13 @@ class XllamacppBackend:
         devices = xllamacpp.get_device_info()
         return tuple(str(device["name"]) for device in devices if device["type"].name in GPU_KINDS)
 
+    def describe_build(self) -> str:
+        """Commit, compiler and system as llama.cpp was told when it was built, and the instructions that it uses."""
+        import xllamacpp
+
+        facts = ", ".join(f"{name} {value}" for name, value in getattr(xllamacpp, "BUILD_INFO", {}).items())
+        return f"{facts}; {xllamacpp.get_system_info()}".strip(" |")
+
     def load(self, files: ModelFiles, options: LoadOptions) -> LlamaModel:
         """Load a model.
 

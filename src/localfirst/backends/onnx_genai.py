@@ -44,6 +44,12 @@ class OnnxBackend:
         """None: this adapter computes on the CPU."""
         return ()
 
+    def describe_build(self) -> str:
+        """Version and commit of the ONNX Runtime below, which computes."""
+        import onnxruntime
+
+        return f"ONNX Runtime {onnxruntime.__version__}, {onnxruntime.get_build_info()}"
+
     def load(self, files: ModelFiles, options: LoadOptions) -> OnnxModel:
         """Load a model.
 

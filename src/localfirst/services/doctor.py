@@ -295,7 +295,8 @@ def _judge_test(test: EngineTest) -> Check:
         return Check(name, "problem", test.error.message, tuple((test.error.detail or "").splitlines()), hint)
     rate = test.answer.timings.decode_tps if test.answer else None
     speed = f", {format_tps(rate)} tokens/s with the starter model" if rate is not None else ""
-    return Check(name, "ok", f"{test.runtime.engine} {test.engine_version} computes on {test.device}{speed}")
+    evidence = (test.build,) if test.build else ()
+    return Check(name, "ok", f"{test.runtime.engine} {test.engine_version} computes on {test.device}{speed}", evidence)
 
 
 def _check_compiler() -> Check:

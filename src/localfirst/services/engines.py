@@ -48,6 +48,8 @@ class EngineTest:
     load_s: float | None
     answer: Answer | None
     error: LfError | None
+    build: str | None = None
+    """What the engine says of its build."""
 
 
 def find_runtimes() -> tuple[Runtime, ...]:
@@ -170,6 +172,7 @@ def _test_in(runtime: Runtime, python: str) -> EngineTest:
     )
     messages = (Message("system", TEST_PADDING * 4), Message("user", TEST_QUESTION))
     with Worker(python) as worker:
+        build = worker.look(runtime.backend).build
         begun = time.monotonic()
         info = worker.load(load)
         load_s = time.monotonic() - begun
@@ -184,4 +187,4 @@ def _test_in(runtime: Runtime, python: str) -> EngineTest:
             f"The engine of `{runtime.name}` computes wrong answers",
             detail=f"asked: {TEST_QUESTION}\nexpected an answer with `{TEST_ANSWER}`, got: {answer.text[:200]}",
         )
-    return EngineTest(runtime, info.engine_version, info.device, load_s, answer, error)
+    return EngineTest(runtime, info.engine_version, info.device, load_s, answer, error, build)

@@ -39,7 +39,7 @@ def look(runtime: Runtime) -> tuple[str, ...]:
     from localfirst.worker.client import Worker
 
     with Worker(runtime.python or "") as worker:
-        return worker.look(runtime.backend)
+        return worker.look(runtime.backend).devices
 
 
 def find_blind(

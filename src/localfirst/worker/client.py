@@ -102,14 +102,14 @@ class Worker:
         """
         return Reply(self, request).wait_for(protocol.Loaded, LOAD_TIMEOUT_S, LATE_LOAD).info
 
-    def look(self, backend: str) -> tuple[str, ...]:
-        """The devices that the engine of `backend` sees, besides the CPU.
+    def look(self, backend: str) -> protocol.Seen:
+        """The devices that the engine of `backend` sees, besides the CPU, and what it says of its build.
 
         Raises:
             EngineError: it does not come up, or does not answer in time.
             WorkerCrashError: the process died.
         """
-        return Reply(self, protocol.Look(backend)).wait_for(protocol.Seen, LOOK_TIMEOUT_S, LATE_LOOK).devices
+        return Reply(self, protocol.Look(backend)).wait_for(protocol.Seen, LOOK_TIMEOUT_S, LATE_LOOK)
 
     def answer(self, request: protocol.Chat | protocol.Complete) -> Reply:
         """Ask; iterate over what is returned.

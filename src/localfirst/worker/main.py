@@ -83,7 +83,8 @@ class Child:
             case protocol.Load():
                 send(protocol.Loaded(self._load(request)))
             case protocol.Look():
-                send(protocol.Seen(registry.make_backend(request.backend).list_devices()))
+                backend = registry.make_backend(request.backend)
+                send(protocol.Seen(backend.list_devices(), backend.describe_build()))
             case protocol.Chat():
                 self._chat(request, self._cancelled[request_id].is_set, send)
             case protocol.Complete():

@@ -70,16 +70,20 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Say which devices the engine sees, besides the CPU; no model is needed. Answered by `Seen` or `Failed`."""
+    """Say of the engine which devices it sees, besides the CPU, and its build; no model is needed.
+
+    Answered by `Seen` or `Failed`.
+    """
 
     backend: str
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The devices, in the engine's own words."""
+    """The devices and the build, in the engine's own words."""
 
     devices: tuple[str, ...]
+    build: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from tests.contract.backends.engines import ENGINES, GREEDY, Engine, ask
 from tests.fixtures.scripted import TEMPLATE, Shape, Vocabulary, render, split_reply
 
 from localfirst.backends.base import Finished, GenerateRequest, Piece, Started
+from localfirst.backends.registry import make_backend
 from localfirst.errors import ContextError, DeviceError, UsageError
 from localfirst.types import Sampling, Usage
 
@@ -58,6 +60,12 @@ def test_token_counts_are_those_of_the_vocabulary(model: LoadedModel, user: str)
 
 def test_a_prompt_may_be_token_ids(model: LoadedModel) -> None:
     assert ask(model, tuple(model.tokenize(render("hi")))).text == TEXT
+
+
+def test_the_engine_says_of_what_it_was_built(engine: Engine) -> None:
+    build = make_backend(engine.backend).describe_build()
+    assert re.search(r"commit(-id=| )\w+", build)
+    assert build.isprintable()
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(1.5, 40, 0.9, 0.05, 1.1, 7)], ids=["greedy", "every option"])

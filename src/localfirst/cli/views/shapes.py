@@ -213,6 +213,7 @@ def tests_to_json(tests: Sequence[EngineTest]) -> Json:
                 "passed": test.error is None,
                 "engine": test.runtime.engine,
                 "engine_version": test.engine_version,
+                "build": test.build,
                 "device": test.device,
                 "load_s": test.load_s,
                 "decode_tps": test.answer.timings.decode_tps if test.answer else None,
