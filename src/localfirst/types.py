@@ -234,6 +234,8 @@ class Runtime:
     min_driver: float | None = None
     """The oldest driver of the device that the build works with."""
     min_compute_capability: float | None = None
+    sees: tuple[str, ...] | None = None
+    """What its engine calls the devices that it sees; `None` where it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)

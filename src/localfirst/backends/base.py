@@ -128,7 +128,7 @@ class Backend(Protocol):
     """An engine's adapter; the engine itself is imported in `load`, never at the top of the module."""
 
     def list_devices(self) -> tuple[str, ...]:
-        """The devices that the engine sees and could compute on, besides the CPU, by their names."""
+        """What the engine calls the devices that it sees and could compute on, besides the CPU."""
         ...
 
     def describe_build(self) -> str:

@@ -38,7 +38,7 @@ class XllamacppBackend:
         import xllamacpp
 
         devices = xllamacpp.get_device_info()
-        return tuple(str(device["name"]) for device in devices if device["type"].name in GPU_KINDS)
+        return tuple(str(device["description"]) for device in devices if device["type"].name in GPU_KINDS)
 
     def describe_build(self) -> str:
         """Commit, compiler and system as llama.cpp was told when it was built, and the instructions that it uses."""

@@ -29,7 +29,7 @@ def find_devices(machine: Machine, runtime: Runtime) -> tuple[Device, ...]:
     """
     if runtime.placement == "cpu":
         return ()
-    fitting = [one for one in _find_meant(machine, runtime) if one.usable and _explain_age(one, runtime) is None]
+    fitting = [one for one in _find_seen(machine, runtime) if one.usable and _explain_age(one, runtime) is None]
     discrete = [device for device in fitting if device.kind == "gpu"]
     fitting = sorted(discrete or fitting, key=lambda one: -(one.memory_free_bytes or one.memory_total_bytes or 0))
     return tuple(fitting if runtime.backend in SPREADING_BACKENDS else fitting[:1])
@@ -106,6 +106,23 @@ def _find_meant(machine: Machine, runtime: Runtime) -> list[Device]:
     """The devices of the kind and the makers that a runtime is for, usable or not."""
     words = [DEVICE_WORDS[word] for word in runtime.variant_devices if word in DEVICE_WORDS]
     return [device for device in machine.devices if any(_is_meant(word, device) for word in words)]
+
+
+def _find_seen(machine: Machine, runtime: Runtime) -> list[Device]:
+    """The devices that a runtime is for, without those that its engine does not see, e.g. by CUDA_VISIBLE_DEVICES.
+
+    Engines call NVIDIA's as the driver does, and others each in its own way: where a name is unknown, all are believed.
+    """
+    meant = _find_meant(machine, runtime)
+    unmatched = list(runtime.sees or ())
+    if runtime.sees is None or not set(unmatched) <= {device.name for device in meant}:
+        return meant
+    seen = []
+    for device in meant:
+        if device.name in unmatched:
+            unmatched.remove(device.name)
+            seen.append(device)
+    return seen
 
 
 def _explain_age(device: Device, runtime: Runtime) -> str | None:

@@ -14,13 +14,14 @@ from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.services import catalogue
 from localfirst.services.library import Entry, find_entry
-from localfirst.services.sight import find_blind
+from localfirst.services.sight import find_sights
 from localfirst.store.measurements import find_rates
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from localfirst.services.sight import Sight
     from localfirst.types import Machine, Model, Plan, Progress, Resolution, Runtime
 
 
@@ -150,7 +151,7 @@ class Here:
         """Take `machine`, or probe this one; its engines then say what they see."""
         self.machine = machine or probe()
         runtimes = find_runtimes_for(self.machine)
-        self.runtimes = runtimes if machine else _without(runtimes, find_blind(runtimes, self.machine))
+        self.runtimes = runtimes if machine else _with_sights(runtimes, find_sights(runtimes, self.machine))
         self.measured = find_rates(self.machine)
 
     def find_plans(self, entry: Entry, wanted: Wanted = NOTHING_WANTED) -> tuple[Plan, ...]:
@@ -170,6 +171,12 @@ def _without(runtimes: Iterable[Runtime], missing: Mapping[str, str]) -> tuple[R
     return tuple(
         replace(one, state="unavailable", reason=missing[one.name]) if one.name in missing else one for one in runtimes
     )
+
+
+def _with_sights(runtimes: Iterable[Runtime], sights: Mapping[str, Sight]) -> tuple[Runtime, ...]:
+    """The runtimes with what their engines see; one that sees nothing is not available."""
+    asked = tuple(replace(one, sees=sights[one.name].devices) if one.name in sights else one for one in runtimes)
+    return _without(asked, {name: sight.reason for name, sight in sights.items() if sight.reason})
 
 
 def find_runtimes_for(machine: Machine) -> tuple[Runtime, ...]:

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localfirst import paths
@@ -30,6 +31,14 @@ FAILURE_LASTS_S = 600.0
 ANSWER_LASTS_S = 30 * 86400.0
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What an engine sees: its names of the devices, or why it is of no use for any."""
+
+    devices: tuple[str, ...]
+    reason: str = ""
+
+
 def look(runtime: Runtime) -> tuple[str, ...]:
     """The devices that a ready runtime's engine sees.
 
@@ -46,45 +55,59 @@ def find_blind(
     runtimes: Sequence[Runtime], machine: Machine, look: Callable[[Runtime], tuple[str, ...]] = look
 ) -> Mapping[str, str]:
     """The ready runtimes whose engines see no device of this machine, each with the reason."""
+    return {name: sight.reason for name, sight in find_sights(runtimes, machine, look).items() if sight.reason}
+
+
+def find_sights(
+    runtimes: Sequence[Runtime], machine: Machine, look: Callable[[Runtime], tuple[str, ...]] = look
+) -> Mapping[str, Sight]:
+    """What each ready runtime for devices sees on this machine; nothing is asked where there are none."""
     drivers = sorted({f"{device.name} {device.driver}" for device in machine.devices})
     hidden = [f"{name}={os.environ[name]}" for name in HIDING if name in os.environ]
-    reasons = {}
+    sights = {}
     for runtime in runtimes:
         if runtime.placement == "cpu" or runtime.state not in READY_STATES or not drivers:
             continue
         key = " ".join((runtime.name, runtime.version, runtime.python or "", *drivers, *hidden))
         known = _read()
-        reason, until_s = known.get(key, ("", 0.0))
+        sight, until_s = known.get(key, (Sight(()), 0.0))
         if until_s < time.time():
-            reason, lasts_s = _describe(runtime, look)
-            _write(known | {key: (reason, time.time() + lasts_s)})
-        if reason:
-            reasons[runtime.name] = reason
-    return reasons
+            sight, lasts_s = _ask(runtime, look)
+            _write(known | {key: (sight, time.time() + lasts_s)})
+        sights[runtime.name] = sight
+    return sights
 
 
-def _describe(runtime: Runtime, look: Callable[[Runtime], tuple[str, ...]]) -> tuple[str, float]:
-    """Why the runtime is of no use, or nothing, and for how many seconds to believe it."""
+def _ask(runtime: Runtime, look: Callable[[Runtime], tuple[str, ...]]) -> tuple[Sight, float]:
+    """What the runtime sees, and for how many seconds to believe it."""
     try:
         devices = look(runtime)
     except LfError as error:
-        return f"its engine cannot say which devices it sees: {error.message}", FAILURE_LASTS_S
+        return Sight((), f"its engine cannot say which devices it sees: {error.message}"), FAILURE_LASTS_S
     reason = f"its engine ({runtime.engine} {runtime.version}) sees no such device; `lf runtime test` says what it sees"
-    return "" if devices else reason, ANSWER_LASTS_S
+    # Without a version nothing tells that an engine of the user's own was exchanged.
+    lasts_s = FAILURE_LASTS_S if runtime.version == "unknown" else ANSWER_LASTS_S
+    return Sight(tuple(devices), "" if devices else reason), lasts_s
 
 
-def _read() -> dict[str, tuple[str, float]]:
+def _read() -> dict[str, tuple[Sight, float]]:
     with suppress(OSError, ValueError, TypeError, AttributeError):
         known = json.loads(_file().read_text(encoding="utf-8"))
-        return {str(key): (str(reason), float(until_s)) for key, (reason, until_s) in known.items()}
+        return {
+            str(key): (Sight(tuple(map(str, devices)), str(reason)), float(until_s))
+            for key, (devices, reason, until_s) in known.items()
+        }
     return {}
 
 
-def _write(known: Mapping[str, tuple[str, float]]) -> None:
+def _write(known: Mapping[str, tuple[Sight, float]]) -> None:
     with suppress(OSError):
         _file().parent.mkdir(parents=True, exist_ok=True)
         partial = _file().with_suffix(".partial")
-        partial.write_text(json.dumps(known), encoding="utf-8")
+        partial.write_text(
+            json.dumps({key: (one.devices, one.reason, until_s) for key, (one, until_s) in known.items()}),
+            encoding="utf-8",
+        )
         partial.replace(_file())
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from localfirst import paths
+from localfirst.catalog.place import find_devices
 from localfirst.errors import EngineError, LfError, WorkerCrashError
 from localfirst.runtimes.find import find_runtimes
+from localfirst.services import planning
 from localfirst.services.machines import find_machine
 from localfirst.services.planning import Here
-from localfirst.services.sight import FAILURE_LASTS_S, find_blind, look
-from localfirst.types import Runtime
+from localfirst.services.sight import FAILURE_LASTS_S, find_blind, find_sights, look
+from localfirst.types import Device, Runtime
 
 DESKTOP = find_machine("rtx-4090-desktop")
 
@@ -84,6 +86,40 @@ def test_an_engine_that_dies_is_blind_and_nothing_else_fails() -> None:
     assert reasons == {"llama-cuda": "its engine cannot say which devices it sees: The engine was ended by SIGSEGV"}
     with pytest.raises(LfError):
         look(replace(CUDA, backend="no such backend"))
+
+
+def test_an_engine_without_a_version_is_soon_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def see(runtime: Runtime) -> tuple[str, ...]:
+        asked.append(runtime.version)
+        return ("NVIDIA GeForce RTX 4090",)
+
+    for _ in range(2):
+        find_blind([CUDA, replace(CUDA, version="unknown")], DESKTOP, see)
+    assert asked == [CUDA.version, "unknown"]
+    soon = time.time() + FAILURE_LASTS_S + 1
+    monkeypatch.setattr(time, "time", lambda: soon)
+    find_blind([CUDA, replace(CUDA, version="unknown")], DESKTOP, see)
+    assert asked == [CUDA.version, "unknown", "unknown"]
+
+
+def test_a_device_that_the_engine_does_not_see_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = find_machine("dual-rtx-3090")
+
+    def plan(*seen: str) -> tuple[Device, ...]:
+        (paths.cache_dir() / "devices.json").unlink(missing_ok=True)
+        monkeypatch.setattr(planning, "probe", lambda: two)
+        monkeypatch.setattr(planning, "find_runtimes_for", lambda _: (CUDA,))
+        monkeypatch.setattr(
+            planning, "find_sights", lambda runtimes, machine: find_sights(runtimes, machine, lambda _: seen)
+        )
+        return find_devices(two, Here().runtimes[0])
+
+    name = two.devices[0].name
+    assert plan(name, name) == two.devices
+    assert plan(name) == two.devices[:1]
+    assert plan("an engine's own name for it") == two.devices
 
 
 def test_a_machine_without_devices_asks_no_engine() -> None:
