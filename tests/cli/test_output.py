@@ -392,6 +392,7 @@ def test_the_json_of_a_plan_has_the_keys_that_programs_rely_on(capsys):
                 "free_bytes": 14_200_000_000,
                 "context_tokens": 4096,
                 "decode_tps": {"low": 18.2, "high": 25.4, "measured": None},
+                "prefill_tps": {"low": None, "high": None, "measured": None},
                 "gated": False,
                 "state": "available",
                 "reason": "published by the vendor; the next best is published by the community",
