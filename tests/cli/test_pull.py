@@ -52,6 +52,16 @@ def test_a_catalog_model_is_pulled_and_then_runs_without_a_single_connection(
     assert lf("model", "verify", "--all").returncode == 0
 
 
+def test_after_the_download_the_file_itself_says_what_it_needs(lf: Lf, hub: Hub) -> None:
+    def find_need() -> int:
+        return int(json.loads(lf("model", "explain", "smollm2-360m", "--json").stdout)["chosen"]["need_bytes"])
+
+    before = find_need()
+    assert lf("pull", "smollm2-360m").returncode == 0
+    cache_bytes = 32 * 8192 * 5 * 64 * 2 * 2
+    assert before - find_need() > 0.9 * cache_bytes, "the model of the test has one layer, not 32"
+
+
 def test_run_fetches_what_is_missing_and_nothing_else(lf: Lf, hub: Hub) -> None:
     done = lf("run", "phi-4-mini", "hi")
     assert (done.returncode, done.stdout) == (0, f"{REPLY}\n")

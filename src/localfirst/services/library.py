@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.catalog import names
-from localfirst.errors import StoreError, UnknownNameError, UsageError
+from localfirst.errors import ModelFileError, StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.store import manifest
 
@@ -86,7 +87,18 @@ def find_entries() -> tuple[Entry, ...]:
 
 def _make_catalog_entry(asked: ModelName, model: Model, everything: tuple[InstalledModel, ...]) -> Entry:
     installed = tuple(found for found in everything if found.name == model.name)
-    return Entry(names.read_demands(asked, model), model, installed)
+    return Entry(names.read_demands(asked, model), _refine(model, installed), installed)
+
+
+def _refine(model: Model, installed: tuple[InstalledModel, ...]) -> Model:
+    """The model with the architecture that a GGUF file of it tells: it is exact, where the catalog may know less."""
+    from localfirst.services.imported import read_architecture
+
+    for one in installed:
+        if one.format == "gguf":
+            with suppress(ModelFileError):  # what is wrong with the file is said when it is loaded
+                return replace(model, architecture=read_architecture(one))
+    return model
 
 
 def _find_published(text: str, missing: UsageError) -> Entry:
