@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.names import find_model, parse_name
@@ -34,7 +33,7 @@ FACTORS = (1, 3, 10, 30, 100)
 def grow(models: tuple[Model, ...], factor: int) -> tuple[Model, ...]:
     """`factor` times as many models; copies have no aliases."""
     copies = (
-        replace(model, name=f"{model.name}-x{number}x", family=f"{model.family}-x{number}x", aliases=())
+        model._replace(name=f"{model.name}-x{number}x", family=f"{model.family}-x{number}x", aliases=())
         for number in range(1, factor)
         for model in models
     )

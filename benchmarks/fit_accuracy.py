@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,8 +154,8 @@ def predict(  # noqa: PLR0913, PLR0917 - what the resolver knows of a model
     parameters: int | None = None,
 ) -> Need:
     """What the resolver would say."""
-    model = replace(MODEL, architecture=architecture, parameters=parameters)
-    need = find_need(model, replace(VARIANT, format=format_, size_bytes=weights_bytes), context, cache)
+    model = MODEL._replace(architecture=architecture, parameters=parameters)
+    need = find_need(model, VARIANT._replace(format=format_, size_bytes=weights_bytes), context, cache)
     assert need is not None
     return need
 

@@ -51,11 +51,11 @@ def main() -> None:
     arguments = parser.parse_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     jinja = next(text for text in project["dependencies"] if text.startswith("Jinja2"))
-    engines = {row.pins: "" if row.index else f"{row.distribution}=={row.version}" for row in RUNTIMES}
+    engines = {row.pins: "" if row.index_url else f"{row.distribution}=={row.version}" for row in RUNTIMES}
     for pins, engine in engines.items():
         write_pins(PINS / pins, ("-",), stdin=f"{engine}\n{jinja}\n", upgrade=arguments.upgrade)
     write_pins(ROOT / "requirements/dev.txt", ("pyproject.toml", "--extra", "dev"), upgrade=arguments.upgrade)
-    systems = {(row.pins, system) for row in RUNTIMES for system in row.sizes if row.index is None}
+    systems = {(row.pins, system) for row in RUNTIMES for system in row.sizes if row.index_url is None}
     for pins, system in sorted(systems):
         check_wheels(PINS / pins, system)
         if arguments.sizes:

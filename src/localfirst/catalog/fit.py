@@ -8,8 +8,7 @@ weights make the whole need unknown.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.rules import find_bits
 from localfirst.types import Need
@@ -31,8 +30,7 @@ ONNX_CHUNK_TOKENS = 32
 """Prompt tokens that our ONNX adapter computes at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(NamedTuple):
     """What an engine keeps besides the weights. Bytes."""
 
     windows: bool

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.fit import find_context, find_engine, find_need, find_weights_floor
 from localfirst.catalog.place import (
@@ -53,8 +52,7 @@ class Stage(IntEnum):
     RUNS = 7
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """What a model is judged against: the machine and its runtimes, the user's words, and what is there already."""
 
     machine: Machine
@@ -65,8 +63,7 @@ class Ask:
     measured: Mapping[tuple[str, str, str], Rates]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One build on one runtime (`None` where nothing here loads it), with all that is known of how it would run."""
 
     model: Model
@@ -124,7 +121,7 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
         budget_bytes = (budget_bytes or 0) + (find_budget(ask.machine, ()) or 0)
     speed = find_speed(model, variant, ask.machine, placement, devices, device_layers)
     if runtime and (rates := ask.measured.get((model.name, variant.name, runtime.name))):
-        speed = replace(speed, measured_tps=rates.decode_tps, prefill_measured_tps=rates.prefill_tps)
+        speed = speed._replace(measured_tps=rates.decode_tps, prefill_measured_tps=rates.prefill_tps)
     installed = variant.name in ask.installed or variant.host in LOCAL_HOSTS
     candidate = Candidate(
         model=model,
@@ -143,7 +140,7 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
     for stage, check in CHECKS:
         problem = check(candidate, ask)
         if problem is not None:
-            return replace(candidate, stage=stage, problem=problem)
+            return candidate._replace(stage=stage, problem=problem)
     return candidate
 
 

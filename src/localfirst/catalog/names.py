@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localfirst.errors import UnknownNameError, UsageError
@@ -125,8 +124,7 @@ def read_demands(name: ModelName, model: Model) -> ModelName:
     quantization = (habits["quantization"] or "").lower() or None
     if len(builds) == 1:
         quantization = builds[0].name
-    return replace(
-        name,
+    return name._replace(
         quantization=name.quantization or _QUANTIZATIONS.get(quantization or "", quantization),
         backend=name.backend or _FORMAT_BACKENDS.get((habits["format"] or "").lower()),
         device=(habits["device"] or "").lower() or None,

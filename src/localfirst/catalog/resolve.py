@@ -7,10 +7,9 @@ two candidates apart is the reason that is given.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.fit import CONTEXT_DEFAULT_TOKENS
 from localfirst.catalog.judge import Ask, Candidate, find_candidates
@@ -33,8 +32,7 @@ UNCONFIRMED = "nobody has confirmed that this build exists"
 TIER_RANKS = {tier: rank for rank, tier in enumerate(TIERS)}
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One step of the order: the lower key wins; `say` tells a candidate's side of it."""
 
     key: Callable[[Candidate], float]
@@ -159,7 +157,7 @@ def _find_rank(candidate: Candidate) -> tuple[float | str, ...]:
 
 def _find_smaller(model: Model, siblings: Sequence[Model], ask: Ask) -> Model | None:
     """The largest smaller model of the family that is known to fit here, whatever its quantization."""
-    plain = replace(ask, wanted=replace(ask.wanted, quantization=None), installed=())
+    plain = ask._replace(wanted=ask.wanted._replace(quantization=None), installed=())
     family = [one for one in siblings if one.family == model.family and (one.parameters or 0) < (model.parameters or 0)]
     for sibling in sorted(family, key=lambda one: (-(one.parameters or 0), one.name)):
         best = next(iter(_rank(sibling, plain)), None)

@@ -6,7 +6,6 @@ Reading is fast because it checks only those names; `catalog.parse` has checked 
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any
 
 from localfirst.errors import CatalogError
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FIELDS = {
-    cls.__name__: [field.name for field in fields(cls)]
-    for cls in (Model, Architecture, KvGroup, RecurrentGroup, Variant, ModelFile)
+    cls.__name__: list(cls._fields) for cls in (Model, Architecture, KvGroup, RecurrentGroup, Variant, ModelFile)
 }
 _ALIASES, _ARCHITECTURE, _VARIANTS, _ORGANISATIONS = map(
     _FIELDS["Model"].index, ("aliases", "architecture", "variants", "organisations")
@@ -28,8 +26,7 @@ _KV_GROUPS, _RECURRENT_GROUPS = map(_FIELDS["Architecture"].index, ("kv_groups",
 
 def to_json(models: Sequence[Model]) -> str:
     """Models as compact JSON for `from_json`."""
-    rows = [astuple(model) for model in models]
-    return json.dumps({"fields": _FIELDS, "models": rows}, separators=(",", ":"))
+    return json.dumps({"fields": _FIELDS, "models": models}, separators=(",", ":"))
 
 
 def from_json(text: str) -> tuple[Model, ...]:

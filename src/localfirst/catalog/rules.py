@@ -6,9 +6,8 @@ Order and margins are decisions of this project, written down in one place so th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.units import GB, GIB
 
@@ -83,8 +82,7 @@ SPREADING_BACKENDS = ("xllamacpp",)
 """Backends that compute a model's layers on several GPUs, and on the CPU what fits on none."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceWord:
+class DeviceWord(NamedTuple):
     """What a device in a catalog asks of the machine."""
 
     placement: Placement
@@ -131,8 +129,7 @@ TIGHT_SHARE = 0.10
 """A plan that leaves less of the budget than this is called tight."""
 
 
-@dataclass(frozen=True, slots=True)
-class Margin:
+class Margin(NamedTuple):
     """Memory left to everything else: the larger of an amount and a share of the whole."""
 
     floor_bytes: int

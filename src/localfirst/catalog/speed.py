@@ -8,9 +8,8 @@ Reading a prompt computes many tokens per pass over the weights, so that arithme
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.fit import find_context, find_engine, find_need
 from localfirst.types import Speed
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from localfirst.types import Cpu, Device, Machine, Model, Placement, Variant
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(NamedTuple):
     """How well a class of devices uses its memory's bandwidth, and how fast it computes."""
 
     step_s: float
@@ -140,8 +138,7 @@ def _find_prefill(model: Model, variant: Variant, weights_bytes: int, parts: Seq
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """What computes a share of the layers, at which rate it reads them."""
 
     share: float

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.fit import find_context, find_need
 
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from localfirst.types import Model, Need, Variant, Wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """What a split gives."""
 
     device_layers: int

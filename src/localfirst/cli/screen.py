@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from localfirst.errors import LfError
 from localfirst.terminal import make_inert
@@ -33,8 +32,7 @@ Source: ECMA-48, 8.3.117.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Screen:
+class Screen(NamedTuple):
     """A stream to write to. `width` is in columns, `None` where nothing bounds a line (a file, a pipe)."""
 
     stream: TextIO

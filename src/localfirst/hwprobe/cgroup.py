@@ -7,8 +7,7 @@ Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.hwprobe.ask import read_int
 from localfirst.hwprobe.text import parse_int, quote
@@ -22,8 +21,7 @@ _V1_UNLIMITED = 0x7FFF_FFFF_FFFF_F000
 """What version 1 writes for "no limit": the largest signed number, rounded down to a page."""
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryLimit:
+class MemoryLimit(NamedTuple):
     """One group's limit, and how much of it cannot be reclaimed now."""
 
     limit_bytes: int

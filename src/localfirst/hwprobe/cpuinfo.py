@@ -6,7 +6,7 @@ Source: proc_cpuinfo(5); for x86 flags the kernel's `arch/x86/include/asm/cpufea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from localfirst.hwprobe.text import clean
 
@@ -79,8 +79,7 @@ EFFICIENCY_PARTS = frozenset(
 """Cores made to save power; on a chip with others too they are too slow to share work evenly."""
 
 
-@dataclass(frozen=True, slots=True)
-class Processor:
+class Processor(NamedTuple):
     """One logical processor."""
 
     number: int
@@ -90,8 +89,7 @@ class Processor:
     """Arm: implementer and part number."""
 
 
-@dataclass(frozen=True, slots=True)
-class CpuInfo:
+class CpuInfo(NamedTuple):
     """What `/proc/cpuinfo` tells."""
 
     processors: tuple[Processor, ...] = ()

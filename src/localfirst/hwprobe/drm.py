@@ -7,8 +7,7 @@ Source: the kernel's `Documentation/ABI/stable/sysfs-bus-pci` (`vendor`, `device
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.hwprobe.ask import explain_node, read_driver, read_int
 
@@ -20,8 +19,7 @@ _CARD = re.compile(r"/sys/class/drm/(card[0-9]+)/device/vendor")
 """Connectors are listed beside the cards, as `card0-DP-1`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(NamedTuple):
     """One graphics card; the PCI numbers as `lspci -n` prints them."""
 
     name: str

@@ -12,8 +12,7 @@ import os
 import re
 import signal
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.hwprobe.record import check_record, decode_registry, parse_record
 
@@ -32,8 +31,7 @@ _MAX_FILE_BYTES = 4 << 20
 """`/proc/cpuinfo` of a machine with 1,024 processors is about 1.5 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """What a command answered. `returncode` is `None` when it did not end in time and was killed."""
 
     returncode: int | None

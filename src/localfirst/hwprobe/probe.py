@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from localfirst import paths
@@ -89,4 +88,4 @@ def _guard_all(source: str, read: Callable[[], tuple[T, ...]], warn: Warn) -> tu
 def _add_bandwidth(device: Device) -> Device:
     if device.bandwidth_bytes_per_s is not None:
         return device
-    return replace(device, bandwidth_bytes_per_s=find_bandwidth(device.name, device.memory_total_bytes))
+    return device._replace(bandwidth_bytes_per_s=find_bandwidth(device.name, device.memory_total_bytes))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +51,7 @@ def find_installed(row: RuntimeRow) -> Runtime | None:
     marker = read_marker(row)
     if marker is None:
         return None
-    return replace(_make(row, "installed"), python=str(folder_of(row) / PYTHON), installed_bytes=marker.size_bytes)
+    return _make(row, "installed")._replace(python=str(folder_of(row) / PYTHON), installed_bytes=marker.size_bytes)
 
 
 def _make(row: RuntimeRow, state: RuntimeState) -> Runtime:
@@ -74,11 +73,11 @@ def _make(row: RuntimeRow, state: RuntimeState) -> Runtime:
 def _find_here(row: RuntimeRow) -> Runtime | None:
     """The runtime if an interpreter on this machine has it."""
     if python := _find_external(row):
-        return replace(_make(row, "external"), version="unknown", python=python)
+        return _make(row, "external")._replace(version="unknown", python=python)
     # A build of another index has the name of the plain one: what this interpreter imports tells nothing of it.
-    version = _find_version(row.module, row.distribution) if row.index is None else None
+    version = _find_version(row.module, row.distribution) if row.index_url is None else None
     if version is not None and this_system() in row.sizes and _release(version) >= _release(row.version):
-        return replace(_make(row, "importable"), version=version, python=sys.executable)
+        return _make(row, "importable")._replace(version=version, python=sys.executable)
     return find_installed(row)
 
 
@@ -88,17 +87,17 @@ def _find_failed(row: RuntimeRow) -> Runtime | None:
     if reason is None:
         return None
     again = f"it could not be installed: {reason}; `lf runtime install {row.name}` tries again"
-    return replace(_make(row, "unavailable"), reason=again)
+    return _make(row, "unavailable")._replace(reason=again)
 
 
 def _find_elsewhere(row: RuntimeRow, system: System) -> Runtime:
     """The runtime if there is a build of it for that system."""
     if (size := row.sizes.get(system)) is not None:
-        return replace(
-            _make(row, "installable"), download_bytes=size.download_bytes, installed_bytes=size.installed_bytes
+        return _make(row, "installable")._replace(
+            download_bytes=size.download_bytes, installed_bytes=size.installed_bytes
         )
     there = ", ".join(f"{platform} {arch}" for platform, arch in row.sizes)
-    return replace(_make(row, "unavailable"), reason=f"no build for {' '.join(system)}; there is one for {there}")
+    return _make(row, "unavailable")._replace(reason=f"no build for {' '.join(system)}; there is one for {there}")
 
 
 def _find_external(row: RuntimeRow) -> str | None:

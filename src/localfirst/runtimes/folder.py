@@ -12,9 +12,8 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import paths
 
@@ -27,8 +26,7 @@ PYTHON = "Scripts/python.exe" if sys.platform == "win32" else "bin/python"
 """The interpreter inside an environment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(NamedTuple):
     """What `runtime.json` says. No path: the data folder may be moved."""
 
     name: str
@@ -60,7 +58,7 @@ def read_marker(row: RuntimeRow) -> Marker | None:
 
 def write_marker(folder: Path, marker: Marker) -> None:
     """Say that an environment is complete."""
-    (folder / MARKER).write_text(json.dumps(asdict(marker), indent=2) + "\n", encoding="utf-8")
+    (folder / MARKER).write_text(json.dumps(marker._asdict(), indent=2) + "\n", encoding="utf-8")
 
 
 def find_folders(name: str) -> tuple[Path, ...]:

@@ -180,9 +180,9 @@ def _install_locked(
 def _find_wanted(row: RuntimeRow) -> tuple[tuple[str, ...], ...]:
     """What is installed, in the words of pip and uv, one command after another."""
     pinned = ("--require-hashes", "-r", str(paths.package_dir() / "runtimes" / "pins" / row.pins))
-    if row.index is None:
+    if row.index_url is None:
         return (pinned,)
-    return (pinned, ("--no-deps", "--index-url", row.index, f"{row.distribution}=={row.version}"))
+    return (pinned, ("--no-deps", "--index-url", row.index_url, f"{row.distribution}=={row.version}"))
 
 
 def _check(title: str, check: Callable[[str], None], python: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.errors import UnknownNameError
 
@@ -17,8 +16,7 @@ System = tuple[str, str]
 """`sys.platform` and the architecture, `x86_64` or `arm64`."""
 
 
-@dataclass(frozen=True, slots=True)
-class BuildSize:
+class BuildSize(NamedTuple):
     """What a runtime costs on one system; `None` where it was not measured."""
 
     download_bytes: int | None = None
@@ -27,8 +25,7 @@ class BuildSize:
     """The same wheels unpacked. Compiled Python files, and pip where it has to be in there, add up to 50 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeRow:
+class RuntimeRow(NamedTuple):
     """One engine build, and the systems that it exists for."""
 
     name: str
@@ -48,7 +45,7 @@ class RuntimeRow:
     pins: str
     """The file in `pins/` with the exact versions and digests of everything in its environment."""
     note: str = ""
-    index: str | None = None
+    index_url: str | None = None
     """Where the engine itself is fetched, for builds that its maker keeps out of the package index. Its version is
     exact; a digest is not published there, so none is pinned."""
     min_driver: float | None = None
@@ -105,7 +102,7 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         sizes=MappingProxyType({("linux", "x86_64"): BuildSize(), ("win32", "x86_64"): BuildSize()}),
         pins="llama-gpu.txt",
         note="NVIDIA, CUDA 12.8, GTX 900 and newer; Linux with glibc 2.35, or Windows",
-        index="https://xorbitsai.github.io/xllamacpp/whl/cu128",
+        index_url="https://xorbitsai.github.io/xllamacpp/whl/cu128",
         min_driver=525,
         min_compute_capability=5.0,
     ),
@@ -122,7 +119,7 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         sizes=MappingProxyType({("linux", "x86_64"): BuildSize(), ("win32", "x86_64"): BuildSize()}),
         pins="llama-gpu.txt",
         note="AMD, Intel and NVIDIA by Vulkan drivers",
-        index="https://xorbitsai.github.io/xllamacpp/whl/vulkan",
+        index_url="https://xorbitsai.github.io/xllamacpp/whl/vulkan",
     ),
     RuntimeRow(
         name="onnx-cpu",

@@ -11,9 +11,8 @@ import hashlib
 import os
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import __version__, paths
 from localfirst.catalog.rows import from_json, to_json
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 BUILT_IN = "built-in"
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(NamedTuple):
     """A catalog file: the models in it that can be used, and a sentence about each mistake."""
 
     name: str

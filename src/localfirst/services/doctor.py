@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -123,7 +123,7 @@ def judge_device(device: Device, machine: Machine, runtimes: Sequence[Runtime], 
         runtimes: every runtime of this release, as it stands there.
         blind: those whose engines see no device, with the reason.
     """
-    alone = replace(machine, devices=(device,))
+    alone = machine._replace(devices=(device,))
     evidence = (device.reason,) if device.reason else ()
     if not device.usable:
         state: State = "note" if device.kind == "npu" else "warning"

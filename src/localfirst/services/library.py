@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog import names
 from localfirst.errors import ModelFileError, StoreError, UnknownNameError, UsageError
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from localfirst.types import InstalledModel, Model, ModelName
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A model, what of it is on this disk, and the name as it was asked for."""
 
     asked: ModelName
@@ -97,7 +95,7 @@ def _refine(model: Model, installed: tuple[InstalledModel, ...]) -> Model:
     for one in installed:
         if one.format == "gguf":
             with suppress(ModelFileError):  # what is wrong with the file is said when it is loaded
-                return replace(model, architecture=read_architecture(one))
+                return model._replace(architecture=read_architecture(one))
     return model
 
 
@@ -139,5 +137,5 @@ def _find_repository(asked: ModelName, everything: tuple[InstalledModel, ...], *
             if offline:
                 raise
         else:
-            return Entry(asked, replace(model, architecture=read_architecture(installed[0])), installed)
+            return Entry(asked, model._replace(architecture=read_architecture(installed[0])), installed)
     return Entry(asked, describe(asked, offline=offline), installed)

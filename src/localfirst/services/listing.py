@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from localfirst.errors import UsageError
 from localfirst.services.library import find_entries
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from localfirst.types import Machine, Plan, Variant
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """Which models and builds to list; `None` and False leave nothing out."""
 
     fits: bool = False
@@ -111,7 +109,7 @@ def _keep_builds(entry: Entry, only: Filter) -> Entry | None:
     if any(word is not None and word.lower() != has.lower() for word, has in asked):
         return None
     variants = tuple(variant for variant in model.variants if _is_asked(variant, only))
-    return replace(entry, model=replace(model, variants=variants)) if variants else None
+    return entry._replace(model=model._replace(variants=variants)) if variants else None
 
 
 def _is_asked(variant: Variant, only: Filter) -> bool:

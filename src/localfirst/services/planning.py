@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog import resolve as resolver
 from localfirst.catalog.fit import CACHE_BYTES
@@ -30,8 +29,7 @@ NOTHING_WANTED = Wanted()
 NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """A model with the decision for it."""
 
     entry: Entry
@@ -39,8 +37,7 @@ class Planned:
     machine: Machine
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(NamedTuple):
     """A model with a plan for each of its builds, best first; those that cannot run here come last."""
 
     entry: Entry
@@ -70,7 +67,7 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     if kept is None:
         raise UsageError(f"No cache type `{cache}`", detail=f"known: {', '.join(CACHE_BYTES)}")
     wanted = Wanted(context_tokens, None if device == "auto" else device, backend, quantization)
-    return replace(wanted, tier=tier, min_tps=wanted.min_tps if min_tps is None else min_tps, cache=kept)
+    return wanted._replace(tier=tier, min_tps=wanted.min_tps if min_tps is None else min_tps, cache=kept)
 
 
 def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, offline: bool = False) -> Planned:
@@ -89,8 +86,7 @@ def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str
         entry.model,
         machine,
         _without(here.runtimes, missing),
-        wanted=replace(
-            wanted,
+        wanted=wanted._replace(
             quantization=wanted.quantization or entry.asked.quantization,
             backend=wanted.backend or entry.asked.backend,
             device=wanted.device or entry.asked.device,
@@ -126,7 +122,7 @@ def plan_fetch(
         known = measure(planned.resolution.chosen.variant, report=report)
         model = planned.entry.model
         variants = tuple(known if variant.name == known.name else variant for variant in model.variants)
-        planned = _resolve(replace(planned.entry, model=replace(model, variants=variants)), wanted, here, missing)
+        planned = _resolve(planned.entry._replace(model=model._replace(variants=variants)), wanted, here, missing)
     return planned
 
 
@@ -169,13 +165,13 @@ class Here:
 def _without(runtimes: Iterable[Runtime], missing: Mapping[str, str]) -> tuple[Runtime, ...]:
     """The runtimes, some of them not available for a reason."""
     return tuple(
-        replace(one, state="unavailable", reason=missing[one.name]) if one.name in missing else one for one in runtimes
+        one._replace(state="unavailable", reason=missing[one.name]) if one.name in missing else one for one in runtimes
     )
 
 
 def _with_sights(runtimes: Iterable[Runtime], sights: Mapping[str, Sight]) -> tuple[Runtime, ...]:
     """The runtimes with what their engines see; one that sees nothing is not available."""
-    asked = tuple(replace(one, sees=sights[one.name].devices) if one.name in sights else one for one in runtimes)
+    asked = tuple(one._replace(sees=sights[one.name].devices) if one.name in sights else one for one in runtimes)
     return _without(asked, {name: sight.reason for name, sight in sights.items() if sight.reason})
 
 

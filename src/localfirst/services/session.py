@@ -71,7 +71,7 @@ def open_session(
         device_layers=plan.device_layers,
         cache=plan.cache,
     )
-    return Session(replace(plan, runtime=runtime), runtime.python or "", load, planned.machine)
+    return Session(plan._replace(runtime=runtime), runtime.python or "", load, planned.machine)
 
 
 def _prepare(

@@ -11,8 +11,7 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import paths
 from localfirst.catalog.rules import READY_STATES
@@ -31,8 +30,7 @@ FAILURE_LASTS_S = 600.0
 ANSWER_LASTS_S = 30 * 86400.0
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """What an engine sees: its names of the devices, or why it is of no use for any."""
 
     devices: tuple[str, ...]

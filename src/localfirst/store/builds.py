@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localfirst.errors import UnknownNameError
@@ -115,7 +114,7 @@ def describe_listing(listing: Listing, revision: str | None, file: str | None, p
             detail="\n".join(item.path for item in listing.files[:20]),
             hint="Builds are .gguf files, folders with genai_config.json, and MLX repositories.",
         )
-    variants = tuple(replace(variant, source=page) for variant in variants)
+    variants = tuple(variant._replace(source=page) for variant in variants)
     return Model(
         name=name,
         title=listing.repo,
@@ -205,7 +204,7 @@ def _name_apart(builds: list[tuple[str, str, Variant]]) -> tuple[Variant, ...]:
     """Give each build the short name if no other wants it, else the long one, which is unique."""
     short_names = [short for short, _, _ in builds]
     return tuple(
-        replace(variant, name=short if short_names.count(short) == 1 else long) for short, long, variant in builds
+        variant._replace(name=short if short_names.count(short) == 1 else long) for short, long, variant in builds
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -171,7 +170,7 @@ def write(model: InstalledModel) -> None:
     folder = _folder_of(model)
     if model.host != "import" and Path(model.root) != folder / layout.FILES:
         raise StoreError("A model's files lie outside its folder", detail=f"{model.root}\n{folder / layout.FILES}")
-    record = {"schema": SCHEMA, "lf_version": localfirst.__version__, **asdict(model)}
+    record = {"schema": SCHEMA, "lf_version": localfirst.__version__, **model.to_record()}
     if model.host != "import":
         del record["root"]
     with explained(folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -86,7 +86,7 @@ def measure(variant: Variant, *, report: Callable[[Progress], None] = ignore, li
     listing = _read_listing(variant, find_endpoint(), report, limits or Limits())
     chosen = select_files(variant, listing, lambda _: None)
     files = tuple(ModelFile(file.path, file.size_bytes, file.sha256) for file in chosen)
-    return replace(variant, revision=listing.commit, files=files, size_bytes=sum(file.size_bytes for file in chosen))
+    return variant._replace(revision=listing.commit, files=files, size_bytes=sum(file.size_bytes for file in chosen))
 
 
 def _read_listing(variant: Variant, endpoint: Endpoint, report: Callable[[Progress], None], limits: Limits) -> Listing:

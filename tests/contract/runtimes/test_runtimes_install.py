@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,7 +136,7 @@ def desk_with_index(desk, monkeypatch):
     (desk.folder / "wheels" / tiny_engine.WHEEL).unlink()
     digest = tiny_engine.make_helper_wheel(desk.folder / "wheels")
     desk.pins.write_text(f"tiny-helper==1.0 --hash=sha256:{digest}\n", encoding="utf-8")
-    desk.row = replace(desk.row, index=index.parent.as_uri())
+    desk.row = desk.row._replace(index_url=index.parent.as_uri())
     for name in ("PIP_NO_INDEX", "UV_NO_INDEX"):
         monkeypatch.delenv(name)
     return desk
@@ -155,8 +154,8 @@ def test_an_engine_of_another_index_is_fetched_from_there_and_the_rest_by_its_pi
 
 
 def test_an_engine_of_another_index_is_never_taken_for_the_one_in_this_interpreter(desk_with_index, monkeypatch):
-    here = replace(desk_with_index.row, module="pytest", distribution="pytest", version="1.0")
-    assert find_runtimes(*this_system(), (replace(here, index=None),))[0].state == "importable"
+    here = desk_with_index.row._replace(module="pytest", distribution="pytest", version="1.0")
+    assert find_runtimes(*this_system(), (here._replace(index_url=None),))[0].state == "importable"
     assert find_runtimes(*this_system(), (here,))[0].state == "installable"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the runtime in 
 def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine with a card in it, and installers that find nothing to install."""
     monkeypatch.setenv("LF_HOME", str(tmp_path / "lf-home"))
-    monkeypatch.setattr(planning, "probe", lambda: replace(probe(), devices=(CARD,)))
+    monkeypatch.setattr(planning, "probe", lambda: probe()._replace(devices=(CARD,)))
     for name, value in {"NO_INDEX": "1", "CONFIG_FILE": os.devnull, "FIND_LINKS": str(tmp_path)}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     make_gguf(tmp_path / "model.gguf", REPLY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def find_runtime(name: str) -> Runtime:
     runtime = next(one for one in find_runtimes("linux", "x86_64") if one.name == name)
-    return replace(runtime, state="external", python=sys.executable)
+    return runtime._replace(state="external", python=sys.executable)
 
 
 CUDA, CPU = find_runtime("llama-cuda"), find_runtime("llama-cpu")
@@ -52,7 +51,7 @@ def test_each_engine_is_asked_once_until_something_changes(monkeypatch: pytest.M
     for _ in range(3):
         assert find_blind([CUDA], DESKTOP, see) == {}
     assert asked == ["llama-cuda"]
-    updated = replace(DESKTOP, devices=tuple(replace(device, driver="999.1") for device in DESKTOP.devices))
+    updated = DESKTOP._replace(devices=tuple(device._replace(driver="999.1") for device in DESKTOP.devices))
     find_blind([CUDA], updated, see)
     (paths.cache_dir() / "devices.json").write_text('{"spoilt": 1}')
     find_blind([CUDA], DESKTOP, see)
@@ -85,7 +84,7 @@ def test_an_engine_that_dies_is_blind_and_nothing_else_fails() -> None:
     reasons = find_blind([CUDA], DESKTOP, die)
     assert reasons == {"llama-cuda": "its engine cannot say which devices it sees: The engine was ended by SIGSEGV"}
     with pytest.raises(LfError):
-        look(replace(CUDA, backend="no such backend"))
+        look(CUDA._replace(backend="no such backend"))
 
 
 def test_an_engine_without_a_version_is_soon_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,11 +95,11 @@ def test_an_engine_without_a_version_is_soon_asked_again(monkeypatch: pytest.Mon
         return ("NVIDIA GeForce RTX 4090",)
 
     for _ in range(2):
-        find_blind([CUDA, replace(CUDA, version="unknown")], DESKTOP, see)
+        find_blind([CUDA, CUDA._replace(version="unknown")], DESKTOP, see)
     assert asked == [CUDA.version, "unknown"]
     soon = time.time() + FAILURE_LASTS_S + 1
     monkeypatch.setattr(time, "time", lambda: soon)
-    find_blind([CUDA, replace(CUDA, version="unknown")], DESKTOP, see)
+    find_blind([CUDA, CUDA._replace(version="unknown")], DESKTOP, see)
     assert asked == [CUDA.version, "unknown", "unknown"]
 
 

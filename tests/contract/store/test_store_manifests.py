@@ -7,7 +7,6 @@ import os
 import shutil
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,7 +46,7 @@ def install(name: str = "tiny", variant: str = "int4", **changes: object) -> Ins
         created="2026-11-24T00:00:00+00:00",
         title="Tiny é",
     )
-    model = replace(model, **changes)
+    model = model._replace(**changes)
     for path, data in BYTES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(data)
@@ -120,7 +119,7 @@ def test_a_damaged_manifest_is_named_and_hides_no_other_model(damage: str | dict
 
 def test_a_manifest_for_files_elsewhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="outside its folder"):
-        manifest.write(replace(install(), root=str(tmp_path)))
+        manifest.write(install()._replace(root=str(tmp_path)))
 
 
 UNWRITABLE = {"a file": lambda path: path.write_text("x"), "a dead link": lambda path: path.symlink_to("/proc/no")}
@@ -155,7 +154,7 @@ def test_removing_spares_the_other_variants_of_a_repository() -> None:
 
 def test_removing_frees_nothing_that_an_import_needs() -> None:
     model = install()
-    imported = replace(model, name="mine", host="import", repo=None, revision=None, files=model.files[:1])
+    imported = model._replace(name="mine", host="import", repo=None, revision=None, files=model.files[:1])
     manifest.write(imported)
     assert manifest.remove(model) == model.files[1].size_bytes
     assert manifest.find_all() == (imported,)
@@ -166,7 +165,7 @@ def test_removing_an_import_leaves_the_users_files(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
     file = InstalledFile("x.gguf", 4, sha256(b"GGUF"))
     model = install()
-    mine = replace(model, name="mine", host="import", repo=None, revision=None, root=str(tmp_path), files=(file,))
+    mine = model._replace(name="mine", host="import", repo=None, revision=None, root=str(tmp_path), files=(file,))
     manifest.write(mine)
     assert manifest.remove(mine) == 0
     assert (tmp_path / "x.gguf").read_bytes() == b"GGUF"
@@ -186,7 +185,7 @@ def test_removing_follows_no_link_out_of_the_store(tmp_path: Path) -> None:
 
 def test_the_built_in_model_cannot_be_removed() -> None:
     with pytest.raises(StoreError, match="part of this program"):
-        manifest.remove(replace(install(), host="builtin"))
+        manifest.remove(install()._replace(host="builtin"))
 
 
 def test_verify_reads_every_byte_and_says_how_far_it_is() -> None:
@@ -218,7 +217,7 @@ def test_each_kind_of_damage_is_found() -> None:
     assert caught.value.hint == "Run `lf pull tiny`; what is still good is used again."
 
     path.mkdir()
-    (problem,) = verify(replace(model, files=(InstalledFile("f/model.onnx", path.stat().st_size, "a" * 64),)))
+    (problem,) = verify(model._replace(files=(InstalledFile("f/model.onnx", path.stat().st_size, "a" * 64),)))
     assert problem.problem == "unreadable"
 
 
@@ -227,10 +226,10 @@ def test_what_an_engine_opens_is_found() -> None:
     assert layout.find_main(model) == Path(model.root) / "f"
     shards = tuple(InstalledFile(f"m-0000{index}-of-00002.gguf", 1, "a" * 64) for index in (2, 1))
     projector = InstalledFile("a-mmproj.gguf", 1, "a" * 64)
-    gguf = replace(model, format="gguf", files=(projector, *shards))
+    gguf = model._replace(format="gguf", files=(projector, *shards))
     assert layout.find_main(gguf) == Path(model.root) / "m-00001-of-00002.gguf"
     with pytest.raises(ModelFileError):
-        layout.find_main(replace(model, format="gguf"))
+        layout.find_main(model._replace(format="gguf"))
 
 
 def test_a_lock_waits_for_another_thread_and_names_the_process(tmp_path: Path) -> None:

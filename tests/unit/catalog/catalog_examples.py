@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from localfirst.types import Architecture, Cpu, Device, KvGroup, Machine, Memory, Model, ModelFile, Runtime, Variant
 from localfirst.units import GB, GIB
 
@@ -17,8 +15,8 @@ LLAMA = Runtime(
     variant_devices=("cpu",),
     state="installed",
 )
-METAL = replace(LLAMA, name="llama-metal", placement="gpu", variant_devices=("metal",))
-ONNX = replace(LLAMA, name="onnx-cpu", backend="onnx", engine="onnxruntime-genai", formats=("onnx",))
+METAL = LLAMA._replace(name="llama-metal", placement="gpu", variant_devices=("metal",))
+ONNX = LLAMA._replace(name="onnx-cpu", backend="onnx", engine="onnxruntime-genai", formats=("onnx",))
 
 VARIANT = Variant(
     name="q4_k_m",
@@ -36,7 +34,7 @@ VARIANT = Variant(
     confidence="verified",
     source="vendor",
 )
-ONNX_VARIANT = replace(VARIANT, name="int4-cpu", format="onnx", quantization="int4 RTN b32", devices=("cpu",))
+ONNX_VARIANT = VARIANT._replace(name="int4-cpu", format="onnx", quantization="int4 RTN b32", devices=("cpu",))
 
 QWEN3_4B = Architecture(
     layers=36,
@@ -65,7 +63,7 @@ def make_model(*variants: Variant, architecture: Architecture = QWEN3_4B, **chan
         architecture=architecture,
         variants=variants or (VARIANT,),
     )
-    return replace(model, **changes)  # type: ignore[arg-type]  # the names of a dataclass's fields
+    return model._replace(**changes)  # type: ignore[arg-type]  # the names of its fields
 
 
 def make_machine(

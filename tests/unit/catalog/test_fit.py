@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from catalog_examples import ONNX_VARIANT, QWEN3_4B, VARIANT, make_model
 from hypothesis import given
@@ -83,7 +81,7 @@ def test_weights_and_runtime_are_the_other_terms() -> None:
 
 
 def test_the_copies_of_a_sliding_window_are_counted() -> None:
-    shape = replace(QWEN3_4B, kv_groups=(KvGroup(22, 1, 256, 512), KvGroup(4, 1, 256)))
+    shape = QWEN3_4B._replace(kv_groups=(KvGroup(22, 1, 256, 512), KvGroup(4, 1, 256)))
     assert find_terms(shape, 8192).runtime_bytes == int((150 + 2 * 16.5) * MIB)
 
 
@@ -96,7 +94,7 @@ def test_the_copies_of_a_sliding_window_are_counted() -> None:
     ],
 )
 def test_a_recurrent_state_is_counted_once_and_for_each_checkpoint(group: RecurrentGroup, state_mib: float) -> None:
-    hybrid = replace(QWEN3_4B, recurrent_groups=(group,))
+    hybrid = QWEN3_4B._replace(recurrent_groups=(group,))
     for context_tokens in (4096, 32_768):
         with_state, without = find_terms(hybrid, context_tokens), find_terms(QWEN3_4B, context_tokens)
         assert (with_state.kv_bytes - without.kv_bytes) / MIB == pytest.approx(state_mib, abs=0.001)
@@ -110,7 +108,7 @@ def test_an_onnx_build_for_the_cpu_caches_in_four_bytes_for_the_whole_context() 
     assert short is not None
     assert full is not None
     assert full.kv_bytes - short.kv_bytes == 112 * MIB
-    on_gpu = find_need(model, replace(ONNX_VARIANT, devices=("cuda",)), 8192)
+    on_gpu = find_need(model, ONNX_VARIANT._replace(devices=("cuda",)), 8192)
     assert on_gpu is not None
     assert on_gpu.kv_bytes * 2 == full.kv_bytes
 
@@ -159,7 +157,7 @@ def test_an_onnx_embedding_stays_in_its_file(
     )
     in_layers = layers * (2 * hidden * hidden + 2 * hidden * kv_heads * head_dim + 3 * hidden * feed_forward)
     model = make_model(architecture=shape, parameters=in_layers + 2 * vocab * hidden)
-    need = find_need(model, replace(ONNX_VARIANT, size_bytes=file_mib * MIB), 1024)
+    need = find_need(model, ONNX_VARIANT._replace(size_bytes=file_mib * MIB), 1024)
     assert need is not None
     assert need.total_bytes / MIB == pytest.approx(peak_mib, abs=20)
     assert need.weights_bytes == file_mib * MIB - 4 * vocab * hidden
@@ -168,7 +166,7 @@ def test_an_onnx_embedding_stays_in_its_file(
 def test_an_embedding_that_the_file_cannot_hold_in_full_is_not_taken_out() -> None:
     shape = Architecture(hidden_size=2048, vocab_size=128_256)
     model = make_model(architecture=shape, parameters=1_235_814_400)
-    need = find_need(model, replace(ONNX_VARIANT, size_bytes=1_200_000_000), 1024)
+    need = find_need(model, ONNX_VARIANT._replace(size_bytes=1_200_000_000), 1024)
     assert need is not None
     assert need.weights_bytes == 1_200_000_000
 
@@ -179,7 +177,7 @@ def test_what_the_adapters_choose_is_what_is_counted() -> None:
 
 
 def test_unknown_weights_make_the_need_unknown() -> None:
-    assert find_need(make_model(), replace(VARIANT, size_bytes=None), 8192) is None
+    assert find_need(make_model(), VARIANT._replace(size_bytes=None), 8192) is None
 
 
 @pytest.mark.parametrize(
@@ -210,12 +208,12 @@ ENOUGH = 1000 * GIB
 def test_the_context_is_the_longest_allowed(
     wanted: int | None, trained: int | None, budget_bytes: int | None, chosen: int
 ) -> None:
-    model = make_model(architecture=replace(QWEN3_4B, context_tokens=trained))
+    model = make_model(architecture=QWEN3_4B._replace(context_tokens=trained))
     assert find_context(model, VARIANT, wanted, budget_bytes) == chosen
 
 
 def test_a_build_with_a_context_of_its_own_keeps_it() -> None:
-    assert find_context(make_model(), replace(VARIANT, context_tokens=4224), 8192, ENOUGH) == 4224
+    assert find_context(make_model(), VARIANT._replace(context_tokens=4224), 8192, ENOUGH) == 4224
 
 
 @given(st.integers(4096, 40_960), st.integers(3 * GIB, 12 * GIB))

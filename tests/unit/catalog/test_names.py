@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -213,8 +212,8 @@ def test_the_full_form_names_variant_and_backend() -> None:
     assert format_name(model) == "phi-4-mini"
     assert format_name(model, variant) == "phi-4-mini@int4-cpu"
     assert format_name(model, variant, "onnx") == "phi-4-mini@int4-cpu#onnx"
-    assert format_name(replace(model, name="hf:o/r"), variant) == "hf:o/r:int4-cpu"
-    assert format_name(replace(model, name="hf:o/r@main"), variant, "onnx") == "hf:o/r:int4-cpu@main#onnx"
+    assert format_name(model._replace(name="hf:o/r"), variant) == "hf:o/r:int4-cpu"
+    assert format_name(model._replace(name="hf:o/r@main"), variant, "onnx") == "hf:o/r:int4-cpu@main#onnx"
 
 
 words = st.from_regex(r"[a-z0-9]+([._-][a-z0-9]+){0,3}", fullmatch=True).filter(lambda word: not word.endswith(".gguf"))

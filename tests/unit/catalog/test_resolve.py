@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from catalog_examples import LLAMA, METAL, ONNX, ONNX_VARIANT, VARIANT, make_machine, make_model
@@ -104,8 +103,8 @@ def test_a_plan_says_all_that_was_decided() -> None:
 def test_builds_are_ordered_by_the_first_rule_that_tells_them_apart(
     better: dict[str, object], worse: dict[str, object], reason: str
 ) -> None:
-    first = replace(VARIANT, name="z-better", **better)  # type: ignore[arg-type]
-    second = replace(VARIANT, name="a-worse", **worse)  # type: ignore[arg-type]
+    first = VARIANT._replace(name="z-better", **better)  # type: ignore[arg-type]
+    second = VARIANT._replace(name="a-worse", **worse)  # type: ignore[arg-type]
     for variants in ((first, second), (second, first)):
         resolution = resolve(make_model(*variants), make_machine(), RUNTIMES)
         assert resolution.chosen.variant == first
@@ -115,29 +114,29 @@ def test_builds_are_ordered_by_the_first_rule_that_tells_them_apart(
 
 
 def test_what_is_on_this_disk_comes_before_what_is_not() -> None:
-    model = make_model(VARIANT, replace(VARIANT, name="there"))
+    model = make_model(VARIANT, VARIANT._replace(name="there"))
     plan = choose(model, installed={"there"})
     assert (plan.variant.name, plan.installed) == ("there", True)
     assert plan.reason == "on this disk; the next best is not downloaded yet"
-    assert choose(make_model(VARIANT, replace(VARIANT, name="built-in", host="builtin"))).variant.name == "built-in"
+    assert choose(make_model(VARIANT, VARIANT._replace(name="built-in", host="builtin"))).variant.name == "built-in"
 
 
 def test_less_to_download_comes_first_where_all_else_is_equal() -> None:
-    missing = replace(LLAMA, name="a-llama", state="installable", installed_bytes=100_000_000)
+    missing = LLAMA._replace(name="a-llama", state="installable", installed_bytes=100_000_000)
     plan = choose(make_model(), runtimes=(missing, LLAMA))
     assert plan.runtime == LLAMA
     assert plan.reason == "2.50 GB to download; the next best is 2.60 GB to download"
 
 
 def test_equals_are_ordered_by_name() -> None:
-    resolution = resolve(make_model(replace(VARIANT, name="b"), replace(VARIANT, name="a")), make_machine(), RUNTIMES)
+    resolution = resolve(make_model(VARIANT._replace(name="b"), VARIANT._replace(name="a")), make_machine(), RUNTIMES)
     assert resolution.chosen.variant.name == "a"
     assert resolution.chosen.reason == "equal to the next best in everything, first by name"
     assert resolution.rejected[0].reason == "equal to the chosen one in everything, later by name"
 
 
 def test_a_measurement_replaces_the_estimate() -> None:
-    slow = replace(VARIANT, name="large", size_bytes=3 * GB)
+    slow = VARIANT._replace(name="large", size_bytes=3 * GB)
     measured = {("example:4b", "large", "llama-cpu"): Rates(50.0)}
     plan = choose(make_model(VARIANT, slow), measured=measured)
     assert (plan.variant.name, plan.speed.measured_tps) == ("large", 50.0)
@@ -158,20 +157,20 @@ def test_one_slow_run_keeps_nothing_from_running_again() -> None:
     assert choose(make_model(), measured=measured).speed.measured_tps == 0.5
 
 
-CUDA = replace(ONNX_VARIANT, name="int4-gpu", devices=("cuda",))
+CUDA = ONNX_VARIANT._replace(name="int4-gpu", devices=("cuda",))
 
 
 @pytest.mark.parametrize(
     ("variant", "devices", "reason"),
     [
         pytest.param(
-            replace(VARIANT, format="mlx", devices=("metal",)),
+            VARIANT._replace(format="mlx", devices=("metal",)),
             (),
             "no runtime of this release loads it: mlx needs MLX on Apple silicon",
             id="format",
         ),
         pytest.param(
-            replace(VARIANT, quantization="i2_s"),
+            VARIANT._replace(quantization="i2_s"),
             (),
             "no runtime of this release loads it: i2_s needs the bitnet runtime",
             id="quantization",
@@ -180,24 +179,24 @@ CUDA = replace(ONNX_VARIANT, name="int4-gpu", devices=("cuda",))
         pytest.param(CUDA, (NVIDIA,), "made for cuda; no runtime of this release computes there", id="no runtime"),
         pytest.param(
             CUDA,
-            (replace(NVIDIA, usable=False, reason="no driver"),),
+            (NVIDIA._replace(usable=False, reason="no driver"),),
             "made for cuda; NVIDIA GeForce RTX 4090 cannot be used: no driver",
             id="device without driver",
         ),
         pytest.param(
-            replace(ONNX_VARIANT, devices=("qnn-npu",)),
+            ONNX_VARIANT._replace(devices=("qnn-npu",)),
             (NVIDIA,),
             "made for qnn-npu; this machine has no Qualcomm NPU",
             id="NPU",
         ),
         pytest.param(
-            replace(VARIANT, host="foundry"),
+            VARIANT._replace(host="foundry"),
             (),
             "published only in Foundry Local's catalog, from which lf does not download",
             id="Foundry",
         ),
         pytest.param(
-            replace(VARIANT, size_bytes=40 * GB),
+            VARIANT._replace(size_bytes=40 * GB),
             (),
             "needs 40.8 GB of memory at a context of 4,096 tokens, 11.2 GB is free for it",
             id="memory",
@@ -205,16 +204,16 @@ CUDA = replace(ONNX_VARIANT, name="int4-gpu", devices=("cuda",))
     ],
 )
 def test_what_cannot_run_says_why(variant: Variant, devices: tuple[Device, ...], reason: str) -> None:
-    good = replace(VARIANT, name="good", tier="community")
-    variant = replace(variant, name="bad")
+    good = VARIANT._replace(name="good", tier="community")
+    variant = variant._replace(name="bad")
     resolution = resolve(make_model(variant, good), make_machine(*devices), RUNTIMES)
     assert resolution.chosen.variant == good
     assert [(plan.variant, plan.verdict, plan.reason) for plan in resolution.rejected] == [(variant, "no", reason)]
 
 
 def test_an_unconfirmed_build_is_the_last_choice_and_says_so() -> None:
-    unconfirmed = replace(VARIANT, name="unconfirmed", confidence="memory")
-    confirmed = replace(VARIANT, name="confirmed", tier="community")
+    unconfirmed = VARIANT._replace(name="unconfirmed", confidence="memory")
+    confirmed = VARIANT._replace(name="confirmed", tier="community")
     resolution = resolve(make_model(unconfirmed, confirmed), make_machine(), RUNTIMES)
     assert resolution.chosen.variant == confirmed
     assert resolution.rejected[0].reason == (
@@ -227,9 +226,9 @@ def test_an_unconfirmed_build_is_the_last_choice_and_says_so() -> None:
 
 
 def test_what_is_far_faster_is_named_where_the_publisher_decides() -> None:
-    by_vendor = replace(ONNX_VARIANT, name="int4-cpu", devices=("cpu",), tier="vendor")
-    by_others = replace(VARIANT, name="q4_k_m", tier="community")
-    cuda = replace(METAL, name="llama-cuda", variant_devices=("cuda",), placement="gpu")
+    by_vendor = ONNX_VARIANT._replace(name="int4-cpu", devices=("cpu",), tier="vendor")
+    by_others = VARIANT._replace(name="q4_k_m", tier="community")
+    cuda = METAL._replace(name="llama-cuda", variant_devices=("cuda",), placement="gpu")
     runtimes, model = (LLAMA, ONNX, cuda), make_model(by_vendor, by_others)
     plan = choose(model, make_machine(NVIDIA), runtimes)
     assert plan.variant == by_vendor
@@ -240,7 +239,7 @@ def test_what_is_far_faster_is_named_where_the_publisher_decides() -> None:
 
 
 def test_what_is_surely_too_large_does_not_run_though_its_size_is_unknown() -> None:
-    unknown = replace(VARIANT, size_bytes=None, files=(ModelFile("model.gguf"),))
+    unknown = VARIANT._replace(size_bytes=None, files=(ModelFile("model.gguf"),))
     large = make_model(unknown, parameters=30_000_000_000)
     error = refuse(large)
     assert isinstance(error, NoFitError)
@@ -250,7 +249,7 @@ def test_what_is_surely_too_large_does_not_run_though_its_size_is_unknown() -> N
 
 
 def test_a_runtime_that_is_not_available_here_says_why() -> None:
-    gone = replace(LLAMA, state="unavailable", reason="macOS only")
+    gone = LLAMA._replace(state="unavailable", reason="macOS only")
     plan = find_plans(make_model(), make_machine(), [gone])[0]
     assert (plan.verdict, plan.reason) == ("no", "llama-cpu is not available here: macOS only")
 
@@ -290,7 +289,7 @@ def test_a_context_beyond_the_models_own_is_cut_out_loud() -> None:
 @pytest.mark.parametrize(
     ("variant", "machine", "remark"),
     [
-        (replace(VARIANT, size_bytes=None), make_machine(), "its size is unknown, so whether it fits was not checked"),
+        (VARIANT._replace(size_bytes=None), make_machine(), "its size is unknown, so whether it fits was not checked"),
         (VARIANT, make_machine(available_bytes=None), "the free memory is unknown, so whether it fits was not checked"),
     ],
     ids=["size", "memory"],
@@ -313,19 +312,19 @@ def test_what_could_not_be_checked_is_said(variant: Variant, machine: Machine, r
     ids=["quantization", "variant", "backend", "runtime", "family of backends", "device", "auto"],
 )
 def test_what_the_user_names_comes_first(wanted: Wanted, name: str) -> None:
-    big = replace(VARIANT, name="big", quantization="Q8_0", tier="community")
-    model = make_model(VARIANT, big, replace(ONNX_VARIANT, tier="community"))
+    big = VARIANT._replace(name="big", quantization="Q8_0", tier="community")
+    model = make_model(VARIANT, big, ONNX_VARIANT._replace(tier="community"))
     assert choose(model, wanted=wanted).variant.name == name
 
 
 def test_what_the_user_did_not_name_says_so() -> None:
-    model = make_model(VARIANT, replace(VARIANT, name="big", quantization="Q8_0"))
+    model = make_model(VARIANT, VARIANT._replace(name="big", quantization="Q8_0"))
     reasons = find_reasons(model, wanted=Wanted(quantization="big"))
     assert reasons == {"big": "the only build that runs here of what you asked for", "q4_k_m": "you asked for @big"}
 
 
 def test_a_community_build_wins_only_when_it_is_named() -> None:
-    community = replace(VARIANT, name="community", quantization="Q8_0", tier="community", size_bytes=GB)
+    community = VARIANT._replace(name="community", quantization="Q8_0", tier="community", size_bytes=GB)
     model = make_model(VARIANT, community)
     assert choose(model, installed=["community"]).variant == VARIANT
     assert choose(model, wanted=Wanted(quantization="community")).variant == community
@@ -374,9 +373,9 @@ def test_a_device_is_a_demand(device: str) -> None:
 
 
 def test_a_model_that_does_not_fit_names_both_numbers_and_a_smaller_one() -> None:
-    large = make_model(replace(VARIANT, size_bytes=40 * GB), name="example:70b", parameters=70 * GB)
-    middle = make_model(replace(VARIANT, size_bytes=20 * GB), name="example:32b", parameters=32 * GB)
-    unsized = make_model(replace(VARIANT, size_bytes=None), name="example:14b", parameters=14 * GB)
+    large = make_model(VARIANT._replace(size_bytes=40 * GB), name="example:70b", parameters=70 * GB)
+    middle = make_model(VARIANT._replace(size_bytes=20 * GB), name="example:32b", parameters=32 * GB)
+    unsized = make_model(VARIANT._replace(size_bytes=None), name="example:14b", parameters=14 * GB)
     small, smaller = make_model(), make_model(name="example:1b", parameters=GB)
     other = make_model(name="other", family="other")
     error = refuse(large, siblings=[smaller, middle, other, small, unsized, large])
@@ -390,8 +389,8 @@ def test_a_model_that_does_not_fit_names_both_numbers_and_a_smaller_one() -> Non
 
 
 def test_a_model_without_builds_is_refused() -> None:
-    assert isinstance(refuse(replace(make_model(), variants=())), RuntimeMissingError)
-    assert find_plans(replace(make_model(), variants=()), make_machine(), RUNTIMES) == ()
+    assert isinstance(refuse(make_model()._replace(variants=())), RuntimeMissingError)
+    assert find_plans(make_model()._replace(variants=()), make_machine(), RUNTIMES) == ()
 
 
 def test_apple_silicon_computes_on_its_gpu_in_one_pool() -> None:
@@ -401,7 +400,7 @@ def test_apple_silicon_computes_on_its_gpu_in_one_pool() -> None:
     assert plan.free_bytes == 12 * GIB
     tighter = make_machine(APPLE, platform="darwin", total_bytes=16 * GIB, available_bytes=5 * GIB)
     assert choose(make_model(), tighter, (METAL,)).free_bytes == 5 * GIB
-    small = make_machine(replace(APPLE, memory_total_bytes=None), total_bytes=8 * GIB, available_bytes=None)
+    small = make_machine(APPLE._replace(memory_total_bytes=None), total_bytes=8 * GIB, available_bytes=None)
     assert choose(make_model(), small, (METAL,)).free_bytes == 8 * GIB - 2_500_000_000
 
 
@@ -415,15 +414,15 @@ def test_a_gpu_runtime_without_its_gpu_says_so() -> None:
     assert [plan.reason for plan in plans] == ["llama-metal needs a device: this machine has no Apple GPU"]
 
 
-BY_CUDA = replace(METAL, name="llama-cuda", variant_devices=("cuda",), min_driver=525.0, min_compute_capability=5.0)
-BY_VULKAN = replace(
-    BY_CUDA, name="llama-vulkan", variant_devices=("vulkan",), min_driver=None, min_compute_capability=None
+BY_CUDA = METAL._replace(name="llama-cuda", variant_devices=("cuda",), min_driver=525.0, min_compute_capability=5.0)
+BY_VULKAN = BY_CUDA._replace(
+    name="llama-vulkan", variant_devices=("vulkan",), min_driver=None, min_compute_capability=None
 )
-ONNX_BY_CUDA = replace(ONNX, name="onnx-cuda", placement="gpu", variant_devices=("cuda",))
+ONNX_BY_CUDA = ONNX._replace(name="onnx-cuda", placement="gpu", variant_devices=("cuda",))
 
 
 def test_an_engine_that_spreads_a_model_has_the_memory_of_all_cards() -> None:
-    other = replace(NVIDIA, name="other", memory_free_bytes=10 * GIB)
+    other = NVIDIA._replace(name="other", memory_free_bytes=10 * GIB)
     plan = choose(make_model(), make_machine(other, NVIDIA), (BY_CUDA,))
     assert (plan.device_name, plan.free_bytes, plan.placement) == (f"{NVIDIA.name}, other", 31 * GIB, "gpu")
     twins = choose(make_model(), make_machine(NVIDIA, NVIDIA), (BY_CUDA,))
@@ -431,8 +430,8 @@ def test_an_engine_that_spreads_a_model_has_the_memory_of_all_cards() -> None:
 
 
 def test_another_engine_has_the_freest_card() -> None:
-    busy = replace(NVIDIA, name="busy", memory_free_bytes=2 * GIB)
-    model = make_model(replace(ONNX_VARIANT, devices=("cuda",)))
+    busy = NVIDIA._replace(name="busy", memory_free_bytes=2 * GIB)
+    model = make_model(ONNX_VARIANT._replace(devices=("cuda",)))
     plan = choose(model, make_machine(busy, NVIDIA), (ONNX_BY_CUDA,))
     assert (plan.device_name, plan.free_bytes, plan.placement) == (NVIDIA.name, 22 * GIB, "gpu")
 
@@ -451,14 +450,14 @@ def test_an_integrated_gpu_beside_a_card_is_left_out() -> None:
     ids=["driver", "card"],
 )
 def test_a_card_too_old_for_a_runtime_is_computed_on_by_another(facts: dict[str, str], reason: str) -> None:
-    old = replace(NVIDIA, **facts)  # type: ignore[arg-type]
+    old = NVIDIA._replace(**facts)  # type: ignore[arg-type]
     resolution = resolve(make_model(), make_machine(old), (BY_CUDA, BY_VULKAN))
     assert resolution.chosen.runtime == BY_VULKAN
     assert [plan.reason for plan in resolution.rejected] == [f"llama-cuda needs a device: {reason}"]
 
 
 def test_what_is_unknown_of_a_card_is_not_held_against_it() -> None:
-    unknown = replace(NVIDIA, driver=None, compute_capability="[N/A]")
+    unknown = NVIDIA._replace(driver=None, compute_capability="[N/A]")
     assert choose(make_model(), make_machine(unknown), (BY_CUDA,)).runtime == BY_CUDA
 
 
@@ -471,11 +470,11 @@ def test_the_makers_own_interface_comes_before_a_general_one() -> None:
         )
 
 
-SMALL_CARD = replace(NVIDIA, memory_total_bytes=4 * GIB, memory_free_bytes=4 * GIB)
+SMALL_CARD = NVIDIA._replace(memory_total_bytes=4 * GIB, memory_free_bytes=4 * GIB)
 
 
 def test_what_is_too_large_for_the_card_is_split() -> None:
-    large = make_model(replace(VARIANT, size_bytes=8 * GB))
+    large = make_model(VARIANT._replace(size_bytes=8 * GB))
     plan = choose(large, make_machine(SMALL_CARD), (BY_CUDA, LLAMA))
     assert (plan.verdict, plan.runtime, plan.context_tokens) == ("split", BY_CUDA, 8192)
     assert plan.device_layers is not None
@@ -486,12 +485,12 @@ def test_what_is_too_large_for_the_card_is_split() -> None:
 
 
 def test_only_engines_that_can_split_do() -> None:
-    large = make_model(replace(ONNX_VARIANT, devices=("cuda",), size_bytes=8 * GB))
+    large = make_model(ONNX_VARIANT._replace(devices=("cuda",), size_bytes=8 * GB))
     assert "does not fit" in refuse_by(large, make_machine(SMALL_CARD), (ONNX_BY_CUDA,)).message
 
 
 def test_unified_memory_is_one_pool_and_never_split() -> None:
-    large = make_model(replace(VARIANT, size_bytes=13 * GB))
+    large = make_model(VARIANT._replace(size_bytes=13 * GB))
     assert "does not fit" in refuse_by(large, make_machine(APPLE), (METAL,)).message
 
 
@@ -528,16 +527,17 @@ def refuse_by(model: Model, machine: Machine, runtimes: tuple[Runtime, ...]) -> 
     ],
 )
 def test_the_bits_of_a_quantization_are_read_from_its_name(quantization: str, bits: int) -> None:
-    assert find_bits(replace(VARIANT, quantization=quantization)) == bits
+    assert find_bits(VARIANT._replace(quantization=quantization)) == bits
 
 
 def test_bits_that_no_name_tells_come_from_the_catalog() -> None:
-    assert find_bits(replace(VARIANT, quantization="DWQ", bits_per_weight=4.5)) == 5
+    assert find_bits(VARIANT._replace(quantization="DWQ", bits_per_weight=4.5)) == 5
 
 
 variants = st.builds(
-    lambda name, quantization, origin, tier, size, fmt, devices, confidence: replace(
-        VARIANT if fmt == "gguf" else ONNX_VARIANT,
+    lambda name, quantization, origin, tier, size, fmt, devices, confidence: (
+        VARIANT if fmt == "gguf" else ONNX_VARIANT
+    )._replace(
         name=name,
         quantization=quantization,
         origin=origin,
@@ -611,7 +611,7 @@ def test_taking_a_loser_away_never_changes_the_winner(
     if plan is None or not losers:
         return
     gone = data.draw(st.sampled_from(losers))
-    fewer = replace(model, variants=tuple(variant for variant in model.variants if variant != gone))
+    fewer = model._replace(variants=tuple(variant for variant in model.variants if variant != gone))
     again = find_best(fewer, free, wanted, installed)
     assert again is not None
     assert (again.variant, again.runtime, again.context_tokens) == (plan.variant, plan.runtime, plan.context_tokens)
@@ -634,7 +634,7 @@ def test_the_same_facts_give_the_same_plans_in_any_order(
     machine = make_machine(available_bytes=free)
     shuffled = list(model.variants)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    mixed = replace(model, variants=tuple(shuffled))
+    mixed = model._replace(variants=tuple(shuffled))
     plans = [find_plans(one, machine, RUNTIMES, wanted=wanted, installed=installed) for one in (model, model, mixed)]
     assert plans[0] == plans[1]
     named = [[(plan.variant, plan.runtime, plan.reason) for plan in some] for some in plans]

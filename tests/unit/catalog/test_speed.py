@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from catalog_examples import VARIANT, make_machine, make_model
 
@@ -29,10 +27,10 @@ def test_published_speeds_are_within_the_range(
     placement: Placement, device: Device | None, weights_bytes: int, measured_tps: float
 ) -> None:
     """Ollama, Q4_K_M, short prompts: geerlingguy/ai-benchmarks."""
-    machine = replace(make_machine(), cpu=Cpu("Cortex-A76", "arm64", 4, 4, 4))
+    machine = make_machine()._replace(cpu=Cpu("Cortex-A76", "arm64", 4, 4, 4))
     model = make_model(architecture=SHORT_CACHE)
     speed = find_speed(
-        model, replace(VARIANT, size_bytes=weights_bytes), machine, placement, (device,) if device else ()
+        model, VARIANT._replace(size_bytes=weights_bytes), machine, placement, (device,) if device else ()
     )
     assert speed.low_tps is not None
     assert speed.high_tps is not None
@@ -69,13 +67,12 @@ def test_published_speeds_of_reading_a_prompt_are_within_the_range(
 ) -> None:
     """llama-bench, pp512: geerlingguy/ai-benchmarks and brand-o/normiebench."""
     devices = (where,) if isinstance(where, Device) else ()
-    machine = make_machine(*devices) if isinstance(where, Device) else replace(make_machine(), cpu=where)
-    model = replace(
-        make_model(architecture=SHORT_CACHE),
+    machine = make_machine(*devices) if isinstance(where, Device) else make_machine()._replace(cpu=where)
+    model = make_model(architecture=SHORT_CACHE)._replace(
         parameters=int(parameters_b * 1e9),
         active_parameters=active_b and int(active_b * 1e9),
     )
-    variant = replace(VARIANT, size_bytes=weights_bytes)
+    variant = VARIANT._replace(size_bytes=weights_bytes)
     speed = find_speed(model, variant, machine, devices[0].kind if devices else "cpu", devices)
     assert speed.prefill_low_tps is not None
     assert speed.prefill_high_tps is not None
@@ -93,8 +90,8 @@ def test_a_prompt_is_read_faster_than_an_answer_is_written() -> None:
 
 def test_a_mixture_of_experts_reads_its_active_share_and_is_less_certain() -> None:
     dense = make_model(architecture=SHORT_CACHE)
-    large = replace(VARIANT, size_bytes=20_000_000_000)
-    experts = replace(dense, parameters=30_000_000_000, active_parameters=3_000_000_000)
+    large = VARIANT._replace(size_bytes=20_000_000_000)
+    experts = dense._replace(parameters=30_000_000_000, active_parameters=3_000_000_000)
     slow, fast = (find_speed(one, large, make_machine(NVIDIA), "gpu", (NVIDIA,)) for one in (dense, experts))
     assert slow.low_tps is not None
     assert fast.low_tps is not None
@@ -119,7 +116,7 @@ def test_a_mixture_of_experts_reads_its_active_share_and_is_less_certain() -> No
 def test_the_cpus_bandwidth_is_assumed_on_the_low_side(
     cpu: Cpu, devices: tuple[Device, ...], bandwidth: int | None
 ) -> None:
-    assert find_cpu_bandwidth(replace(make_machine(*devices), cpu=cpu)) == bandwidth
+    assert find_cpu_bandwidth(make_machine(*devices)._replace(cpu=cpu)) == bandwidth
 
 
 @pytest.mark.parametrize(
@@ -127,10 +124,10 @@ def test_the_cpus_bandwidth_is_assumed_on_the_low_side(
     [
         pytest.param(NVIDIA, 0.80, 0.0015, id="discrete"),
         pytest.param(OLD, 0.40, 0.0015, id="before Turing"),
-        pytest.param(replace(OLD, compute_capability="N/A"), 0.80, 0.0015, id="unreadable capability"),
+        pytest.param(OLD._replace(compute_capability="N/A"), 0.80, 0.0015, id="unreadable capability"),
         pytest.param(APPLE, 0.82, 0.0012, id="Apple"),
-        pytest.param(replace(APPLE, name="Apple M2 Ultra"), 0.60, 0.0012, id="Apple, two dies"),
-        pytest.param(replace(APPLE, vendor="amd", name="Radeon 780M"), 0.60, 0.0015, id="integrated"),
+        pytest.param(APPLE._replace(name="Apple M2 Ultra"), 0.60, 0.0012, id="Apple, two dies"),
+        pytest.param(APPLE._replace(vendor="amd", name="Radeon 780M"), 0.60, 0.0015, id="integrated"),
     ],
 )
 def test_each_class_of_device_has_its_pace(device: Device, efficiency: float, step_s: float) -> None:
@@ -142,13 +139,13 @@ def test_each_class_of_device_has_its_pace(device: Device, efficiency: float, st
 
 def test_what_is_unknown_gives_no_speed() -> None:
     npu = Device("npu", "riscv", "NPU", unified=True)
-    strange = replace(make_machine(npu), cpu=Cpu("CPU", "riscv64", 4, 4, 4))
+    strange = make_machine(npu)._replace(cpu=Cpu("CPU", "riscv64", 4, 4, 4))
     assert find_speed(make_model(), VARIANT, strange, "npu", (npu,)) == Speed()
-    assert find_speed(make_model(), replace(VARIANT, size_bytes=None), make_machine(), "cpu", ()) == Speed()
+    assert find_speed(make_model(), VARIANT._replace(size_bytes=None), make_machine(), "cpu", ()) == Speed()
 
 
 def test_a_card_that_nobody_knows_is_taken_for_a_slow_one_and_not_for_slower_than_the_cpu() -> None:
-    unknown, slow = (replace(NVIDIA, bandwidth_bytes_per_s=one) for one in (None, 112 * GB))
+    unknown, slow = (NVIDIA._replace(bandwidth_bytes_per_s=one) for one in (None, 112 * GB))
     speed = find_speed(make_model(), VARIANT, make_machine(unknown), "gpu", (unknown,))
     assert speed == find_speed(make_model(), VARIANT, make_machine(slow), "gpu", (slow,))
     by_cpu = find_speed(make_model(), VARIANT, make_machine(unknown), "cpu", ())
@@ -158,7 +155,7 @@ def test_a_card_that_nobody_knows_is_taken_for_a_slow_one_and_not_for_slower_tha
 
 
 def test_of_several_cards_the_slowest_counts() -> None:
-    slow = replace(NVIDIA, bandwidth_bytes_per_s=112 * GB)
+    slow = NVIDIA._replace(bandwidth_bytes_per_s=112 * GB)
     machine = make_machine(NVIDIA, slow)
     both, alone = (find_speed(make_model(), VARIANT, machine, "gpu", one) for one in ((NVIDIA, slow), (slow,)))
     assert both == alone

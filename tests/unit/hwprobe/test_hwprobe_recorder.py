@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -42,8 +41,8 @@ def test_keys_and_texts_are_replaced_alike():
 
 def stable(machine):
     """A machine without what changes while one looks."""
-    memory = replace(machine.memory, available_bytes=None)
-    return replace(machine, memory=memory, disk_free_bytes=None)
+    memory = machine.memory._replace(available_bytes=None)
+    return machine._replace(memory=memory, disk_free_bytes=None)
 
 
 def test_a_record_of_this_machine_replays_as_this_machine():

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -74,18 +73,18 @@ def test_what_is_nowhere_is_installable_at_its_size():
 
 
 def test_what_has_no_build_here_says_where_it_has_one():
-    row = replace(ROW, sizes=MappingProxyType({("plan9", "mips"): BuildSize()}))
+    row = ROW._replace(sizes=MappingProxyType({("plan9", "mips"): BuildSize()}))
     platform, arch = this_system()
     reason = f"no build for {platform} {arch}; there is one for plan9 mips"
-    assert find(row) == replace(BASE, state="unavailable", reason=reason, download_bytes=None, installed_bytes=None)
+    assert find(row) == BASE._replace(state="unavailable", reason=reason, download_bytes=None, installed_bytes=None)
 
 
 @pytest.mark.parametrize("version", ["1.2.0", "1.2.0+cu128", "1.2.1", "1.10", "2"])
 def test_a_package_here_that_is_new_enough_is_importable_at_its_own_version(tmp_path, monkeypatch, version):
     make_package(tmp_path / "site", version=version)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    expected = replace(BASE, state="importable", version=version, python=sys.executable)
-    assert find() == replace(expected, download_bytes=None, installed_bytes=None)
+    expected = BASE._replace(state="importable", version=version, python=sys.executable)
+    assert find() == expected._replace(download_bytes=None, installed_bytes=None)
 
 
 @pytest.mark.parametrize(
@@ -102,18 +101,18 @@ def test_a_package_that_is_older_or_of_another_flavour_is_not_used(tmp_path, mon
 def test_an_importable_engine_without_a_build_for_this_system_is_not_this_runtime(tmp_path, monkeypatch):
     make_package(tmp_path / "site")
     monkeypatch.syspath_prepend(tmp_path / "site")
-    assert find(replace(ROW, sizes=MappingProxyType({}))).state == "unavailable"
+    assert find(ROW._replace(sizes=MappingProxyType({}))).state == "unavailable"
 
 
 def test_a_finished_environment_is_installed_with_its_real_size():
     folder = make_environment()
-    expected = replace(BASE, state="installed", python=str(folder / PYTHON), download_bytes=None, installed_bytes=77)
+    expected = BASE._replace(state="installed", python=str(folder / PYTHON), download_bytes=None, installed_bytes=77)
     assert find() == expected
 
 
 @pytest.mark.parametrize(
     "marker",
-    [None, replace(MARKER, version="1.1.0"), replace(MARKER, name="tiny-gpu")],
+    [None, MARKER._replace(version="1.1.0"), MARKER._replace(name="tiny-gpu")],
     ids=["none", "of another version", "of another runtime"],
 )
 def test_an_environment_without_its_marker_is_not_installed(marker):
@@ -140,8 +139,8 @@ def test_the_variable_wins_and_keeps_the_link_that_makes_an_environment(tmp_path
     link = tmp_path / "python"
     link.symlink_to(sys.executable)
     monkeypatch.setenv("LF_RUNTIME_TINY_CPU", str(link))
-    expected = replace(BASE, state="external", version="unknown", python=str(link))
-    assert find() == replace(expected, download_bytes=None, installed_bytes=None)
+    expected = BASE._replace(state="external", version="unknown", python=str(link))
+    assert find() == expected._replace(download_bytes=None, installed_bytes=None)
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "not executable"])
@@ -163,7 +162,7 @@ def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):
     make_package(tmp_path / "site")
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.setenv("LF_RUNTIME_TINY_CPU", sys.executable)
-    assert find(system=("plan9", "MIPS")) == replace(BASE, download_bytes=None, installed_bytes=None)
+    assert find(system=("plan9", "MIPS")) == BASE._replace(download_bytes=None, installed_bytes=None)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from localfirst.runtimes.folder import find_folders, find_leftovers, folder_of, measure, sweep
@@ -28,7 +26,7 @@ def base(tmp_path, monkeypatch):
 
 
 def test_a_runtime_lies_in_a_folder_of_its_name_and_version(base):
-    row = replace(RUNTIMES[-1], name="onnx-cpu", version="0.18.0")
+    row = RUNTIMES[-1]._replace(name="onnx-cpu", version="0.18.0")
     assert folder_of(row) == base / "onnx-cpu-0.18.0"
 
 

@@ -16,7 +16,8 @@ PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text
 LOCK = Path(__file__).parents[3] / "requirements" / "dev.txt"
 
 each_row = pytest.mark.parametrize("row", RUNTIMES, ids=lambda row: row.name)
-pinned_row = pytest.mark.parametrize("row", [row for row in RUNTIMES if row.index is None], ids=lambda row: row.name)
+PINNED = [row for row in RUNTIMES if row.index_url is None]
+pinned_row = pytest.mark.parametrize("row", PINNED, ids=lambda row: row.name)
 each_lock = pytest.mark.parametrize("lock", [*sorted(PINS.glob("*.txt")), LOCK], ids=lambda path: path.name)
 
 
@@ -51,8 +52,8 @@ def test_each_runtime_has_the_template_engine(row):
 
 @each_row
 def test_an_index_of_its_own_is_asked_in_private_and_only_for_the_engine(row):
-    if row.index is not None:
-        assert row.index.startswith("https://")
+    if row.index_url is not None:
+        assert row.index_url.startswith("https://")
         assert row.distribution not in read_pins(PINS / row.pins)
 
 
@@ -69,7 +70,7 @@ def test_sizes_are_known_and_unpacking_makes_things_larger(row):
 
 
 def test_each_system_has_at_most_one_runtime_that_a_distribution_tells():
-    taken = [(row.distribution, system) for row in RUNTIMES if row.index is None for system in row.sizes]
+    taken = [(row.distribution, system) for row in PINNED for system in row.sizes]
     assert sorted(set(taken)) == sorted(taken)
 
 

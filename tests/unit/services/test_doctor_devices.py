@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from localfirst.runtimes.find import find_runtimes
@@ -50,7 +48,7 @@ def test_a_device_is_told_with_what_computes_on_it(
 ) -> None:
     machine = find_machine(profile)
     runtimes = [
-        one if one.state == "unavailable" else replace(one, state="external" if one.name in ready else "installable")
+        one if one.state == "unavailable" else one._replace(state="external" if one.name in ready else "installable")
         for one in find_runtimes(machine.platform, machine.cpu.arch)
     ]
     check = judge_device(machine.devices[index], machine, runtimes, blind)
@@ -63,15 +61,15 @@ def test_a_device_is_told_with_what_computes_on_it(
 
 def test_a_device_that_is_too_old_says_for_what() -> None:
     machine = find_machine("rtx-4090-desktop")
-    old = replace(machine.devices[0], driver="470.1", compute_capability="3.5")
+    old = machine.devices[0]._replace(driver="470.1", compute_capability="3.5")
     runtimes = [one for one in find_runtimes("linux", "x86_64") if one.name == "llama-cuda"]
-    check = judge_device(old, replace(machine, devices=(old,)), runtimes, {})
+    check = judge_device(old, machine._replace(devices=(old,)), runtimes, {})
     assert (check.state, "needs compute capability 5 or newer" in check.summary) == ("note", True)
 
 
 def test_a_gpu_that_cannot_be_used_is_a_warning_with_the_reason() -> None:
     machine = find_machine("rtx-4090-desktop")
-    broken = replace(machine.devices[0], usable=False, reason="nvidia-smi did not answer in time")
+    broken = machine.devices[0]._replace(usable=False, reason="nvidia-smi did not answer in time")
     check = judge_device(broken, machine, find_runtimes("linux", "x86_64"), {})
     assert (check.state, check.summary) == (
         "warning",

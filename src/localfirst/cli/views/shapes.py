@@ -23,9 +23,9 @@ def machine_to_json(machine: Machine) -> Json:
     """`lf hw --json`."""
     return {
         "platform": machine.platform,
-        "cpu": asdict(machine.cpu),
-        "memory": asdict(machine.memory),
-        "devices": [asdict(device) for device in machine.devices],
+        "cpu": machine.cpu._asdict(),
+        "memory": machine.memory._asdict(),
+        "devices": [device._asdict() for device in machine.devices],
         "container": machine.container,
         "wsl": machine.wsl,
         "disk_free_bytes": machine.disk_free_bytes,
@@ -175,7 +175,7 @@ def _variant_to_json(variant: Variant) -> Json:
 
 def installed_to_json(model: InstalledModel) -> Json:
     """`lf model pull --json` and `lf model import --json`."""
-    return asdict(model) | {"size_bytes": model.size_bytes}
+    return model.to_record() | {"size_bytes": model.size_bytes}
 
 
 def removed_to_json(name: str, freed_bytes: int) -> Json:
@@ -201,7 +201,7 @@ def verified_to_json(verified: Sequence[Verified]) -> Json:
 
 def runtimes_to_json(runtimes: Sequence[Runtime]) -> Json:
     """`lf runtime list --json`."""
-    return {"runtimes": [asdict(runtime) for runtime in runtimes]}
+    return {"runtimes": [runtime._asdict() for runtime in runtimes]}
 
 
 def tests_to_json(tests: Sequence[EngineTest]) -> Json:

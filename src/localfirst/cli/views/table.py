@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.cli.screen import measure, pad
 
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
 GAP = "  "
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column: its heading is its key. Columns with the highest `rank` are left out first where space is short."""
 
     title: str
