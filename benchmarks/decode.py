@@ -20,7 +20,7 @@ from time import perf_counter
 from benchmarks.decode_overhead import PROMPT, SHAPE, TOKENS, VOCABULARY, make_bare_llama_cpp, make_bare_onnx
 from tests.fixtures.scripted import make_random_gguf, make_random_onnx
 
-from localfirst.types import Answer, Sampling, TextDelta
+from localfirst.conversation import Answer, Sampling, TextDelta
 from localfirst.worker import protocol
 from localfirst.worker.client import Worker
 

@@ -20,7 +20,7 @@ from tests.fixtures.scripted import Shape, make_random_gguf, make_random_onnx
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles
 from localfirst.backends.registry import make_backend
-from localfirst.types import Sampling
+from localfirst.conversation import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from benchmarks.fit.process import find_memory
 
 from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
 from localfirst.backends.registry import make_backend
-from localfirst.types import Sampling
+from localfirst.conversation import Sampling
 
 ANSWER_TOKENS = 8
 FIRST_PLAIN_TOKEN = 300

@@ -10,8 +10,8 @@ import termios
 import time
 
 from localfirst.cli.repl import run_chat
+from localfirst.conversation import Answer, Message, Sampling, TextDelta, Timings, Usage
 from localfirst.errors import EngineError
-from localfirst.types import Answer, Message, Sampling, TextDelta, Timings, Usage
 
 
 class EchoSession:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from localfirst.cli import output
 from localfirst.cli.answer import AnswerPrinter
 from localfirst.cli.screen import Screen, wrap
+from localfirst.conversation import Answer, TextDelta, Timings, Usage
 from localfirst.errors import EngineError, LfError, NoFitError, UsageError
 from localfirst.types import (
-    Answer,
     Architecture,
     Cpu,
     Device,
@@ -26,9 +26,6 @@ from localfirst.types import (
     Resolution,
     Runtime,
     Speed,
-    TextDelta,
-    Timings,
-    Usage,
     Variant,
 )
 

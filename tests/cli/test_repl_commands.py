@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.cli.repl_commands import ALIASES, COMMANDS, PARAMETERS, Chat, Outcome, find_completions, run_command
-from localfirst.types import Answer, Message, Sampling, Timings, Usage
+from localfirst.conversation import Answer, Message, Sampling, Timings, Usage
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from localfirst.types import CacheType, FinishReason, Placement, Sampling, Usage
+    from localfirst.conversation import FinishReason, Sampling, Usage
+    from localfirst.types import CacheType, Placement
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from localfirst.errors import ContextError, UsageError
 
 if TYPE_CHECKING:
-    from localfirst.types import FinishReason
+    from localfirst.conversation import FinishReason
 
 
 @dataclass(frozen=True, slots=True)

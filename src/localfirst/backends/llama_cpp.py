@@ -12,14 +12,14 @@ from localfirst.backends import limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.llama_server import LlamaServer
 from localfirst.backends.text import StopFilter
+from localfirst.conversation import Usage
 from localfirst.errors import EngineError, ModelFileError
-from localfirst.types import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
-    from localfirst.types import FinishReason, Sampling
+    from localfirst.conversation import FinishReason, Sampling
 
 POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""

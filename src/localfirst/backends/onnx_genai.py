@@ -19,15 +19,15 @@ from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.onnx_folder import read_folder
 from localfirst.backends.sampler import Sampler
 from localfirst.backends.text import StopFilter
+from localfirst.conversation import Usage
 from localfirst.errors import DeviceError, EngineError, ModelFileError
-from localfirst.types import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.onnx_folder import OnnxFolder
-    from localfirst.types import FinishReason
+    from localfirst.conversation import FinishReason
 
 PREFILL_TOKENS = 32
 """Prompt tokens read at once. The engine holds Python's lock meanwhile, so a cancel waits for a chunk's end; larger

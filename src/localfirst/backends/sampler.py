@@ -14,7 +14,7 @@ from localfirst.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localfirst.types import Sampling
+    from localfirst.conversation import Sampling
 
 PENALTY_WINDOW = 64
 """Last tokens that a repetition penalty looks at; llama.cpp's default."""

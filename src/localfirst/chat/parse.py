@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localfirst.types import TextDelta
+from localfirst.conversation import TextDelta
 
 
 @dataclass(frozen=True, slots=True)

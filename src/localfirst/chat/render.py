@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from localfirst.chat.sandbox import MAX_SIZE, RaisedError, TooLargeError, compile_template
+from localfirst.conversation import Message
 from localfirst.errors import TemplateError
-from localfirst.types import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -10,7 +10,7 @@ from localfirst.terminal import InertStream
 
 if TYPE_CHECKING:
     from localfirst.cli.screen import Screen
-    from localfirst.types import TextDelta
+    from localfirst.conversation import TextDelta
 
 
 class AnswerPrinter:

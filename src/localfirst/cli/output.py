@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from localfirst.conversation import Answer
     from localfirst.errors import LfError
     from localfirst.services.catalogue import Catalog
     from localfirst.services.doctor import Check
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
     from localfirst.services.pins import PinCheck
-    from localfirst.types import Answer, InstalledModel, Machine, Model, Plan, Resolution, Runtime
+    from localfirst.types import InstalledModel, Machine, Model, Plan, Resolution, Runtime
 
 
 def print_text(text: str) -> None:

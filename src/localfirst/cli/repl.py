@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.history import History
 
     from localfirst.cli.repl_commands import Session
-    from localfirst.types import TextDelta
+    from localfirst.conversation import TextDelta
 
 PROMPT = ">>> "
 MORE = "... "

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from localfirst.cli.screen import line
+from localfirst.conversation import Sampling
 from localfirst.errors import UsageError
-from localfirst.types import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from localfirst.types import Answer, Message, TextDelta
+    from localfirst.conversation import Answer, Message, TextDelta
 
 
 class Session(Protocol):

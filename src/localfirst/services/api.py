@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, cast, get_args
 
+from localfirst.conversation import Answer, Message, Role, TextDelta
 from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services.planning import plan_model
 from localfirst.services.session import Allowed, Session, make_sampling, open_session
-from localfirst.types import Answer, Message, Role, TextDelta, Wanted
+from localfirst.types import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from localfirst.types import Plan, Resolution, Sampling
+    from localfirst.conversation import Sampling
+    from localfirst.types import Plan, Resolution
 
 __all__ = ["LoadedModel", "load", "plan", "probe"]
 

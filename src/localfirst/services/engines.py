@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localfirst.conversation import Answer, Message, Sampling
 from localfirst.errors import EngineError, LfError, RuntimeMissingError, UnknownNameError
 from localfirst.hwprobe.probe import probe
 from localfirst.paths import starter_dir
@@ -15,7 +16,7 @@ from localfirst.runtimes import install as installer
 from localfirst.runtimes.folder import clear_failure, write_failure
 from localfirst.runtimes.table import find_row
 from localfirst.services.threads import find_threads
-from localfirst.types import Answer, Message, Progress, Runtime, Sampling
+from localfirst.types import Progress, Runtime
 from localfirst.units import format_bytes
 from localfirst.worker import protocol
 from localfirst.worker.client import Worker

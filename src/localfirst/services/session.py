@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from localfirst.conversation import Answer, Message, Sampling, TextDelta
 from localfirst.errors import LfError, RuntimeMissingError
 from localfirst.services import consent, engines
 from localfirst.services.planning import plan_fetch
 from localfirst.services.threads import find_threads
 from localfirst.store import layout, measurements, pull, verify
-from localfirst.types import Answer, Message, Progress, Sampling, TextDelta
+from localfirst.types import Progress
 from localfirst.worker import protocol
 from localfirst.worker.client import Reply, Worker
 

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, TypeVar, cast
 
+from localfirst.conversation import Answer, FinishReason, TextDelta, Timings, Usage
 from localfirst.errors import EngineError, LfError, TemplateError, WorkerCrashError, error_for
 from localfirst.paths import package_dir
-from localfirst.types import Answer, FinishReason, TextDelta, Timings, Usage
 from localfirst.worker import crash, protocol
 from localfirst.worker.environment import make_environment
 

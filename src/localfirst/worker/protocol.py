@@ -17,10 +17,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from localfirst.backends.base import LoadedInfo
-from localfirst.types import CacheType, FinishReason, Message, Placement, Sampling, Usage
+from localfirst.conversation import FinishReason, Message, Sampling, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from localfirst.types import CacheType, Placement
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from tests.fixtures import scripted
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
 from localfirst.backends.registry import make_backend
-from localfirst.types import Sampling
+from localfirst.conversation import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable

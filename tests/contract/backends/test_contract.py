@@ -14,8 +14,8 @@ from tests.fixtures.scripted import TEMPLATE, Shape, Vocabulary, render, split_r
 
 from localfirst.backends.base import Finished, GenerateRequest, Piece, Started
 from localfirst.backends.registry import make_backend
+from localfirst.conversation import Sampling, Usage
 from localfirst.errors import ContextError, DeviceError, UsageError
-from localfirst.types import Sampling, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,9 @@ import pytest
 from tests.fixtures.scripted import make_gguf, make_onnx
 
 import localfirst
+from localfirst.conversation import Sampling
 from localfirst.errors import ModelFileError, UnknownNameError, UsageError
-from localfirst.types import Machine, Sampling
+from localfirst.types import Machine
 
 REPLY = "Hello there, I am a very small model — 漢字 and all."
 FORMATS = {"gguf": ("model.gguf", make_gguf), "onnx": ("model", make_onnx)}

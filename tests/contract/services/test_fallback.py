@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.fixtures.scripted import make_gguf
 
+from localfirst.conversation import Answer, Message
 from localfirst.errors import DeviceError, LfError, RuntimeMissingError
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import folder
@@ -16,7 +17,7 @@ from localfirst.runtimes.table import find_row
 from localfirst.services import planning
 from localfirst.services.engines import find_runtime
 from localfirst.services.session import Allowed, open_session
-from localfirst.types import Answer, Device, Message, Progress, Wanted
+from localfirst.types import Device, Progress, Wanted
 from localfirst.units import GIB
 
 REPLY = "Computed all the same."

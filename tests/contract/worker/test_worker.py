@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tests.fixtures.scripted import TEMPLATE, make_gguf, make_onnx
 
+from localfirst.conversation import Answer, Message, Sampling, TextDelta, Usage
 from localfirst.errors import LfError, ModelFileError, TemplateError, UsageError, WorkerCrashError
-from localfirst.types import Answer, Message, Sampling, TextDelta, Usage
 from localfirst.worker import client, protocol
 from localfirst.worker.client import Worker
 
@@ -172,7 +172,7 @@ def test_an_interpreter_that_is_none_is_a_clear_error(tmp_path: Path) -> None:
 
 PARENT = """
 import sys
-from localfirst.types import Message, Sampling
+from localfirst.conversation import Message, Sampling
 from localfirst.worker import protocol
 from localfirst.worker.client import Worker
 worker = Worker(sys.executable)

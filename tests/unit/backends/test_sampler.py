@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.backends.sampler import Sampler
+from localfirst.conversation import Sampling
 from localfirst.errors import EngineError
-from localfirst.types import Sampling
 
 CHANCES = np.array([0.5, 0.25, 0.15, 0.07, 0.03])
 LOGITS = np.log(CHANCES).astype(np.float32)

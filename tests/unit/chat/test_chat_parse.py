@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.chat.parse import FORMATS, ReasoningSplitter, find_format
-from localfirst.types import TextDelta
+from localfirst.conversation import TextDelta
 
 BY_NAME = {row.name: row for row in FORMATS}
 

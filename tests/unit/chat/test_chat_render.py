@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.chat import render as chat
+from localfirst.conversation import Message
 from localfirst.errors import TemplateError
-from localfirst.types import Message
 
 SYSTEM = Message("system", "Be brief.")
 HI = Message("user", "Hi <b>")

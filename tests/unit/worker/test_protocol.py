@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.backends.base import LoadedInfo
-from localfirst.types import Message, Sampling, Usage
+from localfirst.conversation import Message, Sampling, Usage
 from localfirst.worker import protocol
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no text that UTF-8 carries

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from localfirst.conversation import Answer
     from localfirst.errors import LfError
     from localfirst.services.catalogue import Catalog
     from localfirst.services.doctor import Check
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
     from localfirst.services.pins import PinCheck
-    from localfirst.types import Answer, InstalledModel, Machine, Model, Plan, Resolution, Runtime, Variant
+    from localfirst.types import InstalledModel, Machine, Model, Plan, Resolution, Runtime, Variant
 
 Json = dict[str, Any]
 

@@ -9,7 +9,8 @@ from localfirst.cli.screen import line
 from localfirst.units import format_bytes, format_seconds, format_tokens, format_tps
 
 if TYPE_CHECKING:
-    from localfirst.types import Answer, Plan, Speed, Variant
+    from localfirst.conversation import Answer
+    from localfirst.types import Plan, Speed, Variant
 
 TIERS = {
     "vendor": "vendor",

@@ -1,0 +1,74 @@
+"""The values of a conversation: what was said, how the next token is drawn, what came and how fast.
+
+Plain frozen data, which travels between `lf` and a worker as JSON objects. `None` is unknown, or nobody's wish.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. `temperature` 0 is greedy; `None` leaves the engine's neutral value (off)."""
+
+    temperature: float = 0.7
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    """Prompt tokens whose keys and values were still in the cache from the turn before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds and rates of one answer; `None` where there is nothing to divide by."""
+
+    load_s: float | None = None
+    first_token_s: float | None = None
+    prefill_tps: float | None = None
+    decode_tps: float | None = None
+
+
+FinishReason = Literal["stop", "length", "context", "cancelled"]
+"""`stop`: end token or stop string; `length`: the asked maximum; `context`: full; `cancelled`: the user's wish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer."""
+
+    text: str
+    reasoning: str
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of an answer as it streams. `reasoning` pieces are the model's thinking, not its answer."""
+
+    text: str
+    reasoning: bool = False
