@@ -67,7 +67,7 @@ def main() -> None:
             measure(lambda text=text: from_json(text), rounds),
             measure(lambda models=models: find_model(models, asked), rounds),
             measure(lambda phi=phi: resolve(phi, machine, runtimes), rounds),
-            measure(lambda models=models: [find_plans(model, machine, runtimes) for model in models], rounds),
+            measure(lambda models=models: [next(find_plans(model, machine, runtimes)) for model in models], rounds),
         ]
         first = first or times[-1]
         cells = [f"{len(models):>12}", *(f"{value:12.2f}" for value in (*times, first * factor))]

@@ -25,7 +25,7 @@ def make_table() -> str:
         lines += [name]
         here = Here(machine)
         for model in MODELS:
-            plan = here.find_plans(find_entry(model))[0]
+            plan = next(here.find_plans(find_entry(model)))
             lines.append(f"  {model:19} {describe(plan)}".rstrip())
         lines.append("")
     return "\n".join(lines)

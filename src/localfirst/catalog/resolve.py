@@ -7,6 +7,7 @@ two candidates apart is the reason that is given.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +21,7 @@ from localfirst.types import Plan, Resolution, Wanted
 from localfirst.units import format_bytes, format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from localfirst.types import CacheType, Device, Machine, Model, Rates, Runtime, Verdict
 
@@ -122,10 +123,10 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
     """
     disk_free_bytes = machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes
     ask = Ask(machine, runtimes, wanted, installed, disk_free_bytes, measured)
-    candidates = _rank(model, ask)
-    if not candidates or not candidates[0].runs:
-        raise make_refusal(model, candidates, ask, smaller=_find_smaller(model, siblings, ask))
-    chosen, *rejected = _make_plans(candidates, ask)
+    ranked = list(_rank(model, ask))
+    if not ranked or not ranked[0][0].runs:
+        raise make_refusal(model, list(chain(*ranked)), ask, smaller=_find_smaller(model, siblings, ask))
+    chosen, *rejected = _make_plans(ranked, ask)
     return Resolution(chosen, tuple(rejected))
 
 
@@ -138,21 +139,26 @@ def find_plans(  # noqa: PLR0913 - as resolve
     installed: Collection[str] = (),
     disk_free_bytes: int | None = None,
     measured: Mapping[tuple[str, str, str], Rates] = NOTHING_MEASURED,
-) -> tuple[Plan, ...]:
-    """Every candidate's plan, best first, those that cannot run (`verdict` `no`) last; arguments as in `resolve`."""
+) -> Iterator[Plan]:
+    """Every candidate's plan, best first, those that cannot run (`verdict` `no`) last; arguments as in `resolve`.
+
+    Each is made when it is asked for: most lists want only the best of each model.
+    """
     disk_free_bytes = machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes
     ask = Ask(machine, runtimes, wanted, installed, disk_free_bytes, measured)
     return _make_plans(_rank(model, ask), ask)
 
 
-def _rank(model: Model, ask: Ask) -> list[Candidate]:
-    """All candidates, best first: what runs, by the rules; then what does not, by how far it got."""
-    return sorted(find_candidates(model, ask), key=_find_rank)
+def _rank(model: Model, ask: Ask) -> Iterator[list[Candidate]]:
+    """All candidates by how far they got, what runs first; those that got equally far by the rules, best first."""
+    found = find_candidates(model, ask)
+    for stage in sorted({candidate.stage for candidate in found}, reverse=True):
+        yield sorted((candidate for candidate in found if candidate.stage is stage), key=_find_rank)
 
 
 def _find_rank(candidate: Candidate) -> tuple[float | str, ...]:
     names = candidate.variant.name, candidate.runtime.name if candidate.runtime else ""
-    return (-candidate.stage, *(rule.key(candidate) for rule in RULES), *names)
+    return (*(rule.key(candidate) for rule in RULES), *names)
 
 
 def _find_smaller(model: Model, siblings: Sequence[Model], ask: Ask) -> Model | None:
@@ -160,21 +166,19 @@ def _find_smaller(model: Model, siblings: Sequence[Model], ask: Ask) -> Model | 
     plain = ask._replace(wanted=ask.wanted._replace(quantization=None), installed=())
     family = [one for one in siblings if one.family == model.family and (one.parameters or 0) < (model.parameters or 0)]
     for sibling in sorted(family, key=lambda one: (-(one.parameters or 0), one.name)):
-        best = next(iter(_rank(sibling, plain)), None)
+        best = next(chain.from_iterable(_rank(sibling, plain)), None)
         if best is not None and best.runs and best.need is not None:
             return sibling
     return None
 
 
-def _make_plans(candidates: Sequence[Candidate], ask: Ask) -> tuple[Plan, ...]:
-    if not candidates:
-        return ()
-    first, *others = candidates
-    running = [other for other in others if other.runs]
-    reasons = [_explain_winner(first, running, ask), *(_explain_loser(other, first) for other in others)]
-    return tuple(
-        _make_plan(candidate, reason, ask.wanted.cache) for candidate, reason in zip(candidates, reasons, strict=True)
-    )
+def _make_plans(ranked: Iterable[Sequence[Candidate]], ask: Ask) -> Iterator[Plan]:
+    groups = iter(ranked)
+    if best := next(groups, None):
+        first, *others = best
+        yield _make_plan(first, _explain_winner(first, others, ask), ask.wanted.cache)
+        for loser in chain(others, *groups):
+            yield _make_plan(loser, _explain_loser(loser, first), ask.wanted.cache)
 
 
 def _make_plan(candidate: Candidate, reason: str, cache: CacheType) -> Plan:

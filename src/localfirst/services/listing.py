@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
@@ -77,9 +78,8 @@ def list_models(
     plans: list[Plan] = []
     for entry in entries:
         if (kept := _keep_builds(entry, only)) is not None:
-            found = here.find_plans(kept, wanted)
-            asked = [plan for plan in found if _is_asked_for(plan, only)]
-            plans += asked if every_build else asked[:1]
+            asked = (plan for plan in here.find_plans(kept, wanted) if _is_asked_for(plan, only))
+            plans += asked if every_build else islice(asked, 1)
     return tuple(sorted(plans, key=lambda plan: (*SORTS[sort.lower()](plan), plan.model.name)))
 
 

@@ -18,7 +18,7 @@ from localfirst.store.measurements import find_rates
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from localfirst.services.sight import Sight
     from localfirst.types import Machine, Model, Plan, Progress, Resolution, Runtime
@@ -137,7 +137,7 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
         UnknownNameError, UsageError, NetworkError: as the name is looked up.
     """
     entry = find_entry(text, offline=offline)
-    return Described(entry, Here(machine).find_plans(entry))
+    return Described(entry, tuple(Here(machine).find_plans(entry)))
 
 
 class Here:
@@ -150,7 +150,7 @@ class Here:
         self.runtimes = runtimes if machine else _with_sights(runtimes, find_sights(runtimes, self.machine))
         self.measured = find_rates(self.machine)
 
-    def find_plans(self, entry: Entry, wanted: Wanted = NOTHING_WANTED) -> tuple[Plan, ...]:
+    def find_plans(self, entry: Entry, wanted: Wanted = NOTHING_WANTED) -> Iterator[Plan]:
         """Every way to run a model here, best first; those that cannot run come last."""
         return resolver.find_plans(
             entry.model,

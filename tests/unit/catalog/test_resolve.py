@@ -250,7 +250,7 @@ def test_what_is_surely_too_large_does_not_run_though_its_size_is_unknown() -> N
 
 def test_a_runtime_that_is_not_available_here_says_why() -> None:
     gone = LLAMA._replace(state="unavailable", reason="macOS only")
-    plan = find_plans(make_model(), make_machine(), [gone])[0]
+    plan = next(find_plans(make_model(), make_machine(), [gone]))
     assert (plan.verdict, plan.reason) == ("no", "llama-cpu is not available here: macOS only")
 
 
@@ -390,7 +390,7 @@ def test_a_model_that_does_not_fit_names_both_numbers_and_a_smaller_one() -> Non
 
 def test_a_model_without_builds_is_refused() -> None:
     assert isinstance(refuse(make_model()._replace(variants=())), RuntimeMissingError)
-    assert find_plans(make_model()._replace(variants=()), make_machine(), RUNTIMES) == ()
+    assert not list(find_plans(make_model()._replace(variants=()), make_machine(), RUNTIMES))
 
 
 def test_apple_silicon_computes_on_its_gpu_in_one_pool() -> None:
@@ -570,11 +570,11 @@ free_memory = st.integers(0, 40 * GIB)
 
 def find_best(model: Model, available_bytes: int, wanted: Wanted, installed: set[str]) -> Plan | None:
     machine = make_machine(available_bytes=available_bytes, total_bytes=48 * GIB)
-    best = find_plans(model, machine, RUNTIMES, wanted=wanted, installed=installed)[0]
+    best = next(find_plans(model, machine, RUNTIMES, wanted=wanted, installed=installed))
     return None if best.verdict == "no" else best
 
 
-def find_place(plan: Plan, plans: tuple[Plan, ...]) -> int:
+def find_place(plan: Plan, plans: list[Plan]) -> int:
     return [(one.variant, one.runtime) for one in plans].index((plan.variant, plan.runtime))
 
 
@@ -587,9 +587,8 @@ def test_more_free_memory_never_gives_a_worse_plan(
     if before is None:
         return
     assert after is not None
-    order = find_plans(
-        model, make_machine(available_bytes=more, total_bytes=48 * GIB), RUNTIMES, wanted=wanted, installed=installed
-    )
+    machine = make_machine(available_bytes=more, total_bytes=48 * GIB)
+    order = list(find_plans(model, machine, RUNTIMES, wanted=wanted, installed=installed))
     assert find_place(after, order) <= find_place(before, order)
     if after.variant == before.variant:
         assert (after.context_tokens or 0) >= (before.context_tokens or 0)
@@ -635,7 +634,8 @@ def test_the_same_facts_give_the_same_plans_in_any_order(
     shuffled = list(model.variants)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     mixed = model._replace(variants=tuple(shuffled))
-    plans = [find_plans(one, machine, RUNTIMES, wanted=wanted, installed=installed) for one in (model, model, mixed)]
+    facts = {"wanted": wanted, "installed": installed}
+    plans = [list(find_plans(one, machine, RUNTIMES, **facts)) for one in (model, model, mixed)]  # type: ignore[arg-type]
     assert plans[0] == plans[1]
     named = [[(plan.variant, plan.runtime, plan.reason) for plan in some] for some in plans]
     assert named[0] == named[2]
@@ -646,7 +646,7 @@ def test_a_resolution_agrees_with_the_list_or_is_refused_with_every_reason(
     model: Model, free: int, wanted: Wanted, installed: set[str]
 ) -> None:
     machine = make_machine(available_bytes=free)
-    plans = find_plans(model, machine, RUNTIMES, wanted=wanted, installed=installed)
+    plans = list(find_plans(model, machine, RUNTIMES, wanted=wanted, installed=installed))
     assert all(plan.reason for plan in plans)
     try:
         resolution = resolve(model, machine, RUNTIMES, wanted=wanted, installed=installed)
@@ -654,4 +654,4 @@ def test_a_resolution_agrees_with_the_list_or_is_refused_with_every_reason(
         assert plans[0].verdict == "no"
         assert len((error.detail or "").splitlines()) == len(plans)  # noqa: PT017
     else:
-        assert (resolution.chosen, *resolution.rejected) == plans
+        assert [resolution.chosen, *resolution.rejected] == plans
