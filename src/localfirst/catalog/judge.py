@@ -165,8 +165,10 @@ def is_quantization(variant: Variant, name: str | None) -> bool:
 
 def is_tier(variant: Variant, least: Tier | None) -> bool:
     """Whether a variant is published by a tier or a better one."""
+    if least is None:
+        return True
     ranks = list(TIERS)
-    return least is None or ranks.index(variant.tier) <= ranks.index(least)
+    return ranks.index(variant.tier) <= ranks.index(least)
 
 
 def is_backend(runtime: Runtime, name: str) -> bool:
@@ -181,8 +183,10 @@ def _check_name(candidate: Candidate, ask: Ask) -> str | None:
         return f"you asked for @{wanted.quantization}"
     if not is_tier(candidate.variant, wanted.tier):
         return f"{TIERS[candidate.variant.tier]}; you asked for --tier {wanted.tier}"
+    if wanted.backend is None:
+        return None
     runtimes = [candidate.runtime] if candidate.runtime else find_loaders(candidate.variant, ask)
-    if wanted.backend is not None and not any(is_backend(runtime, wanted.backend) for runtime in runtimes):
+    if not any(is_backend(runtime, wanted.backend) for runtime in runtimes):
         return f"you asked for #{wanted.backend}"
     return None
 

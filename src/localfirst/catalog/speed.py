@@ -108,9 +108,9 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
     Returns:
         A range; all unknown where the weights or the bandwidth are.
     """
-    need = find_need(model, variant, find_context(model, variant, None, None))
     parts = _find_parts(model, machine, placement, devices, device_layers)
-    if need is None or parts is None:
+    need = find_need(model, variant, find_context(model, variant, None, None)) if parts else None
+    if parts is None or need is None:
         return Speed()
     active_share, (low, high) = 1.0, RANGE
     if model.active_parameters and model.parameters:
