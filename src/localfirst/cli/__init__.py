@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from types import MappingProxyType
@@ -74,3 +75,5 @@ def main() -> None:
 
         output.print_error(error, json="--json" in sys.argv)
         sys.exit(error.exit_code)
+    finally:
+        gc.freeze()  # the process ends: Python's last search for garbage would take as long as starting it
