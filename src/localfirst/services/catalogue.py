@@ -8,18 +8,17 @@ again, and where it cannot be written, done without.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import __version__, paths
 from localfirst.catalog.rows import from_json, to_json
 from localfirst.errors import CatalogError
+from localfirst.store.disk import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from localfirst.types import Model
 
@@ -136,13 +135,6 @@ def _read_cache(path: Path, stamp: str) -> tuple[Model, ...] | None:
 
 
 def _write_cache(path: Path, text: str) -> None:
-    """Whole or not at all: a reader sees the old file or the new one."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix="catalog-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        write_atomically(path, text)

@@ -10,9 +10,10 @@ from localfirst.catalog import names
 from localfirst.errors import ModelFileError, StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.store import manifest
+from localfirst.types import ModelName
 
 if TYPE_CHECKING:
-    from localfirst.types import InstalledModel, Model, ModelName
+    from localfirst.types import InstalledModel, Model
 
 
 class Entry(NamedTuple):
@@ -76,7 +77,7 @@ def find_entries() -> tuple[Entry, ...]:
     known = catalogue.load_models()
     catalog_names = {model.name for model in known}
     entries = [
-        Entry(names.parse_name(model.name), model, tuple(found for found in everything if found.name == model.name))
+        Entry(ModelName(name=model.name), model, tuple(found for found in everything if found.name == model.name))
         for model in known
     ]
     others = [found for found in everything if found.name not in catalog_names]
