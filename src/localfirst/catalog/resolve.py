@@ -12,8 +12,8 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.catalog.fit import CONTEXT_DEFAULT_TOKENS
 from localfirst.catalog.judge import Ask, Candidate, find_candidates
+from localfirst.catalog.memory.build import CONTEXT_DEFAULT_TOKENS
 from localfirst.catalog.names import format_name
 from localfirst.catalog.refuse import make_refusal
 from localfirst.catalog.rules import DEVICE_WORDS, ORIGIN_RANKS, ORIGINS, TIERS, TIGHT_SHARE, find_bits

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog import resolve as resolver
-from localfirst.catalog.fit import CACHE_BYTES
+from localfirst.catalog.memory.build import CACHE_BYTES
 from localfirst.catalog.rules import TIERS
 from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe

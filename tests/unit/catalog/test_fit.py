@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from localfirst.backends.llama_server import BATCH_TOKENS, CHECKPOINTS
 from localfirst.backends.onnx_genai import PREFILL_TOKENS
-from localfirst.catalog.fit import LLAMA, ONNX_CHUNK_TOKENS, find_context, find_need
+from localfirst.catalog.fit import find_context, find_need
+from localfirst.catalog.memory import llama, onnx, openvino
 from localfirst.types import Architecture, KvGroup, Need, RecurrentGroup
 from localfirst.units import GIB, MIB
 
@@ -130,7 +131,7 @@ def test_an_onnx_prompt_takes_what_the_engine_was_seen_to_take(
     )
     need = find_need(make_model(architecture=shape), ONNX_VARIANT, 8192)
     assert need is not None
-    assert need.compute_bytes * 256 / ONNX_CHUNK_TOKENS / MIB == pytest.approx(measured_mib, abs=1.5)
+    assert need.compute_bytes * 256 / onnx.CHUNK_TOKENS / MIB == pytest.approx(measured_mib, abs=1.5)
 
 
 @pytest.mark.parametrize(
@@ -171,9 +172,73 @@ def test_an_embedding_that_the_file_cannot_hold_in_full_is_not_taken_out() -> No
     assert need.weights_bytes == 1_200_000_000
 
 
+MLX_VARIANT = VARIANT._replace(name="4bit", format="mlx", quantization="4bit", devices=("metal",))
+OPENVINO_VARIANT = VARIANT._replace(name="int4", format="openvino", quantization="int4", devices=("cpu",))
+
+
+@pytest.mark.parametrize(
+    ("group", "hidden", "feed_forward", "heads", "context_tokens", "weights_mib", "peak_mib"),
+    [
+        pytest.param(KvGroup(6, 3, 64), 576, 1536, 9, 4096, 27, 72, id="SmolLM2 135M"),
+        pytest.param(KvGroup(3, 8, 64), 2048, 8192, 32, 1024, 239, 291, id="Llama 3.2 1B"),
+        pytest.param(KvGroup(3, 32, 128), 4096, 11_008, 32, 4096, 466, 833, id="Llama 2 7B"),
+        pytest.param(KvGroup(3, 8, 128), 4096, 14_336, 32, 4096, 495, 672, id="Mistral 7B"),
+        pytest.param(KvGroup(6, 8, 128), 1024, 3072, 16, 4096, 134, 290, id="Qwen3 0.6B"),
+        pytest.param(KvGroup(3, 8, 128), 4096, 12_288, 32, 1024, 978, 1066, id="Qwen3 8B"),
+        pytest.param(KvGroup(3, 4, 128), 2048, 6144, 32, 4096, 1337, 1472, id="Qwen3 30B A3B"),
+    ],
+)
+def test_mlx_takes_what_it_was_seen_to_allocate(
+    group: KvGroup, hidden: int, feed_forward: int, heads: int, context_tokens: int, weights_mib: int, peak_mib: int
+) -> None:
+    """`mx.get_peak_memory()` of mlx 0.32.4, without the process around it; a few layers of each."""
+    shape = Architecture(
+        layers=group.layers, hidden_size=hidden, heads=heads, kv_groups=(group,), feed_forward_size=feed_forward
+    )
+    variant = MLX_VARIANT._replace(size_bytes=weights_mib * MIB)
+    need = find_need(make_model(architecture=shape), variant, context_tokens)
+    assert need is not None
+    assert (need.total_bytes - need.runtime_bytes) / MIB == pytest.approx(peak_mib, abs=12)
+
+
+@pytest.mark.parametrize(
+    ("group", "hidden", "feed_forward", "heads", "vocab", "untied", "need_mib"),
+    [
+        pytest.param(KvGroup(30, 3, 64), 576, 1536, 9, 49_152, False, 215, id="SmolLM2 135M"),
+        pytest.param(KvGroup(4, 32, 64), 2048, 5632, 32, 32_000, True, 320, id="many heads"),
+        pytest.param(KvGroup(4, 1, 256), 1152, 6912, 4, 262_144, False, 461, id="a large vocabulary"),
+        pytest.param(KvGroup(2, 8, 128), 4096, 14_336, 32, 128_256, True, 905, id="Llama 3.1 8B, two layers"),
+    ],
+)
+def test_openvino_takes_what_it_was_seen_to_take(
+    group: KvGroup, hidden: int, feed_forward: int, heads: int, vocab: int, untied: bool, need_mib: int
+) -> None:
+    """openvino-genai 2026.4.1 limited to AVX2, a context of 1,024 tokens: beyond the import, and without a tokenizer.
+
+    Weights of 4 bits with a 16-bit scale for each 128, tables of 8 bits.
+    """
+    attention = 2 * hidden * group.head_dim * (heads + group.kv_heads)
+    in_layers = group.layers * (attention + 3 * hidden * feed_forward)
+    tables = vocab * hidden * (2 if untied else 1)
+    shape = Architecture(
+        layers=group.layers,
+        hidden_size=hidden,
+        heads=heads,
+        vocab_size=vocab,
+        kv_groups=(group,),
+        feed_forward_size=feed_forward,
+    )
+    model = make_model(architecture=shape, parameters=in_layers + tables)
+    variant = OPENVINO_VARIANT._replace(size_bytes=int(in_layers * (4 + 16 / 128) / 8) + tables)
+    need = find_need(model, variant, 1024)
+    assert need is not None
+    imported_bytes = (59 + 8) * MIB + openvino.TOKENIZER_BYTES * vocab
+    assert (need.total_bytes - imported_bytes) / MIB == pytest.approx(need_mib, rel=0.05)
+
+
 def test_what_the_adapters_choose_is_what_is_counted() -> None:
-    assert ONNX_CHUNK_TOKENS == PREFILL_TOKENS
-    assert (LLAMA.batch_tokens, LLAMA.checkpoints) == (BATCH_TOKENS, CHECKPOINTS)
+    assert onnx.CHUNK_TOKENS == PREFILL_TOKENS
+    assert (llama.BATCH_TOKENS, llama.CHECKPOINTS) == (BATCH_TOKENS, CHECKPOINTS)
 
 
 def test_unknown_weights_make_the_need_unknown() -> None:

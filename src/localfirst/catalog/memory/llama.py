@@ -1,0 +1,62 @@
+"""llama.cpp: GGUF files and llamafiles, as our adapter loads them (flash attention on, `swa_full` off)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localfirst.catalog.memory.build import CACHE_BYTES, find_kv, find_state, pad
+from localfirst.types import Need
+from localfirst.units import MIB
+
+if TYPE_CHECKING:
+    from localfirst.catalog.memory.build import Build
+    from localfirst.types import CacheType, KvGroup
+
+BATCH_TOKENS = 128
+"""Prompt tokens that our adapter computes at a time, `n_ubatch`; llama.cpp's own default is 512."""
+CHECKPOINTS = 2
+"""Copies that our adapter keeps of what cannot be cut back, for the next turn to start from: the cache of
+sliding-window layers and the state of recurrent ones."""
+RUNTIME_BYTES = 150 * MIB
+"""Python with llama.cpp and its vocabulary: 40 to 110 MiB were seen with 42 shapes, most with the largest vocabularies.
+The file's pages count as weights; where the engine keeps those a second time, repacked for the processor, the system
+may drop the first copy."""
+
+
+def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
+    """Weights, cache and state to the byte; the compute buffer as told below.
+
+    Of 42 shapes at two contexts, some with quantized caches, the sum is within 0.02 MiB of what llama.cpp b11549 logs
+    for all but four, and within 1.6 % for those (`python -m benchmarks.fit_accuracy --engine llama.cpp`).
+    """
+    kv_bytes, windowed_bytes = find_kv(
+        build, context_tokens, CACHE_BYTES[cache], lambda group: find_window_cells(group, BATCH_TOKENS, context_tokens)
+    )
+    state_bytes = find_state(build)
+    return Need(
+        weights_bytes=build.weights_bytes,
+        kv_bytes=kv_bytes + state_bytes,
+        compute_bytes=find_compute(build, BATCH_TOKENS, context_tokens),
+        runtime_bytes=RUNTIME_BYTES + CHECKPOINTS * (windowed_bytes + state_bytes),
+    )
+
+
+def find_window_cells(group: KvGroup, batch_tokens: int, context_tokens: int) -> int:
+    """Cells of a sliding-window layer: the window and one micro-batch (`llama_kv_cache_iswa`)."""
+    return pad(min(context_tokens, (group.window_tokens or context_tokens) + batch_tokens))
+
+
+def find_compute(build: Build, batch_tokens: int, context_tokens: int) -> int:
+    """Bytes of the compute and output buffers.
+
+    The compute buffer is as large as the widest moment of the graph, in floats per token of the micro-batch:
+    `max(3 x feed-forward, 2 x attention) + 5 x hidden + masks + 16`, a mask of 2 bytes per cell for each kind of cache.
+    The server computes the logits of one token, so the vocabulary hardly counts. Low by 2 to 20 MiB for mixtures of
+    many narrow experts, which need `2 x experts used x (hidden + expert width)`, and for Mamba layers.
+    """
+    windows = [group for group in build.groups if group.window_tokens is not None]
+    mask = pad(context_tokens) + max(
+        (find_window_cells(one, batch_tokens, context_tokens) for one in windows), default=0
+    )
+    floats = max(3 * build.feed_forward, 2 * build.attention) + 5 * build.hidden + mask // 2 + 16
+    return 4 * (batch_tokens * floats + build.vocabulary)
