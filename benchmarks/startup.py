@@ -22,7 +22,7 @@ COMMANDS = {
     "lf --help": ([LF, "--help"], 6.5),
     "lf --version": ([LF, "--version"], None),
     "lf hw": ([LF, "hw"], None),
-    "lf model list --fits": ([LF, "model", "list", "--fits"], 20.0),
+    "lf model list --fits": ([LF, "model", "list", "--fits"], 12.0),
     "lf model explain phi-4-mini": ([LF, "model", "explain", "phi-4-mini"], None),
 }
 """What is run, and the most that it may cost in multiples of the first."""
