@@ -30,29 +30,26 @@ if TYPE_CHECKING:
 
     from localfirst.types import Model, Variant
 
+# Patterns are texts: `re` compiles one when it is first used, and a command that lists models uses none.
 _WORD = r"\w[\w.+-]*"
-_CATALOG_NAME = re.compile(
+_CATALOG_NAME = (
     rf"(?P<name>\w[\w .+-]*)(?::(?P<size>{_WORD}))?(?:@(?P<quantization>{_WORD}))?(?:#(?P<backend>{_WORD}))?"
 )
-_HUB_NAME = re.compile(
-    r"(?P<repo>[a-z0-9][\w.-]*/[a-z0-9][\w.-]*)(?::(?P<file>[^:@#\\/][^:@#\\]*))?(?:@(?P<revision>[a-z0-9][\w./-]*))?"
-    rf"(?:#(?P<backend>{_WORD}))?",
-    re.ASCII | re.IGNORECASE,
+_HUB_NAME = (
+    r"(?ai)(?P<repo>[a-z0-9][\w.-]*/[a-z0-9][\w.-]*)(?::(?P<file>[^:@#\\/][^:@#\\]*))?(?:@(?P<revision>[a-z0-9][\w./-]*))?"
+    rf"(?:#(?P<backend>{_WORD}))?"
 )
-_HUB_URL = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/(?P<repo>[^/\s]+/[^/\s]+)", re.IGNORECASE)
-_ORGANISATION = re.compile(r"[a-z0-9][\w.-]*", re.ASCII | re.IGNORECASE)
-_RUNS = re.compile(r"[^\W\d_]+|\d+")
-_HABITS = re.compile(
-    r"""
+_HUB_URL = r"(?i)(?:https?://)?(?:huggingface\.co|hf\.co)/(?P<repo>[^/\s]+/[^/\s]+)"
+_ORGANISATION = r"(?ai)[a-z0-9][\w.-]*"
+_RUNS = r"[^\W\d_]+|\d+"
+_HABITS = r"""(?ix)
     (?P<stem>\w.*?)
     (?P<tuning>[-_.:\ ](?:instruct|it|chat))?  # what hubs append to the name of a model that was tuned to answer
     (?:[-_.:\ ](?P<quantization>(?:qat-)?i?q\d(?:_[a-z0-9]{1,3}){0,3}|qat|mxfp4|nvfp4|fp8|b?f16|fp16|awq))?
     (?:[-_.](?P<format>gguf|onnx|mlx))?
     (?:-(?:generic|cuda|trtrtx|openvino|qnn|vitis)-(?P<device>cpu|gpu|npu)(?::\d+)?)?
     (?::latest)?
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+    """
 """How names end elsewhere: Foundry Local's ids `-<execution provider>-<device>[:version]`, Ollama's tags
 `:<size>-<tuning>-<quantization>`, repositories `-<quantization>-<format>`."""
 _QUANTIZATIONS = {"qat": "qat-q4_0"}
@@ -69,7 +66,7 @@ def parse_name(text: str) -> ModelName:
     typed = text.strip()
     if not typed or "\0" in typed:
         raise UsageError("A model name is empty or has a null character in it", hint="List the names: `lf list`")
-    if url := _HUB_URL.match(typed):
+    if url := re.match(_HUB_URL, typed):
         raise UsageError(f"`{typed}` is an address, not a model name", hint=f"Write hf:{url['repo']}")
     if "://" in typed:
         raise UsageError(f"`{typed}` is an address, not a model name", hint="Write hf:org/repo, or a file's path")
@@ -77,7 +74,7 @@ def parse_name(text: str) -> ModelName:
         return _parse_hub_name(typed)
     if _looks_like_path(typed):
         return ModelName(path=text)
-    if match := _CATALOG_NAME.fullmatch(typed):
+    if match := re.fullmatch(_CATALOG_NAME, typed):
         return ModelName(**match.groupdict())
     raise UsageError(f"`{typed}` is not a model name", hint="Write name[:size][@variant][#backend]")
 
@@ -117,7 +114,7 @@ def read_demands(name: ModelName, model: Model) -> ModelName:
     What stands behind `@` and `#` goes before. A name of the model's own demands nothing, however it ends.
     """
     typed = _join(name)
-    habits = _HABITS.fullmatch(typed)
+    habits = re.fullmatch(_HABITS, typed)
     if habits is None or make_key(typed) in find_keys(model):
         return name
     builds = _find_builds(model, typed)
@@ -134,8 +131,8 @@ def read_demands(name: ModelName, model: Model) -> ModelName:
 def parse_published(text: str) -> ModelName | None:
     """A catalog's name behind an organisation, as hubs write it: `google/gemma-3-4b-it`; `None` for other texts."""
     organisation, _, rest = text.strip().partition("/")
-    match = _CATALOG_NAME.fullmatch(rest)
-    if match is None or not _ORGANISATION.fullmatch(organisation):
+    match = re.fullmatch(_CATALOG_NAME, rest)
+    if match is None or not re.fullmatch(_ORGANISATION, organisation):
         return None
     return ModelName(organisation=organisation, **match.groupdict())
 
@@ -165,7 +162,7 @@ def find_keys(model: Model) -> set[str]:
 
 def find_spellings(typed: str) -> tuple[str, ...]:
     """The key of a name, that without the endings of other tools, and that without the mark of its tuning too."""
-    habits = _HABITS.fullmatch(typed)
+    habits = re.fullmatch(_HABITS, typed)
     stems = (habits["stem"] + (habits["tuning"] or ""), habits["stem"]) if habits else ()
     return tuple(make_key(text) for text in (typed, *stems))
 
@@ -175,7 +172,7 @@ def make_key(text: str) -> str:
 
     Digits never join across a separator: `gemma-3:4b` (`gemma-3-4-b`) is not `gemma-34b` (`gemma-34-b`).
     """
-    return "-".join(_RUNS.findall(text.casefold()))
+    return "-".join(re.findall(_RUNS, text.casefold()))
 
 
 def format_name(model: Model, variant: Variant | None = None, backend: str | None = None) -> str:
@@ -196,7 +193,7 @@ def _looks_like_path(typed: str) -> bool:
 
 
 def _parse_hub_name(typed: str) -> ModelName:
-    match = _HUB_NAME.fullmatch(typed[3:])
+    match = re.fullmatch(_HUB_NAME, typed[3:])
     if match is None or ".." in typed or "//" in typed or not typed.isprintable():
         raise UsageError(f"`{typed}` is not a hub name", hint="Write hf:org/repo[:file][@revision]")
     return ModelName(**match.groupdict())

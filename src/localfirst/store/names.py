@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
     from localfirst.types import Format
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SHA1 = re.compile(r"[0-9a-f]{40}")
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
-_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-_FORBIDDEN = re.compile(r'[\\:*?"<>|]')
+# Patterns are texts: `re` compiles one when it is first used.
+_SHA256 = r"[0-9a-f]{64}"
+_SHA1 = r"[0-9a-f]{40}"
+_REPO = r"(?a)[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}"
+_RESERVED = r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?"
+_FORBIDDEN = r'[\\:*?"<>|]'
 _MAX_PATH = 400
 
-_INERT = re.compile(
-    r"\.(gguf|safetensors|onnx|onnx[._]data(_\d+)?|json|jinja|model|txt|xml|litertlm|llamafile)", re.IGNORECASE
-)
-_LICENCE = re.compile(r"(licen[cs]e|notice|copying|use_policy|terms)([-_][\w-]*)?(\.(md|txt|rst|pdf))?", re.IGNORECASE)
+_INERT = r"(?i)\.(gguf|safetensors|onnx|onnx[._]data(_\d+)?|json|jinja|model|txt|xml|litertlm|llamafile)"
+_LICENCE = r"(?i)(licen[cs]e|notice|copying|use_policy|terms)([-_][\w-]*)?(\.(md|txt|rst|pdf))?"
 
 
 def _is_hostile(path: str) -> bool:
-    if not path or len(path) > _MAX_PATH or _FORBIDDEN.search(path):
+    if not path or len(path) > _MAX_PATH or re.search(_FORBIDDEN, path):
         return True
     # Cc: control characters; Cf: bidirectional overrides, which make a name look like another; Cs: lone surrogates.
     if any(unicodedata.category(character) in {"Cc", "Cf", "Cs"} for character in path):
         return True
     return any(
-        part in {"", ".", ".."} or part[-1] in ". " or _RESERVED.fullmatch(part) is not None for part in path.split("/")
+        part in {"", ".", ".."} or part[-1] in ". " or re.fullmatch(_RESERVED, part) is not None
+        for part in path.split("/")
     )
 
 
@@ -65,7 +65,7 @@ def check_sha256(digest: object, source: str) -> str:
     Raises:
         IntegrityError: it is not 64 lower-case hexadecimal digits.
     """
-    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+    if not isinstance(digest, str) or not re.fullmatch(_SHA256, digest):
         raise IntegrityError(f"{source} has a digest that is no SHA-256", detail=ascii(digest)[:200])
     return digest
 
@@ -76,14 +76,14 @@ def check_sha1(digest: object, source: str) -> str:
     Raises:
         IntegrityError: it is not 40 lower-case hexadecimal digits.
     """
-    if not isinstance(digest, str) or not _SHA1.fullmatch(digest):
+    if not isinstance(digest, str) or not re.fullmatch(_SHA1, digest):
         raise IntegrityError(f"{source} has a git digest that is no SHA-1", detail=ascii(digest)[:200])
     return digest
 
 
 def is_commit(revision: str | None) -> bool:
     """Whether a revision is a whole commit, which never changes, and not a branch or tag, which may."""
-    return revision is not None and _SHA1.fullmatch(revision) is not None
+    return revision is not None and re.fullmatch(_SHA1, revision) is not None
 
 
 def is_repo(repo: str) -> bool:
@@ -91,7 +91,12 @@ def is_repo(repo: str) -> bool:
 
     Source: huggingface_hub, `utils/_validators.py`, `validate_repo_id`.
     """
-    return _REPO.fullmatch(repo) is not None and "--" not in repo and ".." not in repo and not repo.endswith((".", "-"))
+    return (
+        re.fullmatch(_REPO, repo) is not None
+        and "--" not in repo
+        and ".." not in repo
+        and not repo.endswith((".", "-"))
+    )
 
 
 def is_inert(path: str, model_format: Format) -> bool:
@@ -100,13 +105,13 @@ def is_inert(path: str, model_format: Format) -> bool:
     `.bin` is a weight file in OpenVINO and a pickle elsewhere; a `.llamafile` is a program, fetched only as one.
     """
     name = path.rsplit("/", 1)[-1].lower()
-    if _LICENCE.fullmatch(name):
+    if re.fullmatch(_LICENCE, name):
         return True
     if name.endswith(".bin"):
         return model_format == "openvino"
     if name.endswith(".llamafile"):
         return model_format == "llamafile"
-    return any(_INERT.fullmatch(name, index) for index, letter in enumerate(name) if letter == ".")
+    return any(re.fullmatch(_INERT, name[index:]) for index, letter in enumerate(name) if letter == ".")
 
 
 def is_projector(path: str) -> bool:
@@ -117,6 +122,6 @@ def is_projector(path: str) -> bool:
 def make_folder_name(text: str) -> str:
     """A folder name for any text: readable, short, safe on every system, and different for different texts."""
     name = re.sub(r"[^a-z0-9._@-]+", "-", text.lower()).strip("-. ")[:60].rstrip("-. ")
-    if name and name == text and not _RESERVED.fullmatch(name):
+    if name and name == text and not re.fullmatch(_RESERVED, name):
         return name
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")
