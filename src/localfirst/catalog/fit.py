@@ -80,22 +80,25 @@ def find_context(
     wanted_tokens: int | None,
     budget_bytes: int | None,
     cache: CacheType = "f16",
-) -> int:
-    """The context to run with, in tokens: the one asked for (8,192 if none), at most what the model was trained for.
+) -> tuple[int, Need | None]:
+    """The context to run with, in tokens, and the memory that the variant needs at it.
 
-    Where that does not fit the budget it is shortened in steps of 256, down to 4,096; the shortest is the answer where
-    nothing fits, or where need or budget is unknown the longest.
+    It is the one asked for (8,192 if none), at most what the model was trained for. Where that does not fit the budget
+    it is shortened in steps of 256, down to 4,096; the shortest is the answer where nothing fits, or where need or
+    budget is unknown the longest.
     """
     longest = wanted_tokens or CONTEXT_DEFAULT_TOKENS
     limit = variant.context_tokens or model.architecture.context_tokens
     if limit is not None:
         longest = min(longest, limit)
-    if budget_bytes is None or variant.size_bytes is None:
-        return longest
+    if variant.size_bytes is None:
+        return longest, None
     build, engine = describe(model, variant, variant.size_bytes), find_engine(variant)
-    if engine.find_need(build, longest, cache).total_bytes <= budget_bytes:
-        return longest
+    need = engine.find_need(build, longest, cache)
+    if budget_bytes is None or need.total_bytes <= budget_bytes:
+        return longest, need
     steps = max(0, longest - CONTEXT_FLOOR_TOKENS) // CONTEXT_STEP_TOKENS
     choices = range(longest - steps * CONTEXT_STEP_TOKENS, longest + 1, CONTEXT_STEP_TOKENS)
     fitting = bisect_right(choices, budget_bytes, key=lambda tokens: engine.find_need(build, tokens, cache).total_bytes)
-    return choices[max(0, fitting - 1)]
+    tokens = choices[max(0, fitting - 1)]
+    return tokens, engine.find_need(build, tokens, cache)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.catalog.fit import find_context, find_engine, find_need, find_weights_floor
+from localfirst.catalog.fit import find_context, find_engine, find_weights_floor
 from localfirst.catalog.place import (
     explain_missing_device,
     explain_unserved,
@@ -113,8 +113,7 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
     devices = find_devices(ask.machine, runtime) if runtime else ()
     placement = devices[0].kind if devices else runtime.placement if runtime else find_placement(variant)
     budget_bytes = find_budget(ask.machine, devices) if devices or placement == "cpu" else None
-    context_tokens = find_context(model, variant, ask.wanted.context_tokens, budget_bytes, ask.wanted.cache)
-    need = find_need(model, variant, context_tokens, ask.wanted.cache)
+    context_tokens, need = find_context(model, variant, ask.wanted.context_tokens, budget_bytes, ask.wanted.cache)
     device_layers = None
     if _is_too_large(need, budget_bytes) and (split := _find_split(model, variant, runtime, devices, ask)):
         device_layers, context_tokens, need = split.device_layers, split.context_tokens, split.need

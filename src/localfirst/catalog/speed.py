@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.catalog.fit import find_context, find_engine, find_need
+from localfirst.catalog.fit import find_context, find_engine
 from localfirst.types import Speed
 from localfirst.units import GB
 
@@ -109,8 +109,10 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
         A range; all unknown where the weights or the bandwidth are.
     """
     parts = _find_parts(model, machine, placement, devices, device_layers)
-    need = find_need(model, variant, find_context(model, variant, None, None)) if parts else None
-    if parts is None or need is None:
+    if parts is None:
+        return Speed()
+    _, need = find_context(model, variant, None, None)
+    if need is None:
         return Speed()
     active_share, (low, high) = 1.0, RANGE
     if model.active_parameters and model.parameters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.catalog.fit import find_context, find_need
+from localfirst.catalog.fit import find_context
 
 if TYPE_CHECKING:
     from localfirst.types import Model, Need, Variant, Wanted
@@ -36,8 +36,7 @@ def find_split(
     layers = model.architecture.layers
     if not layers or device_bytes is None or main_bytes is None:
         return None
-    context_tokens = find_context(model, variant, wanted.context_tokens, device_bytes + main_bytes, wanted.cache)
-    need = find_need(model, variant, context_tokens, wanted.cache)
+    context_tokens, need = find_context(model, variant, wanted.context_tokens, device_bytes + main_bytes, wanted.cache)
     if need is None:
         return None
     layer_bytes = (need.weights_bytes + need.kv_bytes) // (layers + 1)

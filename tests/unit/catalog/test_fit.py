@@ -274,18 +274,20 @@ def test_the_context_is_the_longest_allowed(
     wanted: int | None, trained: int | None, budget_bytes: int | None, chosen: int
 ) -> None:
     model = make_model(architecture=QWEN3_4B._replace(context_tokens=trained))
-    assert find_context(model, VARIANT, wanted, budget_bytes) == chosen
+    tokens, need = find_context(model, VARIANT, wanted, budget_bytes)
+    assert (tokens, need) == (chosen, find_need(model, VARIANT, chosen))
 
 
 def test_a_build_with_a_context_of_its_own_keeps_it() -> None:
-    assert find_context(make_model(), VARIANT._replace(context_tokens=4224), 8192, ENOUGH) == 4224
+    tokens, _ = find_context(make_model(), VARIANT._replace(context_tokens=4224), 8192, ENOUGH)
+    assert tokens == 4224
 
 
 @given(st.integers(4096, 40_960), st.integers(3 * GIB, 12 * GIB))
 def test_the_chosen_context_fits_and_the_next_longer_one_would_not(wanted: int, budget_bytes: int) -> None:
     model = make_model()
-    chosen = find_context(model, VARIANT, wanted, budget_bytes)
-    need, next_need = (find_need(model, VARIANT, tokens) for tokens in (chosen, chosen + 256))
+    chosen, need = find_context(model, VARIANT, wanted, budget_bytes)
+    next_need = find_need(model, VARIANT, chosen + 256)
     assert need is not None
     assert next_need is not None
     assert need.total_bytes <= budget_bytes or chosen < 4096 + 256
