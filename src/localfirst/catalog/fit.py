@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.catalog.memory import llama, mlx, onnx, openvino, unmeasured
+from localfirst.catalog.memory import litert, llama, mlx, onnx, openvino, unmeasured
 from localfirst.catalog.memory.build import CACHE_BYTES, CONTEXT_DEFAULT_TOKENS, CONTEXT_STEP_TOKENS, describe
 from localfirst.catalog.rules import find_bits
 
@@ -40,6 +40,7 @@ ENGINES: dict[Format, Engine] = {
     "llamafile": LLAMA,
     "onnx": Engine(onnx.find_need, onnx.CHUNK_TOKENS),
     "mlx": Engine(mlx.find_need, mlx.CHUNK_TOKENS),
+    "litertlm": Engine(litert.find_need, litert.BATCH_TOKENS),
     "openvino": Engine(openvino.find_need, openvino.BATCH_TOKENS),
 }
 OTHER = Engine(unmeasured.find_need, unmeasured.BATCH_TOKENS)

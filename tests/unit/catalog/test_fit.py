@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from localfirst.backends.llama_server import BATCH_TOKENS, CHECKPOINTS
 from localfirst.backends.onnx_genai import PREFILL_TOKENS
 from localfirst.catalog.fit import find_context, find_need
-from localfirst.catalog.memory import llama, onnx, openvino
+from localfirst.catalog.memory import litert, llama, onnx, openvino
+from localfirst.catalog.memory.build import describe
 from localfirst.types import Architecture, KvGroup, Need, RecurrentGroup
 from localfirst.units import GIB, MIB
 
@@ -234,6 +235,52 @@ def test_openvino_takes_what_it_was_seen_to_take(
     assert need is not None
     imported_bytes = (59 + 8) * MIB + openvino.TOKENIZER_BYTES * vocab
     assert (need.total_bytes - imported_bytes) / MIB == pytest.approx(need_mib, rel=0.05)
+
+
+LITERT_VARIANT = VARIANT._replace(name="int8", format="litertlm", quantization="int8", devices=("cpu",))
+
+
+@pytest.mark.parametrize(
+    ("group", "hidden", "feed_forward", "heads", "vocab", "cells", "batch_tokens", "tied", "file_mib", "peak_mib"),
+    [
+        pytest.param(KvGroup(6, 2, 64), 512, 1536, 8, 32_000, 1024, 128, False, 50.9, 156.9, id="base"),
+        pytest.param(KvGroup(6, 2, 64), 512, 1536, 8, 32_000, 1024, 128, True, 34.9, 156.4, id="tied"),
+        pytest.param(KvGroup(6, 2, 64), 512, 1536, 8, 32_000, 2048, 128, False, 50.9, 169.5, id="a longer cache"),
+        pytest.param(KvGroup(6, 2, 64), 512, 1536, 8, 32_000, 1024, 512, False, 50.9, 184.1, id="more at a time"),
+        pytest.param(KvGroup(6, 8, 64), 512, 1536, 8, 32_000, 2048, 128, False, 53.2, 207.3, id="many kv heads"),
+        pytest.param(KvGroup(4, 8, 128), 1024, 3072, 16, 64_000, 1024, 128, True, 125.8, 338.1, id="Qwen3"),
+    ],
+)
+def test_litert_takes_what_it_was_seen_to_take(
+    group: KvGroup,
+    hidden: int,
+    feed_forward: int,
+    heads: int,
+    vocab: int,
+    cells: int,
+    batch_tokens: int,
+    tied: bool,
+    file_mib: float,
+    peak_mib: float,
+) -> None:
+    """The peak of a process with litert-lm-api 0.18.1 and a vocabulary without merges."""
+    in_layers = group.layers * (2 * hidden * group.head_dim * (heads + group.kv_heads) + 3 * hidden * feed_forward)
+    shape = Architecture(
+        layers=group.layers,
+        hidden_size=hidden,
+        heads=heads,
+        vocab_size=vocab,
+        kv_groups=(group,),
+        feed_forward_size=feed_forward,
+    )
+    model = make_model(architecture=shape, parameters=in_layers + vocab * hidden * (1 if tied else 2))
+    variant = LITERT_VARIANT._replace(size_bytes=int(file_mib * MIB), context_tokens=cells)
+    need = find_need(model, variant, 512)
+    assert need is not None
+    build = describe(model, variant, int(file_mib * MIB))
+    most, said = (litert.find_compute(build, cells, tokens) for tokens in (litert.BATCH_TOKENS, batch_tokens))
+    plain_bytes = need.total_bytes - most + said - (litert.TOKENIZER_BYTES - 240) * vocab
+    assert plain_bytes / MIB == pytest.approx(peak_mib, rel=0.03)
 
 
 def test_what_the_adapters_choose_is_what_is_counted() -> None:

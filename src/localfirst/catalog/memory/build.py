@@ -46,6 +46,8 @@ class Build(NamedTuple):
     vocabulary: int
     table: int
     """Elements of the embedding: vocabulary by hidden size; 0 where either is unknown."""
+    fixed_context_tokens: int
+    """The context that the build was made for and that its engine always allocates; 0 where there is none such."""
     groups: tuple[KvGroup, ...]
     recurrent_groups: tuple[RecurrentGroup, ...]
 
@@ -70,9 +72,22 @@ def describe(model: Model, variant: Variant, weights_bytes: int) -> Build:
         heads=architecture.heads or 0,
         vocabulary=architecture.vocab_size or UNKNOWN_VOCABULARY,
         table=(architecture.vocab_size or 0) * (architecture.hidden_size or 0),
+        fixed_context_tokens=variant.context_tokens or 0,
         groups=architecture.kv_groups,
         recurrent_groups=architecture.recurrent_groups,
     )
+
+
+def is_untied(build: Build) -> bool:
+    """Whether the output layer is not the embedding: then the parameters outside the layers are two tables, not one.
+
+    Where too little is known, the parameters of the layers are on the high side, and the answer is no.
+    """
+    if not build.table or not build.groups:
+        return False
+    attention = sum(one.layers * 2 * build.hidden * one.head_dim * (build.heads + one.kv_heads) for one in build.groups)
+    in_layers = attention + build.layers * 3 * build.hidden * build.feed_forward
+    return build.parameters - in_layers > 3 * build.table // 2
 
 
 def pad(tokens: int) -> int:

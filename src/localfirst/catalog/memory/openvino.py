@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.memory.build import find_kv, find_state
+from localfirst.catalog.memory.build import find_kv, find_state, is_untied
 from localfirst.types import Need
 from localfirst.units import MIB
 
@@ -33,7 +33,7 @@ def find_need(build: Build, context_tokens: int, _cache: CacheType) -> Need:
     it was pushed out of memory and did not come back. Embedding and output layer have a byte per weight; an embedding
     of its own stays in the file.
     """
-    mapped_bytes = build.table if _is_untied(build) else 0
+    mapped_bytes = build.table if is_untied(build) else 0
     weights_bytes = build.weights_bytes - mapped_bytes
     return Need(
         weights_bytes=weights_bytes,
@@ -44,16 +44,6 @@ def find_need(build: Build, context_tokens: int, _cache: CacheType) -> Need:
         + TOKENIZER_BYTES * build.vocabulary
         + int(COPIED_SHARE * max(0, weights_bytes - build.table)),
     )
-
-
-def _is_untied(build: Build) -> bool:
-    """Whether the output layer is not the embedding: then the parameters outside the layers are two tables, not one."""
-    if not build.table or not build.parameters or len(build.groups) != 1:
-        return False
-    group = build.groups[0]
-    attention = 2 * build.hidden * group.head_dim * (build.heads + group.kv_heads)
-    in_layers = build.layers * (attention + 3 * build.hidden * build.feed_forward)
-    return build.parameters - in_layers > 3 * build.table // 2
 
 
 def _find_kv(build: Build, context_tokens: int) -> int:
