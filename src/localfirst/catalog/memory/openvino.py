@@ -27,11 +27,12 @@ TOKENIZER_BYTES = 210
 
 
 def find_need(build: Build, context_tokens: int, _cache: CacheType) -> Need:
-    """Within 8 % of 45 measurements (17 shapes, mean 1.3 %) where computing is in 16 bits, and of six in 32 bits.
+    """Within 8 % of what nine shapes took at two contexts: `python -m benchmarks.fit.measure_openvino`.
 
-    openvino-genai 2026.4.1 on Linux. The weights are repacked at the first prompt, the mapped file is not read again:
-    it was pushed out of memory and did not come back. Embedding and output layer have a byte per weight; an embedding
-    of its own stays in the file.
+    openvino-genai 2026.4.1 on Linux, computing in 32 bits; with half the width it is within 8 % (mean 1.3 %) of 45
+    measurements of 17 shapes computing in 16 bits. The weights are repacked at the first prompt, and the mapped file is
+    not read again: it was pushed out of memory and did not come back. Embedding and output layer have a byte per
+    weight; an embedding of its own stays in the file.
     """
     mapped_bytes = build.table if is_untied(build) else 0
     weights_bytes = build.weights_bytes - mapped_bytes
