@@ -143,6 +143,7 @@ def find_need(shape: Shape, context: int) -> int:
         vocabulary=shape.vocabulary,
         table=0,
         fixed_context_tokens=0,
+        untied=False,
         groups=tuple(group for group in groups if group.layers),
         recurrent_groups=(),
     )

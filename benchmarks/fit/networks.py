@@ -71,6 +71,7 @@ class Network:
                 else ()
             ),
             feed_forward_size=self.feed_forward * max(1, self.experts_used),
+            tied=self.tied,
         )
 
 

@@ -120,6 +120,8 @@ class Architecture(NamedTuple):
     recurrent_groups: tuple[RecurrentGroup, ...] = ()
     feed_forward_size: int | None = None
     """Width of the feed-forward layer that one token passes; in a mixture of experts, of all experts used together."""
+    tied: bool | None = None
+    """Whether the output layer is the embedding."""
 
 
 class ModelFile(NamedTuple):
@@ -304,7 +306,7 @@ class Wanted(NamedTuple):
 
     context_tokens: int | None = None
     device: str | None = None
-    """`cpu`, `gpu`, `npu`; a demand. `None` is `auto`."""
+    """`cpu`, `gpu`, `npu`: a demand. `auto` is none, whatever the model's name says; `None` leaves it to that."""
     backend: str | None = None
     quantization: str | None = None
     min_tps: float = MIN_TPS_DEFAULT

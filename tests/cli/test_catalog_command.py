@@ -145,8 +145,10 @@ def test_one_build_is_checked_where_the_name_ends_with_it(lf: Lf, file: Path) ->
     assert lf("catalog", "add", str(file)).returncode == 0
     builds = json.loads(lf("catalog", "check", "acme-tiny-q4_0", "--json").stdout)
     assert "acme-tiny" in json.dumps(builds)
-    others = lf("catalog", "check", "acme-tiny-q8_0", "--json").stdout
-    assert "acme-tiny" not in others
+    unknown = lf("catalog", "check", "acme-tiny-q8_0", "--json")
+    assert (unknown.returncode, unknown.stdout) == (3, "")
+    assert "has no build `@q8_0`" in unknown.stderr
+    assert "@q4_0" in unknown.stderr
 
 
 def find_states(lf: Lf) -> tuple[int, list[tuple[str, list[str]]]]:

@@ -66,6 +66,27 @@ def test_on_a_terminal_it_is_asked(lf: Lf, hub: Hub, typed: str, exit_code: int)
     assert lf("list", "--installed", "--json").stdout.count("lfm2-350m") == (1 if exit_code == 0 else 0)
 
 
+@pytest.mark.parametrize(("key", "exit_code"), [("\x03", 130), ("\x04", 10)], ids=["Ctrl-C", "end of input"])
+def test_a_question_can_be_left(lf: Lf, hub: Hub, key: str, exit_code: int) -> None:
+    command = ["-m", "localfirst", "pull", "lfm2-350m"]
+    shown = pexpect.spawn(sys.executable, command, env=lf.env() | {"TERM": "xterm"}, encoding="utf-8", timeout=60)
+    shown.expect("Do you accept it")
+    shown.send(key)
+    shown.expect(pexpect.EOF)
+    shown.close()
+    assert shown.exitstatus == exit_code
+    assert list_fetched(hub) == []
+
+
+def test_a_repository_under_such_a_licence_is_asked_about_too(lf: Lf, hub: Hub) -> None:
+    (files,) = hub.repos["LiquidAI/LFM2-350M-GGUF"].commits.values()
+    hub.add_repo("someone/Copy-GGUF", {"copy-q4_0.gguf": next(iter(files.values()))}, license="lfm1.0")
+    refused = lf("pull", "hf:someone/Copy-GGUF")
+    assert (refused.returncode, list_fetched(hub)) == (10, [])
+    assert "https://www.liquid.ai/lfm-license" in refused.stderr
+    assert lf("pull", "hf:someone/Copy-GGUF", "--accept-license").returncode == 0
+
+
 def test_a_file_that_says_nothing_accepts_nothing(lf: Lf, hub: Hub) -> None:
     lf.home.mkdir()
     (lf.home / "licenses.json").write_text("[1, 2", encoding="utf-8")

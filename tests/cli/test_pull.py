@@ -52,6 +52,15 @@ def test_a_catalog_model_is_pulled_and_then_runs_without_a_single_connection(
     assert lf("model", "verify", "--all").returncode == 0
 
 
+@pytest.mark.parametrize("name", ["Phi-4-mini-instruct-generic-cpu", "microsoft/Phi-4-mini-instruct-gguf"])
+def test_a_name_for_an_engine_or_a_device_removes_nothing(lf: Lf, hub: Hub, name: str) -> None:
+    assert lf("pull", "phi-4-mini").returncode == 0
+    refused = lf("rm", name)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "`lf rm phi-4-mini@int4-cpu`" in refused.stderr
+    assert lf("rm", "phi-4-mini@INT4-CPU").returncode == 0
+
+
 def test_after_the_download_the_file_itself_says_what_it_needs(lf: Lf, hub: Hub) -> None:
     def find_need() -> int:
         return int(json.loads(lf("model", "explain", "smollm2-360m", "--json").stdout)["chosen"]["need_bytes"])

@@ -32,7 +32,8 @@ BATCH_TOKENS = 128
 """Prompt tokens computed at once: the unit in which reading a prompt can be cancelled. The compute buffer grows with
 it, the speed hardly (134 M parameters, 2 threads: 64 and 512 within the noise of each other)."""
 CHECKPOINTS = 2
-"""Copies of a sliding-window cache, for the next turn to start from. llama.cpp's 32 take gigabytes on large models."""
+"""Copies of a sliding-window cache, and of a recurrent state, for the next turn to start from. llama.cpp's 32 take
+gigabytes on large models."""
 VERBOSITY = 1
 """Errors only."""
 PLACEMENTS = {

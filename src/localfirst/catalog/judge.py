@@ -46,10 +46,11 @@ class Stage(IntEnum):
     ENGINE = 1
     DEVICE = 2
     DEMAND = 3
-    MEMORY = 4
-    DISK = 5
-    SPEED = 6
-    RUNS = 7
+    CACHE = 4
+    MEMORY = 5
+    DISK = 6
+    SPEED = 7
+    RUNS = 8
 
 
 class Ask(NamedTuple):
@@ -212,11 +213,15 @@ def _check_device(candidate: Candidate, ask: Ask) -> str | None:
 
 
 def _check_demand(candidate: Candidate, ask: Ask) -> str | None:
-    if not is_device_asked(ask.wanted.device, candidate.placement):
-        return f"computes on the {candidate.placement.upper()}; you asked for --device {ask.wanted.device}"
-    if ask.wanted.cache not in find_engine(candidate.variant).caches:
-        return f"its engine does not quantize its cache; you asked for --kv-cache {ask.wanted.cache}"
-    return None
+    if is_device_asked(ask.wanted.device, candidate.placement):
+        return None
+    return f"computes on the {candidate.placement.upper()}; you asked for --device {ask.wanted.device}"
+
+
+def _check_cache(candidate: Candidate, ask: Ask) -> str | None:
+    if ask.wanted.cache in find_engine(candidate.variant).caches:
+        return None
+    return f"its engine does not quantize its cache; you asked for --kv-cache {ask.wanted.cache}"
 
 
 def _check_memory(candidate: Candidate, _ask: Ask) -> str | None:
@@ -259,6 +264,7 @@ CHECKS: tuple[tuple[Stage, Callable[[Candidate, Ask], str | None]], ...] = (
     (Stage.ENGINE, _check_engine),
     (Stage.DEVICE, _check_device),
     (Stage.DEMAND, _check_demand),
+    (Stage.CACHE, _check_cache),
     (Stage.MEMORY, _check_memory),
     (Stage.DISK, _check_disk),
     (Stage.SPEED, _check_speed),

@@ -52,7 +52,7 @@ _HABITS = r"""(?ix)
     """
 """How names end elsewhere: Foundry Local's ids `-<execution provider>-<device>[:version]`, Ollama's tags
 `:<size>-<tuning>-<quantization>`, repositories `-<quantization>-<format>`."""
-_QUANTIZATIONS = {"qat": "qat-q4_0"}
+_QUANTIZATIONS = {"qat": "qat-q4_0", "fp16": "f16"}
 """Ollama's `-qat` is the publisher's QAT build, 4 bits wide: https://ollama.com/library/gemma3/tags."""
 _FORMAT_BACKENDS = {"gguf": "llama.cpp", "onnx": "onnx", "mlx": "mlx"}
 

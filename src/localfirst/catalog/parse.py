@@ -70,6 +70,7 @@ _ARCHITECTURE = {
     "context": Field(schema.check_count, None),
     "kv_groups": Field(schema.check_list, ()),
     "recurrent_groups": Field(schema.check_list, ()),
+    "tied": Field(schema.check_flag, None),
     "source": Field(schema.check_text_or_texts),
 }
 _VARIANT = {
@@ -271,6 +272,7 @@ def _read_architecture(item: object, path: Path, tables: _Tables) -> Architectur
             KvGroup(group["layers"], group["kv_heads"], group["head_dim"], group["window"]) for group in groups
         ),
         recurrent_groups=tuple(RecurrentGroup(**group) for group in recurrent),
+        tied=values["tied"],
     )
 
 

@@ -29,7 +29,7 @@ def find_devices(machine: Machine, runtime: Runtime) -> tuple[Device, ...]:
     """
     if runtime.placement == "cpu":
         return ()
-    fitting = [one for one in _find_seen(machine, runtime) if one.usable and _explain_age(one, runtime) is None]
+    fitting = [one for one in find_seen(machine, runtime) if one.usable and _explain_age(one, runtime) is None]
     discrete = [device for device in fitting if device.kind == "gpu"]
     fitting = sorted(discrete or fitting, key=lambda one: -(one.memory_free_bytes or one.memory_total_bytes or 0))
     return tuple(fitting if runtime.backend in SPREADING_BACKENDS else fitting[:1])
@@ -108,7 +108,7 @@ def _find_meant(machine: Machine, runtime: Runtime) -> list[Device]:
     return [device for device in machine.devices if any(_is_meant(word, device) for word in words)]
 
 
-def _find_seen(machine: Machine, runtime: Runtime) -> list[Device]:
+def find_seen(machine: Machine, runtime: Runtime) -> list[Device]:
     """The devices that a runtime is for, without those that its engine does not see, e.g. by CUDA_VISIBLE_DEVICES.
 
     Engines call NVIDIA's as the driver does, and others each in its own way: where a name is unknown, all are believed.

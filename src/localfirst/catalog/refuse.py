@@ -26,6 +26,12 @@ def make_refusal(model: Model, candidates: Sequence[Candidate], ask: Ask, *, sma
     if furthest.stage in {Stage.ENGINE, Stage.DEVICE, Stage.DEMAND}:
         reasons = {candidate.problem for candidate in candidates}
         return _refuse_device(model, ask, furthest, detail, reason=reasons.pop() if len(reasons) == 1 else None)
+    if furthest.stage is Stage.CACHE:
+        return RuntimeMissingError(
+            f"Nothing here runs `{model.name}` with a cache in {ask.wanted.cache}: {furthest.problem}",
+            detail=detail,
+            hint="leave out `--kv-cache`",
+        )
     if furthest.stage is Stage.DISK:
         return DiskFullError(
             f"Not enough free disk for `{model.name}`: {furthest.problem}",

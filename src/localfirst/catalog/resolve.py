@@ -226,7 +226,7 @@ def _explain_winner(winner: Candidate, others: Sequence[Candidate], ask: Ask) ->
         return winner.problem or ""
     next_best = others[0] if others else None
     if next_best is None:
-        named = ask.wanted.quantization or ask.wanted.backend or ask.wanted.device
+        named = ask.wanted.quantization or ask.wanted.backend or ask.wanted.device not in {None, "auto"}
         reason = "the only build that runs here of what you asked for" if named else "the only build that runs here"
     elif rule := _find_deciding_rule(winner, next_best):
         reason = f"{rule.say(winner)}; the next best is {rule.say(next_best)}"

@@ -61,7 +61,7 @@ INTEGRATED = Pace(0.0015, 0.60, 35)
 """Other GPUs on main memory, by Vulkan (geerlingguy/ai-benchmarks). Operations: Strix Halo 44 and 53
 (PrismML-Eng/llama.cpp issue 26), which has the most of its kind."""
 
-CORE_OPERATIONS_PER_S = {"avx2": 60e9, "asimddp": 35e9}
+CORE_OPERATIONS_PER_S = {"avx2": 60e9, "dotprod": 35e9}
 """What a core does in a prompt, by the instructions that it has. x86: 57 G on an i5-4278U, 101 G on a Xeon of 2023 with
 xllamacpp; arm64: 58 G on a Snapdragon, 43 G on a CP8180, 18 G on a Raspberry Pi 5 (geerlingguy/ai-benchmarks issues 53,
 54, 51, 47)."""
@@ -95,7 +95,7 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
     devices: Sequence[Device],
     device_layers: int | None = None,
 ) -> Speed:
-    """The speed to expect: decoding with the default context half full, and reading a prompt.
+    """The speed to expect: decoding with the default context half full, in 16 bits, and reading a prompt.
 
     Args:
         model: gives the share of the weights that one token reads.

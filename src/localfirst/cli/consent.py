@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-import typer
-
 from localfirst.cli.screen import line, stderr_screen
 from localfirst.errors import ConsentError
 
@@ -27,7 +25,9 @@ def ask(action: Callable[[bool], Result], *, accepted: bool) -> Result:
     except ConsentError as error:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
-        stderr_screen().write_lines([line(error.message), f"  {line(error.license_)}"])
-        if not typer.confirm("Do you accept it?", err=True):
+        screen = stderr_screen()
+        screen.write_lines([line(error.message), f"  {line(error.license_)}"])
+        screen.write("Do you accept it? [y/N] ")
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise
     return action(True)

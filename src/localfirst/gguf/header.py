@@ -96,6 +96,7 @@ class GgufHeader:
             kv_groups=self._find_kv_groups(),
             recurrent_groups=self._find_recurrent_groups(),
             feed_forward_size=self._find_feed_forward(),
+            tied=all(tensor.name != "output.weight" for tensor in self.tensors) if self.tensors else None,
         )
 
     def _find_kv_groups(self) -> tuple[KvGroup, ...]:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from localfirst import paths
-from localfirst.catalog.place import explain_missing_device, find_devices
+from localfirst.catalog.place import explain_missing_device, find_devices, find_seen
 from localfirst.catalog.rules import READY_STATES
 from localfirst.errors import CatalogError, LfError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
 from localfirst.services.catalogue import find_catalogs
-from localfirst.services.sight import find_blind
+from localfirst.services.sight import find_sights
 from localfirst.store import endpoint, manifest
 from localfirst.store.verify import check_quick
 from localfirst.units import GB, format_bytes, format_seconds, format_tps
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from localfirst.services.engines import EngineTest
+    from localfirst.services.sight import Sight
     from localfirst.types import Device, Machine, Runtime
 
 LITTLE_DISK_BYTES = 5 * GB
@@ -107,21 +108,21 @@ def _check_machine() -> Iterator[Check]:
     yield Check("Memory", "ok" if known else "warning", summary)
     with suppress(LfError):  # what is wrong with the runtimes is told when they are checked
         runtimes = engines.find_runtimes()
-        blind = find_blind(runtimes, machine)
-        yield from (judge_device(device, machine, runtimes, blind) for device in machine.devices)
+        sights = find_sights(runtimes, machine)
+        yield from (judge_device(device, machine, runtimes, sights) for device in machine.devices)
     if machine.warnings:
         hint = "Send what `lf doctor --record FILE` writes with a report of it"
         yield Check("Probe", "warning", "not all of this machine could be read", machine.warnings, hint)
 
 
-def judge_device(device: Device, machine: Machine, runtimes: Sequence[Runtime], blind: Mapping[str, str]) -> Check:
+def judge_device(device: Device, machine: Machine, runtimes: Sequence[Runtime], sights: Mapping[str, Sight]) -> Check:
     """What computes on a device: it is there, its system exposes it, an engine is for it, and that engine sees it.
 
     Args:
         device: one of the machine's.
         machine: the machine.
         runtimes: every runtime of this release, as it stands there.
-        blind: those whose engines see no device, with the reason.
+        sights: what the engines that were asked see.
     """
     alone = machine._replace(devices=(device,))
     evidence = (device.reason,) if device.reason else ()
@@ -133,14 +134,24 @@ def judge_device(device: Device, machine: Machine, runtimes: Sequence[Runtime], 
         missing = (explain_missing_device(alone, one) for one in runtimes if one.state != "unavailable")
         old = next((reason for reason in missing if reason and device.name in reason), None)
         return Check("Device", "note", f"{device.name}: {old or 'no runtime of this release computes on it'}", evidence)
-    names = " and ".join(one.name for one in fit if one.state in READY_STATES and one.name not in blind)
+    ready = [one for one in fit if one.state in READY_STATES]
+    blind = {one.name: reason for one in ready if (reason := _explain_blindness(device, machine, one, sights))}
+    names = " and ".join(one.name for one in ready if one.name not in blind)
     if names:
         return Check("Device", "ok", f"{device.name}: {names} can compute on it", evidence)
-    reasons = tuple(f"{one.name}: {blind[one.name]}" for one in fit if one.name in blind)
+    reasons = tuple(f"{name}: {reason}" for name, reason in blind.items())
     if reasons:
         return Check("Device", "warning", f"{device.name}: no installed engine sees it", (*evidence, *reasons))
     hint = f"Type `lf runtime install {fit[0].name}`, or let the first `lf run` do it"
     return Check("Device", "note", f"{device.name}: {fit[0].name} would compute on it", evidence, hint)
+
+
+def _explain_blindness(device: Device, machine: Machine, runtime: Runtime, sights: Mapping[str, Sight]) -> str | None:
+    """Why a runtime's engine does not see a device; `None` where it does, or was not asked."""
+    sight = sights.get(runtime.name)
+    if sight is None or (not sight.reason and device in find_seen(machine, runtime._replace(sees=sight.devices))):
+        return None
+    return sight.reason or f"its engine sees {', '.join(sight.devices)}, and not this one"
 
 
 def _check_folders() -> Iterator[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localfirst.catalog.judge import is_quantization
 from localfirst.catalog.names import find_keys, make_key
 from localfirst.errors import UnknownNameError, UsageError
 from localfirst.services import consent
@@ -53,10 +54,18 @@ def remove_model(name: str) -> int:
 
     Raises:
         UnknownNameError: the model is not on this disk.
+        UsageError: the name asks for an engine or a device, which says nothing of what is on the disk.
     """
     entry = find_entry(name, offline=True)
-    wanted = entry.asked.quantization
-    found = [model for model in entry.installed if wanted is None or model.variant == wanted]
+    asked = entry.asked
+    if asked.backend or asked.device:
+        builds = ", ".join(f"`lf rm {entry.model.name}@{one.variant}`" for one in entry.installed)
+        raise UsageError(
+            f"`{name}` says which engine or device, not which build to remove",
+            hint=builds or "See what is on this disk: `lf list --installed`",
+        )
+    variants = {one.name for one in entry.model.variants if is_quantization(one, asked.quantization)}
+    found = [model for model in entry.installed if model.variant in variants]
     if not found:
         raise UnknownNameError(
             f"`{name}` is not on this disk",

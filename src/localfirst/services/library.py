@@ -90,13 +90,19 @@ def _make_catalog_entry(asked: ModelName, model: Model, everything: tuple[Instal
 
 
 def _refine(model: Model, installed: tuple[InstalledModel, ...]) -> Model:
-    """The model with the architecture that a GGUF file of it tells: it is exact, where the catalog may know less."""
+    """The model with what a GGUF file of it tells of its architecture: it is exact, where the catalog may know less.
+
+    For one model that is asked for; a list opens no file.
+    """
     from localfirst.services.imported import read_architecture
 
     for one in installed:
         if one.format == "gguf":
             with suppress(ModelFileError):  # what is wrong with the file is said when it is loaded
-                return model._replace(architecture=read_architecture(one))
+                told = {
+                    name: value for name, value in read_architecture(one)._asdict().items() if value not in (None, ())
+                }
+                return model._replace(architecture=model.architecture._replace(**told))
     return model
 
 
@@ -108,7 +114,13 @@ def _find_published(text: str, missing: UsageError) -> Entry:
     models = names.find_published(catalogue.load_models(), asked)
     if not models:
         raise UsageError(missing.message, hint=f"For a repository on the hub: hf:{text}") from None
-    return _make_catalog_entry(asked, names.find_model(models, asked), manifest.find_all())
+    try:
+        model = names.find_model(models, asked)
+    except UnknownNameError as error:
+        others = f"a repository on the hub is hf:{text}, a file ./{text}"
+        hint = f"{error.hint}; {others}" if error.hint else others
+        raise UnknownNameError(error.message, detail=error.detail, hint=hint) from None
+    return _make_catalog_entry(asked, model, manifest.find_all())
 
 
 def _make_entry(asked: ModelName, installed: InstalledModel) -> Entry:
@@ -139,4 +151,10 @@ def _find_repository(asked: ModelName, everything: tuple[InstalledModel, ...], *
                 raise
         else:
             return Entry(asked, model._replace(architecture=read_architecture(installed[0])), installed)
-    return Entry(asked, describe(asked, offline=offline), installed)
+    return Entry(asked, _add_terms(describe(asked, offline=offline)), installed)
+
+
+def _add_terms(model: Model) -> Model:
+    """A repository's model with what the catalog knows of its licence: whether it has terms, and where they are."""
+    known = next((one for one in catalogue.load_models() if one.license == model.license), None)
+    return model._replace(license_url=known.license_url, terms=known.terms) if known else model

@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from localfirst.catalog import names
+from localfirst.catalog.judge import is_quantization
 from localfirst.errors import CatalogError, LfError, LicenseError, NetworkError, UnknownNameError, UsageError
 from localfirst.services import catalogue
+from localfirst.services.library import find_entry
 from localfirst.store.select import is_glob, is_optional, match_glob
 
 if TYPE_CHECKING:
@@ -50,13 +51,17 @@ def check_pins(text: str | None = None, *, offline: bool = False) -> Iterator[Pi
         raise NetworkError("Only the hub knows what it has now, and --offline forbids to ask it")
     models, asked_variant = catalogue.load_models(), None
     if text is not None:
-        name = names.parse_name(text)
-        model = names.find_model(models, name)
-        models, asked_variant = (model,), names.read_demands(name, model).quantization
+        entry = find_entry(text, offline=True)
+        if entry.asked.name is None:
+            raise UsageError(f"`{text}` is not a catalog name", hint="List the names: `lf list`")
+        models, asked_variant = (entry.model,), entry.asked.quantization
+        if not any(is_quantization(variant, asked_variant) for variant in entry.model.variants):
+            known = ", ".join(f"@{variant.name}" for variant in entry.model.variants)
+            raise UnknownNameError(f"`{entry.model.name}` has no build `@{asked_variant}`", hint=f"one of: {known}")
     asked: dict[str, Listing | LfError] = {}
     for model in models:
         for variant in model.variants:
-            if variant.host == "huggingface" and asked_variant in (None, variant.name):
+            if variant.host == "huggingface" and is_quantization(variant, asked_variant):
                 yield _check(model, variant, asked)
 
 

@@ -54,7 +54,7 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     min_tps: float | None = None,
     cache: str | None = None,
 ) -> Wanted:
-    """What the options of a command say; `auto` is no demand.
+    """What the options of a command say; `auto` is no demand, also where the model's name makes one.
 
     Raises:
         UsageError: there is no such kind of device, no such tier, or no such way to keep a cache.
@@ -63,10 +63,10 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
         raise UsageError(f"No device `{device}`", detail=f"known: auto, {', '.join(DEVICES)}")
     if tier not in (None, *TIERS):
         raise UsageError(f"No tier `{tier}`", detail=f"known, best first: {', '.join(TIERS)}")
-    kept = next((one for one in CACHE_BYTES if cache in (None, one)), None)
+    kept = next((one for one in CACHE_BYTES if one == (cache or "f16")), None)
     if kept is None:
         raise UsageError(f"No cache type `{cache}`", detail=f"known: {', '.join(CACHE_BYTES)}")
-    wanted = Wanted(context_tokens, None if device == "auto" else device, backend, quantization)
+    wanted = Wanted(context_tokens, device, backend, quantization)
     return wanted._replace(tier=tier, min_tps=wanted.min_tps if min_tps is None else min_tps, cache=kept)
 
 
@@ -147,7 +147,7 @@ class Here:
         """Take `machine`, or probe this one; its engines then say what they see."""
         self.machine = machine or probe()
         runtimes = find_runtimes_for(self.machine)
-        self.runtimes = runtimes if machine else _with_sights(runtimes, find_sights(runtimes, self.machine))
+        self.runtimes = runtimes if machine else with_sights(runtimes, find_sights(runtimes, self.machine))
         self.measured = find_rates(self.machine)
 
     def find_plans(self, entry: Entry, wanted: Wanted = NOTHING_WANTED) -> Iterator[Plan]:
@@ -169,7 +169,7 @@ def _without(runtimes: Iterable[Runtime], missing: Mapping[str, str]) -> tuple[R
     )
 
 
-def _with_sights(runtimes: Iterable[Runtime], sights: Mapping[str, Sight]) -> tuple[Runtime, ...]:
+def with_sights(runtimes: Iterable[Runtime], sights: Mapping[str, Sight]) -> tuple[Runtime, ...]:
     """The runtimes with what their engines see; one that sees nothing is not available."""
     asked = tuple(one._replace(sees=sights[one.name].devices) if one.name in sights else one for one in runtimes)
     return _without(asked, {name: sight.reason for name, sight in sights.items() if sight.reason})

@@ -103,7 +103,8 @@ def _prepare(
             )
         except RuntimeMissingError as error:
             asked = planned.entry.asked
-            if plan.placement == "cpu" or wanted.device or wanted.backend or asked.device or asked.backend:
+            device = wanted.device or asked.device
+            if plan.placement == "cpu" or device not in {None, "auto"} or wanted.backend or asked.backend:
                 raise
             failures[plan.runtime.name] = error
             if allowed.network and allowed.install:
@@ -231,9 +232,9 @@ class Session:
             self._keep("".join(said))
 
     def _measure(self, answer: Answer) -> None:
-        """Keep the speed of an answer, where the name of the build says which files it is."""
+        """Keep the speed of an answer, where the build and how it ran are what an estimate would be for."""
         plan, timings = self.plan, answer.timings
-        if plan.runtime is None or plan.variant.host == "import" or timings.decode_tps is None:
+        if plan.runtime is None or plan.variant.host == "import" or timings.decode_tps is None or plan.cache != "f16":
             return
         measurements.record(
             measurements.Measurement(
@@ -244,7 +245,7 @@ class Session:
                 engine_version=self.loaded.engine_version,
                 device=self.loaded.device,
                 context_tokens=self.loaded.context_tokens,
-                prompt_tokens=answer.usage.prompt_tokens,
+                prompt_tokens=answer.usage.prompt_tokens - answer.usage.cached_tokens,
                 completion_tokens=answer.usage.completion_tokens,
                 load_s=timings.load_s,
                 prefill_tps=timings.prefill_tps,

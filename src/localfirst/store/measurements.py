@@ -34,7 +34,10 @@ BUSY_S = 1.0
 
 
 class Measurement(NamedTuple):
-    """One answer of one build. `machine` is `find_key`'s; rates are tokens per second; `at` is UTC, ISO 8601."""
+    """One answer of one build. `machine` is `find_key`'s; rates are tokens per second; `at` is UTC, ISO 8601.
+
+    `prompt_tokens` are those that were computed, not found in the cache.
+    """
 
     machine: str
     model: str

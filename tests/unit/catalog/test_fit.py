@@ -12,7 +12,7 @@ from localfirst.backends.onnx_genai import PREFILL_TOKENS
 from localfirst.catalog.fit import find_context, find_need
 from localfirst.catalog.memory import litert, llama, onnx, openvino
 from localfirst.catalog.memory.build import describe
-from localfirst.types import Architecture, KvGroup, Need, RecurrentGroup
+from localfirst.types import Architecture, KvGroup, Need, RecurrentGroup, Variant
 from localfirst.units import GIB, MIB
 
 
@@ -228,6 +228,7 @@ def test_openvino_takes_what_it_was_seen_to_take(
         vocab_size=vocab,
         kv_groups=(group,),
         feed_forward_size=feed_forward,
+        tied=not untied,
     )
     model = make_model(architecture=shape, parameters=in_layers + tables)
     variant = OPENVINO_VARIANT._replace(size_bytes=int(in_layers * (4 + 16 / 128) / 8) + tables)
@@ -272,6 +273,7 @@ def test_litert_takes_what_it_was_seen_to_take(
         vocab_size=vocab,
         kv_groups=(group,),
         feed_forward_size=feed_forward,
+        tied=tied,
     )
     model = make_model(architecture=shape, parameters=in_layers + vocab * hidden * (1 if tied else 2))
     variant = LITERT_VARIANT._replace(size_bytes=int(file_mib * MIB), context_tokens=cells)
@@ -281,6 +283,24 @@ def test_litert_takes_what_it_was_seen_to_take(
     most, said = (litert.find_compute(build, cells, tokens) for tokens in (litert.BATCH_TOKENS, batch_tokens))
     plain_bytes = need.total_bytes - most + said - (litert.TOKENIZER_BYTES - 240) * vocab
     assert plain_bytes / MIB == pytest.approx(peak_mib, rel=0.03)
+
+
+@pytest.mark.parametrize("variant", [OPENVINO_VARIANT, LITERT_VARIANT], ids=["OpenVINO", "LiteRT-LM"])
+def test_an_output_layer_of_its_own_is_believed_only_where_it_is_known(variant: Variant) -> None:
+    unknown, tied, untied = (
+        find_need(make_model(architecture=QWEN3_4B._replace(tied=known)), variant, 8192)
+        for known in (None, True, False)
+    )
+    assert untied is not None
+    assert unknown is not None
+    assert unknown == tied
+    assert untied.total_bytes < unknown.total_bytes
+
+
+def test_a_purely_recurrent_model_caches_no_keys() -> None:
+    mamba = Architecture(layers=64, hidden_size=4096, recurrent_groups=(RecurrentGroup(64, 8192, 16),))
+    short, full = (find_terms(mamba, tokens) for tokens in (4096, 32_768))
+    assert short.kv_bytes == full.kv_bytes == 64 * 4 * (3 * (8192 + 2 * 16) + 8192 * 16)
 
 
 def test_what_the_adapters_choose_is_what_is_counted() -> None:

@@ -6,6 +6,7 @@ import pytest
 from catalog_examples import VARIANT, make_machine, make_model
 
 from localfirst.catalog.speed import find_cpu_bandwidth, find_speed
+from localfirst.services.machines import find_machine
 from localfirst.types import Architecture, Cpu, Device, KvGroup, Placement, Speed
 from localfirst.units import GB
 
@@ -48,7 +49,7 @@ M4 = Device("igpu", "apple", "Apple M4", unified=True, bandwidth_bytes_per_s=120
 RTX_3060 = Device("gpu", "nvidia", "NVIDIA GeForce RTX 3060", compute_capability="8.6", bandwidth_bytes_per_s=360 * GB)
 RX_580 = Device("gpu", "amd", "AMD Radeon RX 580", bandwidth_bytes_per_s=256 * GB)
 I5 = Cpu("Intel(R) Core(TM) i5-4278U", "x86_64", 2, 4, 2, features=("avx2", "fma"))
-PI = Cpu("Cortex-A76", "arm64", 4, 4, 4, features=("asimddp",))
+PI = find_machine("raspberry-pi-5-8gb").cpu
 
 
 @pytest.mark.parametrize(

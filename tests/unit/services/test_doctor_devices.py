@@ -7,6 +7,7 @@ import pytest
 from localfirst.runtimes.find import find_runtimes
 from localfirst.services.doctor import State, judge_device
 from localfirst.services.machines import find_machine
+from localfirst.services.sight import Sight
 
 READY = ("llama-cuda", "llama-vulkan", "llama-metal", "llama-cpu")
 
@@ -51,7 +52,8 @@ def test_a_device_is_told_with_what_computes_on_it(
         one if one.state == "unavailable" else one._replace(state="external" if one.name in ready else "installable")
         for one in find_runtimes(machine.platform, machine.cpu.arch)
     ]
-    check = judge_device(machine.devices[index], machine, runtimes, blind)
+    sights = {name: Sight((), reason) for name, reason in blind.items()}
+    check = judge_device(machine.devices[index], machine, runtimes, sights)
     assert (check.name, check.state) == ("Device", state)
     assert summary in check.summary
     assert check.summary.startswith(machine.devices[index].name)
@@ -75,3 +77,18 @@ def test_a_gpu_that_cannot_be_used_is_a_warning_with_the_reason() -> None:
         "warning",
         "NVIDIA GeForce RTX 4090 cannot be used: nvidia-smi did not answer in time",
     )
+
+
+def test_an_engine_that_sees_one_of_two_devices_computes_on_that_one_only() -> None:
+    machine = find_machine("rtx-4090-desktop")
+    first = machine.devices[0]
+    second = first._replace(name="NVIDIA GeForce RTX 3060")
+    machine = machine._replace(devices=(first, second))
+    runtimes = [
+        one._replace(state="external" if one.name == "llama-cuda" else "unavailable")
+        for one in find_runtimes(machine.platform, machine.cpu.arch)
+    ]
+    sights = {"llama-cuda": Sight((first.name,))}
+    seen, unseen = (judge_device(device, machine, runtimes, sights) for device in machine.devices)
+    assert (seen.state, unseen.state) == ("ok", "warning")
+    assert unseen.evidence[-1] == f"llama-cuda: its engine sees {first.name}, and not this one"

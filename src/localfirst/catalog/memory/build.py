@@ -48,6 +48,8 @@ class Build(NamedTuple):
     """Elements of the embedding: vocabulary by hidden size; 0 where either is unknown."""
     fixed_context_tokens: int
     """The context that the build was made for and that its engine always allocates; 0 where there is none such."""
+    untied: bool
+    """The output layer is known to be another table than the embedding."""
     groups: tuple[KvGroup, ...]
     recurrent_groups: tuple[RecurrentGroup, ...]
 
@@ -73,21 +75,10 @@ def describe(model: Model, variant: Variant, weights_bytes: int) -> Build:
         vocabulary=architecture.vocab_size or UNKNOWN_VOCABULARY,
         table=(architecture.vocab_size or 0) * (architecture.hidden_size or 0),
         fixed_context_tokens=variant.context_tokens or 0,
+        untied=architecture.tied is False,
         groups=architecture.kv_groups,
         recurrent_groups=architecture.recurrent_groups,
     )
-
-
-def is_untied(build: Build) -> bool:
-    """Whether the output layer is not the embedding: then the parameters outside the layers are two tables, not one.
-
-    Where too little is known, the parameters of the layers are on the high side, and the answer is no.
-    """
-    if not build.table or not build.groups:
-        return False
-    attention = sum(one.layers * 2 * build.hidden * one.head_dim * (build.heads + one.kv_heads) for one in build.groups)
-    in_layers = attention + build.layers * 3 * build.hidden * build.feed_forward
-    return build.parameters - in_layers > 3 * build.table // 2
 
 
 def pad(tokens: int) -> int:
@@ -107,15 +98,18 @@ def find_kv(
         find_cells: cells of a layer with a sliding window; `None` for an engine that keeps the whole context there too.
     """
     if not build.groups:
+        if build.recurrent_groups:
+            return 0, 0
         parameters = build.parameters or build.weights_bytes
         return int(parameters * UNKNOWN_KV_SHARE * width_bytes / 2 * pad(context_tokens) / CONTEXT_DEFAULT_TOKENS), 0
-    whole, windowed = 0, 0
+    whole = windowed = 0
     for group in build.groups:
-        is_windowed = find_cells is not None and group.window_tokens is not None
-        cells = find_cells(group) if find_cells is not None and is_windowed else pad(context_tokens)
-        kv_bytes = int(group.layers * cells * group.kv_heads * 2 * group.head_dim * width_bytes)
-        whole, windowed = whole + kv_bytes, windowed + kv_bytes * is_windowed
-    return whole, windowed
+        cell_bytes = group.layers * group.kv_heads * 2 * group.head_dim * width_bytes
+        if find_cells is None or group.window_tokens is None:
+            whole += int(pad(context_tokens) * cell_bytes)
+        else:
+            windowed += int(find_cells(group) * cell_bytes)
+    return whole + windowed, windowed
 
 
 def find_state(build: Build) -> int:

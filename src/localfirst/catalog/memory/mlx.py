@@ -20,7 +20,7 @@ TOKENIZER_BYTES = 1050
 """Per token of the vocabulary: the peak of the `tokenizers` package while it loads a byte-level BPE; 870 stay."""
 
 
-def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
+def find_need(build: Build, context_tokens: int, _cache: CacheType) -> Need:
     """Within 32 MiB or 10 % of the peak of a process, in 31 measurements of 17 shapes (mean 3.1 %).
 
     mlx-lm 0.32.2 with mlx 0.32.4, whose own peak is within 11 MiB: `benchmarks/fit/measure_mlx.py`. A window's cache
@@ -29,7 +29,7 @@ def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
     kv_bytes, _ = find_kv(
         build,
         context_tokens,
-        CACHE_BYTES[cache],
+        CACHE_BYTES["f16"],
         lambda group: min(pad(context_tokens), (group.window_tokens or 0) + CHUNK_TOKENS - 1),
     )
     return Need(

@@ -21,7 +21,7 @@ FULL_BYTES = 4
 COPIED_SHARE = 0.19
 
 
-def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
+def find_need(build: Build, context_tokens: int, _cache: CacheType) -> Need:
     """The generator allocates the cache for its whole `max_length` at once, windows or not.
 
     Of 12 shapes of int4 models at two contexts, the sum is within 3 % of the peak of a process that fills its context
@@ -30,7 +30,7 @@ def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
     """
     embedding_bytes = _find_mapped_embedding(build) if build.for_cpu else 0
     weights_bytes = build.weights_bytes - embedding_bytes
-    kv_bytes, _ = find_kv(build, context_tokens, FULL_BYTES if build.for_cpu else CACHE_BYTES[cache])
+    kv_bytes, _ = find_kv(build, context_tokens, FULL_BYTES if build.for_cpu else CACHE_BYTES["f16"])
     return Need(
         weights_bytes=weights_bytes,
         kv_bytes=kv_bytes + find_state(build),

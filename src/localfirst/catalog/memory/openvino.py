@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.memory.build import find_kv, find_state, is_untied
+from localfirst.catalog.memory.build import find_kv, find_state
 from localfirst.types import Need
 from localfirst.units import MIB
 
@@ -34,7 +34,7 @@ def find_need(build: Build, context_tokens: int, _cache: CacheType) -> Need:
     not read again: it was pushed out of memory and did not come back. Embedding and output layer have a byte per
     weight; an embedding of its own stays in the file.
     """
-    mapped_bytes = build.table if is_untied(build) else 0
+    mapped_bytes = build.table if build.untied else 0
     weights_bytes = build.weights_bytes - mapped_bytes
     return Need(
         weights_bytes=weights_bytes,
@@ -49,7 +49,7 @@ def find_need(build: Build, context_tokens: int, _cache: CacheType) -> Need:
 
 def _find_kv(build: Build, context_tokens: int) -> int:
     """A cache of a byte per number: keys with a scale per channel (1.25), values per token. Windows are kept whole."""
-    if not build.groups:
+    if not build.groups:  # unknown, or there are only recurrent layers
         return find_kv(build, context_tokens, 1.25)[0]
     return int(context_tokens * sum(one.layers * one.kv_heads * (2.25 * one.head_dim + 8) for one in build.groups))
 

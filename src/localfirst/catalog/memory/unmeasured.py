@@ -1,4 +1,4 @@
-"""An engine that nobody has measured: the cache whole, and the larger of what the others keep, with room."""
+"""An engine that nobody has measured: llama.cpp's terms, with the cache whole and more for everything else."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BATCH_TOKENS = 512
 RUNTIME_BYTES = 250 * MIB
 
 
-def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
-    """A bound rather than a prediction."""
+def find_need(build: Build, context_tokens: int, _cache: CacheType) -> Need:
+    """A guess, until somebody measures it."""
     return Need(
         weights_bytes=build.weights_bytes,
-        kv_bytes=find_kv(build, context_tokens, CACHE_BYTES[cache])[0] + find_state(build),
+        kv_bytes=find_kv(build, context_tokens, CACHE_BYTES["f16"])[0] + find_state(build),
         compute_bytes=llama.find_compute(build, BATCH_TOKENS, context_tokens),
         runtime_bytes=RUNTIME_BYTES,
     )

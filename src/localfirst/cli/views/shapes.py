@@ -97,6 +97,7 @@ def plan_to_json(plan: Plan) -> Json:
         "need_bytes": plan.need.total_bytes if plan.need else None,
         "free_bytes": plan.free_bytes,
         "context_tokens": plan.context_tokens,
+        "kv_cache": plan.cache,
         "decode_tps": {
             "low": plan.speed.low_tps,
             "high": plan.speed.high_tps,

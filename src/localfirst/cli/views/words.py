@@ -97,8 +97,9 @@ def say_state(variant: Variant, *, installed: bool) -> str:
 
 
 def say_context(plan: Plan) -> str:
-    """`4K context`, or nothing where it is unknown."""
-    return f"{format_tokens(plan.context_tokens)} context" if plan.context_tokens else ""
+    """`4K context`, `4K context in q8_0`, or nothing where it is unknown."""
+    kept = "" if plan.cache == "f16" else f" in {plan.cache}"
+    return f"{format_tokens(plan.context_tokens)} context{kept}" if plan.context_tokens else ""
 
 
 def say_stats(answer: Answer) -> str:
