@@ -124,6 +124,7 @@ def test_a_written_model_is_read_back() -> None:
         context_tokens=256,
         kv_groups=(KvGroup(1, 1, 8), KvGroup(1, 2, 8)),
         feed_forward_size=64,
+        tied=True,
     )
 
 

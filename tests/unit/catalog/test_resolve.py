@@ -45,6 +45,22 @@ def refuse(model: Model, machine: Machine | None = None, **facts: object) -> LfE
     return raised.value
 
 
+def test_a_quantized_cache_takes_less_and_goes_to_an_engine_that_can() -> None:
+    model = make_model(VARIANT._replace(tier="community"), ONNX_VARIANT)
+    plain, small = (choose(model, wanted=Wanted(cache=cache)) for cache in ("f16", "q8_0"))
+    assert (plain.runtime, small.runtime, small.cache) == (ONNX, LLAMA, "q8_0")
+    at_once = choose(make_model(VARIANT), wanted=Wanted(cache="f16"))
+    assert small.need is not None
+    assert at_once.need is not None
+    assert small.need.kv_bytes == at_once.need.kv_bytes * 17 // 32
+
+
+def test_where_no_engine_quantizes_its_cache_that_is_the_reason() -> None:
+    error = refuse(make_model(ONNX_VARIANT), wanted=Wanted(cache="q4_0"))
+    assert (error.code, error.hint) == ("runtime-missing", "leave out `--kv-cache`")
+    assert "does not quantize its cache" in error.message
+
+
 def test_a_plan_says_all_that_was_decided() -> None:
     model = make_model()
     plan = choose(model)
