@@ -64,8 +64,8 @@ def remove_model(name: str) -> int:
             f"`{name}` says which engine or device, not which build to remove",
             hint=builds or "See what is on this disk: `lf list --installed`",
         )
-    variants = {one.name for one in entry.model.variants if is_quantization(one, asked.quantization)}
-    found = [model for model in entry.installed if model.variant in variants]
+    named = {one.name for one in entry.model.variants if is_quantization(one, asked.quantization)}
+    found = [one for one in entry.installed if asked.quantization in (None, one.variant) or one.variant in named]
     if not found:
         raise UnknownNameError(
             f"`{name}` is not on this disk",
