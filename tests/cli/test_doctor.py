@@ -11,6 +11,8 @@ from tests.cli.test_offline import trace
 from tests.conftest import Lf
 from tests.fixtures.hub import Fault, Hub
 
+from localfirst.services.doctor import find_public_file
+
 
 def examine(lf: Lf, *words: str) -> tuple[int, dict[str, dict]]:
     """The exit code, and the checks by name."""
@@ -37,6 +39,21 @@ def test_it_reads_like_a_report(lf: Lf) -> None:
 
 def test_it_connects_to_nothing_unasked(lf: Lf, tmp_path: Path) -> None:
     assert trace(lf, tmp_path, "doctor") == []
+
+
+def test_with_network_every_host_is_listed(lf: Lf) -> None:
+    with Hub() as hub:
+        repo, path = find_public_file() or ("", "")
+        hub.add_repo(repo, {path: b"x" * 1000})
+        lf.environment |= {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1", "PIP_INDEX_URL": f"{hub.url}/simple/"}
+        lf.environment |= {"HTTPS_PROXY": "http://127.0.0.1:9"}  # all other hosts are out of reach
+        done = lf("doctor", "--network", "--json")
+        checks = [(one["name"], one["state"], one["summary"]) for one in json.loads(done.stdout)["checks"]]
+    engines = [(state, summary) for name, state, summary in checks if name == "Engines"]
+    assert done.returncode == 0
+    assert [state for name, state, _ in checks if name in {"Hub", "Files"}] == ["ok", "ok"]
+    assert any(state == "ok" and "127.0.0.1" in summary and "onnx-cpu" in summary for state, summary in engines)
+    assert any(state == "warning" and "llama-cuda" in summary for state, summary in engines)
 
 
 def test_with_network_it_asks_the_hub_and_names_it(lf: Lf) -> None:

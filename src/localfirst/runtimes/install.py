@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
+import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.types import Runtime
+
+
+DEFAULT_INDEX = "https://pypi.org/simple/"
+PIP_S = 30.0
 
 
 def ignore(progress: Progress) -> None:
@@ -175,6 +182,15 @@ def _install_locked(
     if installed is None:
         raise StoreError(f"{title} was installed and is gone again", detail=str(final))
     return installed
+
+
+def find_index(row: RuntimeRow) -> str:
+    """Where a runtime's packages come from: its maker's own index, else the one that pip is set up with."""
+    if row.index_url is not None:
+        return row.index_url
+    command = (sys.executable, "-m", "pip", "config", "get", "global.index-url")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PIP_S)
+    return os.environ.get("PIP_INDEX_URL") or (done.stdout.strip() if done.returncode == 0 else "") or DEFAULT_INDEX
 
 
 def _find_wanted(row: RuntimeRow) -> tuple[tuple[str, ...], ...]:

@@ -19,14 +19,14 @@ from localfirst.catalog.rules import READY_STATES
 from localfirst.errors import CatalogError, LfError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
-from localfirst.services.catalogue import find_catalogs
+from localfirst.services.catalogue import find_catalogs, load_models
 from localfirst.services.sight import find_sights
 from localfirst.store import endpoint, manifest
 from localfirst.store.verify import check_quick
 from localfirst.units import GB, format_bytes, format_seconds, format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from localfirst.services.engines import EngineTest
     from localfirst.services.sight import Sight
@@ -72,7 +72,7 @@ def examine(*, network: bool = False) -> Iterator[Check]:
     yield from _check_runtimes()
     yield _check_compiler()
     if network:
-        yield _check_hub()
+        yield from _check_network()
 
 
 def record_to(path: Path, *, force: bool = False) -> None:
@@ -317,14 +317,56 @@ def _check_compiler() -> Check:
     return Check("Compiler", "ok", "there is one", (found,))
 
 
-def _check_hub() -> Check:
-    """Whether the hub answers a small question."""
-    from localfirst.store.hub import reach
+def _check_network() -> Iterator[Check]:
+    """Every host that is ever asked for something: the hub, whence it sends for large files, and engines' indexes."""
+    from localfirst.store.hub import find_file_address, reach, touch
 
     begun = time.monotonic()
     try:
         hub = endpoint.find_endpoint()
         reach(hub)
+        yield Check("Hub", "ok", f"{hub.host} answered in {format_seconds(time.monotonic() - begun)}")
+        known = find_public_file()
+        address = find_file_address(hub, *known) if known else None
     except LfError as error:
-        return Check("Hub", "problem", error.message, (error.detail or "",), error.hint)
-    return Check("Hub", "ok", f"{hub.host} answered in {format_seconds(time.monotonic() - begun)}")
+        yield Check("Hub", "problem", error.message, (error.detail or "",), error.hint)
+        address = None
+    if address:
+        yield _check_host("Files", address, "models come from there", touch)
+    for address, runtimes in _find_indexes().items():
+        yield _check_host("Engines", address, f"for {', '.join(runtimes)}", touch)
+
+
+def _check_host(name: str, address: str, purpose: str, ask: Callable[[str], object]) -> Check:
+    host, begun = urlsplit(address).hostname, time.monotonic()
+    try:
+        ask(address)
+    except LfError as error:
+        hint = "A firewall or a proxy may stand between; nothing can be fetched from there"
+        return Check(name, "warning", f"{error.message}, {purpose}", (error.detail or "",), hint)
+    return Check(name, "ok", f"{host} answered in {format_seconds(time.monotonic() - begun)}, {purpose}")
+
+
+def find_public_file() -> tuple[str, str] | None:
+    """Repository and path of a large file that anybody may fetch, by the catalog."""
+    return next(
+        (
+            (variant.repo, file.path)
+            for model in load_models()
+            for variant in model.variants
+            for file in variant.files
+            if variant.host == "huggingface" and file.sha256 and not variant.gated
+        ),
+        None,
+    )
+
+
+def _find_indexes() -> dict[str, list[str]]:
+    """Where engines for this machine come from: an address for each host, with the runtimes from there."""
+    indexes: dict[str, list[str]] = {}
+    hosts: dict[str | None, str] = {}
+    for runtime in engines.find_runtimes():
+        if runtime.state != "unavailable":
+            index = engines.find_index(runtime.name)
+            indexes.setdefault(hosts.setdefault(urlsplit(index).hostname, index), []).append(runtime.name)
+    return indexes

@@ -59,6 +59,11 @@ def find_runtimes() -> tuple[Runtime, ...]:
     return find.find_runtimes(machine.platform, machine.cpu.arch)
 
 
+def find_index(name: str) -> str:
+    """The address that a runtime is installed from."""
+    return installer.find_index(find_row(name))
+
+
 def find_runtime(name: str) -> Runtime:
     """The runtime of a name.
 

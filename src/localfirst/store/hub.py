@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from localfirst.errors import IntegrityError, LfError, NetworkError, UnknownNameError
 from localfirst.store import builds, manifest
@@ -20,7 +21,7 @@ from localfirst.terminal import make_inert
 from localfirst.types import Model, ModelName, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from huggingface_hub import ModelInfo
 
@@ -122,6 +123,31 @@ def reach(endpoint: Endpoint, *, limits: Limits | None = None) -> None:
             detail=f"{url}: {response.status_code}",
             hint="A login page of the network may be in between; open a web page to see.",
         )
+
+
+def find_file_address(endpoint: Endpoint, repo: str, path: str) -> str | None:
+    """Where the hub sends those who ask for a large file; `None` where it hands the file out itself, or has none.
+
+    Raises:
+        NetworkError: it does not answer.
+    """
+    answer = touch(f"{endpoint.url}/{repo}/resolve/main/{path}", endpoint.headers_for(endpoint.url))
+    return answer if answer and urlsplit(answer).netloc else None
+
+
+def touch(url: str, headers: Mapping[str, str] | None = None, *, limits: Limits | None = None) -> str | None:
+    """Ask for an address without its content; where it redirects to, if it does.
+
+    Raises:
+        NetworkError: nothing answers there.
+    """
+    import httpx2
+
+    try:
+        response = httpx2.head(url, headers=dict(headers or {}), timeout=(limits or Limits()).connect_s)
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+        raise NetworkError(f"{urlsplit(url).hostname} cannot be reached", detail=describe_cause(error)) from error
+    return response.headers.get("location")
 
 
 def describe_cause(error: Exception) -> str:
