@@ -180,7 +180,7 @@ class Model(NamedTuple):
     temperature: float | None = None
     """What its publisher recommends; `None` where nobody said."""
     terms: bool = False
-    """Its licence limits what may be done with it, so that the user has to accept it."""
+    """Its licence limits what may be done with it, so that the user has to accept it, and has not yet."""
     organisations: tuple[str, ...] = ()
     """The vendor's own on huggingface.co."""
 

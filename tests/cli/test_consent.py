@@ -87,6 +87,26 @@ def test_a_repository_under_such_a_licence_is_asked_about_too(lf: Lf, hub: Hub) 
     assert lf("pull", "hf:someone/Copy-GGUF", "--accept-license").returncode == 0
 
 
+def test_offline_there_is_nothing_to_accept(lf: Lf, hub: Hub) -> None:
+    done = lf("--offline", "run", "lfm2-350m", "hi", "--accept-license")
+    assert done.returncode == 6
+    assert not (lf.home / "licenses.json").exists()
+
+
+def test_what_was_accepted_is_not_asked_for_any_more(lf: Lf, hub: Hub) -> None:
+    asking = "has to be accepted"
+    assert asking in lf("model", "explain", "lfm2-1.2b").stdout
+    assert lf("pull", "lfm2-350m", "--accept-license").returncode == 0
+    assert asking not in lf("model", "explain", "lfm2-1.2b").stdout
+
+
+def test_info_answers_for_the_build_that_the_name_says(lf: Lf) -> None:
+    unknown = lf("model", "info", "qwen3-4b@nope")
+    assert (unknown.returncode, unknown.stdout) == (3, "")
+    assert "has no build `@nope`" in unknown.stderr
+    assert "Q4_K_M" in lf("model", "info", "qwen3-4b@q4_k_m").stdout.partition("Here")[2].splitlines()[0]
+
+
 def test_a_file_that_says_nothing_accepts_nothing(lf: Lf, hub: Hub) -> None:
     lf.home.mkdir()
     (lf.home / "licenses.json").write_text("[1, 2", encoding="utf-8")

@@ -65,6 +65,17 @@ def _is_native(candidate: Candidate) -> bool:
     return not candidate.runtime or all(DEVICE_WORDS[word].native for word in candidate.runtime.variant_devices)
 
 
+def _is_whole_on_gpu(candidate: Candidate) -> bool:
+    """Whether a card of its own holds all layers: no more bits make up for those that the CPU has to compute."""
+    return candidate.placement == "gpu" and candidate.device_layers is None
+
+
+def _say_place(candidate: Candidate) -> str:
+    if candidate.device_layers is not None:
+        return "split between the GPU and the CPU"
+    return f"computed on the {candidate.placement.upper()}"
+
+
 def _say_interface(candidate: Candidate) -> str:
     name = candidate.runtime.name if candidate.runtime else "nothing"
     return f"{name}, {'made for this kind of device' if _is_native(candidate) else 'which serves all kinds alike'}"
@@ -77,9 +88,11 @@ def _say_confidence(candidate: Candidate) -> str:
 RULES: tuple[Rule, ...] = (
     Rule(lambda one: one.variant.confidence == "memory", _say_confidence),
     Rule(lambda one: TIER_RANKS[one.variant.tier], lambda one: TIERS[one.variant.tier]),
+    Rule(lambda one: not _is_whole_on_gpu(one), _say_place),
     Rule(lambda one: -find_bits(one.variant), _say_bits),
     Rule(lambda one: ORIGIN_RANKS[one.variant.origin], _say_bits),
     Rule(lambda one: -_find_tps(one), _say_tps),
+    Rule(lambda one: one.placement == "cpu", _say_place),
     Rule(lambda one: not _is_native(one), _say_interface),
     Rule(lambda one: not one.installed, lambda one: "on this disk" if one.installed else "not downloaded yet"),
     Rule(
@@ -87,8 +100,8 @@ RULES: tuple[Rule, ...] = (
         lambda one: f"{format_bytes(one.download_bytes)} to download",
     ),
 )
-"""The order among what runs and is what the user named: what is confirmed to exist, publisher, precision, speed, then
-what is nearer."""
+"""The order among what runs and is what the user named: what is confirmed to exist, publisher, whether a GPU holds
+it whole, precision, speed, then what is nearer."""
 
 
 def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them would hide what is used

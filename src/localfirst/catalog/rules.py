@@ -130,14 +130,14 @@ TIGHT_SHARE = 0.10
 
 
 class Margin(NamedTuple):
-    """Memory left to everything else: the larger of an amount and a share of the whole."""
+    """Memory left to everything else: the larger of an amount and a share of the whole, but half of it at most."""
 
     floor_bytes: int
     share: float
 
     def find(self, whole_bytes: int) -> int:
         """The margin of a memory of this size, in bytes."""
-        return max(self.floor_bytes, int(whole_bytes * self.share))
+        return min(max(self.floor_bytes, int(whole_bytes * self.share)), whole_bytes // 2)
 
 
 CPU_MARGIN = Margin(GIB, 0.10)

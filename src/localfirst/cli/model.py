@@ -142,6 +142,7 @@ def pull(
     quant: options.Quant = None,
     device: options.Device = None,
     tier: options.Tier = None,
+    min_tps: options.MinTps = None,
     accept_license: options.AcceptLicense = False,
     json: options.Json = False,
     offline: options.Offline = False,
@@ -156,7 +157,7 @@ def pull(
     from localfirst.services.files import pull_model
     from localfirst.services.planning import make_wanted
 
-    wanted = make_wanted(device=device, backend=backend, quantization=quant, tier=tier)
+    wanted = make_wanted(device=device, backend=backend, quantization=quant, tier=tier, min_tps=min_tps)
 
     def fetch(accepted: bool) -> InstalledModel:
         with show_progress(quiet=quiet or json) as report:

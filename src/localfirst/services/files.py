@@ -45,7 +45,8 @@ def pull_model(
     """
     planned = plan_fetch(name, wanted, offline=offline, report=report)
     chosen = planned.resolution.chosen
-    consent.require(chosen, accepted=accept_license)
+    if not offline:
+        consent.require(chosen, accepted=accept_license)
     return pull.pull(chosen.model, chosen.variant, offline=offline, report=report)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from localfirst.catalog import names
 from localfirst.errors import ModelFileError, StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
-from localfirst.store import manifest
+from localfirst.store import consent, manifest
 from localfirst.types import ModelName
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ def find_entries() -> tuple[Entry, ...]:
 
 def _make_catalog_entry(asked: ModelName, model: Model, everything: tuple[InstalledModel, ...]) -> Entry:
     installed = tuple(found for found in everything if found.name == model.name)
-    return Entry(names.read_demands(asked, model), _refine(model, installed), installed)
+    accepted = model.terms and consent.is_accepted(model.license_url or model.license)
+    refined = _refine(model._replace(terms=model.terms and not accepted), installed)
+    return Entry(names.read_demands(asked, model), refined, installed)
 
 
 def _refine(model: Model, installed: tuple[InstalledModel, ...]) -> Model:

@@ -6,9 +6,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog import resolve as resolver
+from localfirst.catalog.judge import is_quantization
 from localfirst.catalog.memory.build import CACHE_BYTES
 from localfirst.catalog.rules import TIERS
-from localfirst.errors import UsageError
+from localfirst.errors import UnknownNameError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.services import catalogue
@@ -63,7 +64,7 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
         raise UsageError(f"No device `{device}`", detail=f"known: auto, {', '.join(DEVICES)}")
     if tier not in (None, *TIERS):
         raise UsageError(f"No tier `{tier}`", detail=f"known, best first: {', '.join(TIERS)}")
-    kept = next((one for one in CACHE_BYTES if one == (cache or "f16")), None)
+    kept = next((one for one in CACHE_BYTES if one == (cache or "f16").lower()), None)
     if kept is None:
         raise UsageError(f"No cache type `{cache}`", detail=f"known: {', '.join(CACHE_BYTES)}")
     wanted = Wanted(context_tokens, device, backend, quantization)
@@ -134,10 +135,15 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
     """One model with all that can be said of it here, or on `machine`.
 
     Raises:
-        UnknownNameError, UsageError, NetworkError: as the name is looked up.
+        UnknownNameError, UsageError, NetworkError: as the name is looked up, or it names a build that there is not.
     """
     entry = find_entry(text, offline=offline)
-    return Described(entry, tuple(Here(machine).find_plans(entry)))
+    asked = entry.asked
+    if not any(is_quantization(variant, asked.quantization) for variant in entry.model.variants):
+        known = ", ".join(f"@{variant.name}" for variant in entry.model.variants)
+        raise UnknownNameError(f"`{entry.model.name}` has no build `@{asked.quantization}`", hint=f"one of: {known}")
+    wanted = NOTHING_WANTED._replace(quantization=asked.quantization, backend=asked.backend, device=asked.device)
+    return Described(entry, tuple(Here(machine).find_plans(entry, wanted)))
 
 
 class Here:

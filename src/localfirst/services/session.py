@@ -95,7 +95,8 @@ def _prepare(
         plan = planned.resolution.chosen
         if chosen is not None:
             chosen(plan)
-        consent.require(plan, accepted=allowed.accept_license)
+        if allowed.network:  # else nothing is fetched, and that is said where it is missing
+            consent.require(plan, accepted=allowed.accept_license)
         assert plan.runtime is not None  # noqa: S101 - the resolver chooses no plan without a runtime
         try:
             return planned, engines.ensure(

@@ -20,8 +20,20 @@ from localfirst.errors import (
     RuntimeMissingError,
     UnknownNameError,
 )
-from localfirst.types import Device, Machine, Model, ModelFile, Plan, Rates, Runtime, Variant, Wanted
-from localfirst.units import GB, GIB
+from localfirst.types import (
+    Architecture,
+    Device,
+    KvGroup,
+    Machine,
+    Model,
+    ModelFile,
+    Plan,
+    Rates,
+    Runtime,
+    Variant,
+    Wanted,
+)
+from localfirst.units import GB, GIB, MIB
 
 RUNTIMES = (LLAMA, ONNX)
 NVIDIA = Device("gpu", "nvidia", "NVIDIA GeForce RTX 4090", 24 * GIB, 23 * GIB, bandwidth_bytes_per_s=1008 * GB)
@@ -498,6 +510,29 @@ def test_what_is_too_large_for_the_card_is_split() -> None:
     assert f"{plan.device_layers} of its 36 layers fit on the GPU, the CPU computes the others" in plan.reason
     layer_bytes = (plan.need.weights_bytes + plan.need.kv_bytes) // 37 if plan.need else 0
     assert plan.device_layers * layer_bytes <= 3 * GIB < (plan.device_layers + 2) * layer_bytes
+
+
+def test_a_build_that_the_card_holds_whole_goes_before_a_finer_one_that_is_split() -> None:
+    small = VARIANT._replace(name="q2_k", quantization="Q2_K", size_bytes=1_000_000_000)
+    machine = make_machine(SMALL_CARD, available_bytes=60 * GB, total_bytes=64 * GB)
+    plan = choose(make_model(VARIANT._replace(size_bytes=3_500_000_000), small), machine, (BY_CUDA, LLAMA))
+    assert (plan.variant.name, plan.verdict) == ("q2_k", "gpu")
+    assert plan.reason.startswith("computed on the GPU; the next best is split between the GPU and the CPU")
+
+
+def test_where_no_speed_is_known_a_gpu_goes_before_the_cpu() -> None:
+    unknown = VARIANT._replace(size_bytes=None)
+    for runtimes in ((BY_CUDA, LLAMA), (LLAMA, BY_CUDA)):
+        assert choose(make_model(unknown), make_machine(NVIDIA), runtimes).runtime == BY_CUDA
+
+
+def test_on_a_small_machine_half_of_the_memory_is_left_at_most() -> None:
+    tiny = VARIANT._replace(size_bytes=2_000_000)
+    model = make_model(
+        tiny, architecture=Architecture(hidden_size=192, heads=3, vocab_size=4096, kv_groups=(KvGroup(4, 3, 64),))
+    )
+    machine = make_machine(available_bytes=900 * MIB, total_bytes=GIB)
+    assert choose(model, machine, (LLAMA,)).free_bytes == 900 * MIB - GIB // 2
 
 
 def test_only_engines_that_can_split_do() -> None:
