@@ -141,6 +141,17 @@ def test_lint_says_every_mistake_with_its_line(lf: Lf, file: Path) -> None:
     assert lf("catalog", "lint", str(file.with_name("none.yaml"))).returncode == 2
 
 
+def test_a_copy_of_the_built_in_catalog_is_not_compared_with_it(lf: Lf, tmp_path: Path) -> None:
+    copy = tmp_path / "catalog.yaml"
+    text = (Path(__file__).parents[2] / "catalog.yaml").read_text()
+    copy.write_text(text)
+    assert lf("catalog", "lint", str(copy)).returncode == 0
+    copy.write_text(text.replace("format: gguf", "format: ggufff", 1))
+    linted = lf("catalog", "lint", str(copy), "--json")
+    (mistake,) = json.loads(linted.stdout)["catalogs"][0]["mistakes"]
+    assert (linted.returncode, "`format` must be one of" in mistake) == (1, True)
+
+
 def test_one_build_is_checked_where_the_name_ends_with_it(lf: Lf, file: Path) -> None:
     assert lf("catalog", "add", str(file)).returncode == 0
     builds = json.loads(lf("catalog", "check", "acme-tiny-q4_0", "--json").stdout)

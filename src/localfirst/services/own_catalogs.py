@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 MAX_BYTES = 16_000_000
 """Of a catalog to be added; the built-in one has 0.3 MB."""
 MISTAKES_SHOWN = 10
+HEADING_BYTES = 60
+"""By its first line a copy of the built-in catalog is known."""
 
 
 def lint(source: str | None) -> Catalog:
     """A catalog file with every mistake in it, as it would stand beside the others; the built-in one if `None`.
 
-    One that was added under the file's name is taken for its older self, and not compared with.
+    One that was added under the file's name is taken for its older self, and not compared with; nor is a copy of the
+    built-in one with it.
 
     Raises:
         UsageError: the file cannot be read.
@@ -35,6 +38,8 @@ def lint(source: str | None) -> Catalog:
     content = _read(path)
     if path.samefile(built_in.path):
         return built_in
+    if content[:HEADING_BYTES] == built_in.path.read_bytes()[:HEADING_BYTES]:  # in a checkout that is not installed
+        return catalogue.parse_added(path, content, ())
     return catalogue.parse_added(path, content, (built_in, *(one for one in added if one.name != path.stem.lower())))
 
 
