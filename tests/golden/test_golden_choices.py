@@ -15,7 +15,7 @@ What may surprise:
 * BitNet and TinyLlama run nowhere: their files need bitnet.cpp and llamafile, which are no engines of this release.
 * DGX Spark uses its CPU: the packages of llama.cpp for GPUs that are pinned here are for x86-64.
 * qwen3-30b-a3b runs where qwen3-32b is too slow: a token reads three of its thirty billion parameters.
-* In the container with 1 GB nothing fits, since 1 GB is what is left free beside any model.
+* In the container with 1 GB nothing of this fits: half of it is left free beside any model. The starter would.
 """
 
 from __future__ import annotations
