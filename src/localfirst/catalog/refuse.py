@@ -41,6 +41,15 @@ def make_refusal(model: Model, candidates: Sequence[Candidate], ask: Ask, *, sma
     return _refuse_fit(model, furthest, detail, smaller)
 
 
+def refuse_build(model: Model, quantization: str | None, detail: str | None = None) -> UnknownNameError | None:
+    """The error to raise where `@quantization` selects no build of a model; `None` where it does."""
+    if any(is_quantization(variant, quantization) for variant in model.variants):
+        return None
+    known = ", ".join(f"@{variant.name}" for variant in model.variants)
+    message = f"`{model.name}` has no build `@{quantization}`"
+    return UnknownNameError(message, detail=detail, hint=f"one of: {known}")
+
+
 def describe(candidate: Candidate) -> str:
     """One line for a candidate that does not run: what it is, and why not."""
     where = candidate.runtime.name if candidate.runtime else candidate.variant.format
@@ -49,10 +58,9 @@ def describe(candidate: Candidate) -> str:
 
 def _refuse_name(model: Model, ask: Ask, detail: str) -> LfError:
     wanted = ask.wanted
-    if not any(is_quantization(variant, wanted.quantization) for variant in model.variants):
-        message = f"`{model.name}` has no build `@{wanted.quantization}`"
-        known = ", ".join(f"@{variant.name}" for variant in model.variants)
-    elif not any(is_backend(runtime, wanted.backend or "") for runtime in ask.runtimes):
+    if unknown := refuse_build(model, wanted.quantization, detail):
+        return unknown
+    if not any(is_backend(runtime, wanted.backend or "") for runtime in ask.runtimes):
         message = f"No backend named `#{wanted.backend}` in this release"
         known = ", ".join(f"#{backend}" for backend in sorted({one.backend for one in ask.runtimes}))
     else:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
     from localfirst.types import Runtime
 
 
-DEFAULT_INDEX = "https://pypi.org/simple/"
 PIP_S = 30.0
+_PIP_DEFAULT = re.compile(r"--index-url <url>.*?\(default\s+(\S+?)\)", re.DOTALL)
+"""What pip's help says of its index: by settings, environment or its own default, without a password."""
 
 
 def ignore(progress: Progress) -> None:
@@ -184,13 +186,19 @@ def _install_locked(
     return installed
 
 
-def find_index(row: RuntimeRow) -> str:
-    """Where a runtime's packages come from: its maker's own index, else the one that pip is set up with."""
-    if row.index_url is not None:
-        return row.index_url
-    command = (sys.executable, "-m", "pip", "config", "get", "global.index-url")
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PIP_S)
-    return os.environ.get("PIP_INDEX_URL") or (done.stdout.strip() if done.returncode == 0 else "") or DEFAULT_INDEX
+def find_index(row: RuntimeRow) -> str | None:
+    """Where a runtime's packages come from: its maker's own index, else pip's; `None` where there is no pip to say."""
+    return row.index_url or _find_pip_index()
+
+
+@cache
+def _find_pip_index() -> str | None:
+    command = (sys.executable, "-m", "pip", "install", "--help")
+    with suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PIP_S)
+        told = _PIP_DEFAULT.search(done.stdout)
+        return told[1] if told else None
+    return None
 
 
 def _find_wanted(row: RuntimeRow) -> tuple[tuple[str, ...], ...]:

@@ -366,7 +366,7 @@ def _find_indexes() -> dict[str, list[str]]:
     indexes: dict[str, list[str]] = {}
     hosts: dict[str | None, str] = {}
     for runtime in engines.find_runtimes():
-        if runtime.state != "unavailable":
-            index = engines.find_index(runtime.name)
+        index = engines.find_index(runtime.name) if runtime.state != "unavailable" else None
+        if index:
             indexes.setdefault(hosts.setdefault(urlsplit(index).hostname, index), []).append(runtime.name)
     return indexes

@@ -59,8 +59,8 @@ def find_runtimes() -> tuple[Runtime, ...]:
     return find.find_runtimes(machine.platform, machine.cpu.arch)
 
 
-def find_index(name: str) -> str:
-    """The address that a runtime is installed from."""
+def find_index(name: str) -> str | None:
+    """The address that a runtime is installed from, where it is known."""
     return installer.find_index(find_row(name))
 
 

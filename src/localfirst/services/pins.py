@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from localfirst.catalog.judge import is_quantization
+from localfirst.catalog.refuse import refuse_build
 from localfirst.errors import CatalogError, LfError, LicenseError, NetworkError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.services.library import find_entry
@@ -55,9 +56,8 @@ def check_pins(text: str | None = None, *, offline: bool = False) -> Iterator[Pi
         if entry.asked.name is None:
             raise UsageError(f"`{text}` is not a catalog name", hint="List the names: `lf list`")
         models, asked_variant = (entry.model,), entry.asked.quantization
-        if not any(is_quantization(variant, asked_variant) for variant in entry.model.variants):
-            known = ", ".join(f"@{variant.name}" for variant in entry.model.variants)
-            raise UnknownNameError(f"`{entry.model.name}` has no build `@{asked_variant}`", hint=f"one of: {known}")
+        if unknown := refuse_build(entry.model, asked_variant):
+            raise unknown
     asked: dict[str, Listing | LfError] = {}
     for model in models:
         for variant in model.variants:

@@ -6,10 +6,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog import resolve as resolver
-from localfirst.catalog.judge import is_quantization
 from localfirst.catalog.memory.build import CACHE_BYTES
+from localfirst.catalog.refuse import refuse_build
 from localfirst.catalog.rules import TIERS
-from localfirst.errors import UnknownNameError, UsageError
+from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.services import catalogue
@@ -139,9 +139,8 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
     """
     entry = find_entry(text, offline=offline)
     asked = entry.asked
-    if not any(is_quantization(variant, asked.quantization) for variant in entry.model.variants):
-        known = ", ".join(f"@{variant.name}" for variant in entry.model.variants)
-        raise UnknownNameError(f"`{entry.model.name}` has no build `@{asked.quantization}`", hint=f"one of: {known}")
+    if unknown := refuse_build(entry.model, asked.quantization):
+        raise unknown
     wanted = NOTHING_WANTED._replace(quantization=asked.quantization, backend=asked.backend, device=asked.device)
     return Described(entry, tuple(Here(machine).find_plans(entry, wanted)))
 

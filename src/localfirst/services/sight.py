@@ -49,13 +49,6 @@ def look(runtime: Runtime) -> tuple[str, ...]:
         return worker.look(runtime.backend).devices
 
 
-def find_blind(
-    runtimes: Sequence[Runtime], machine: Machine, look: Callable[[Runtime], tuple[str, ...]] = look
-) -> Mapping[str, str]:
-    """The ready runtimes whose engines see no device of this machine, each with the reason."""
-    return {name: sight.reason for name, sight in find_sights(runtimes, machine, look).items() if sight.reason}
-
-
 def find_sights(
     runtimes: Sequence[Runtime], machine: Machine, look: Callable[[Runtime], tuple[str, ...]] = look
 ) -> Mapping[str, Sight]:

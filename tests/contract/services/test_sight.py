@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from localfirst.runtimes.find import find_runtimes
 from localfirst.services import planning
 from localfirst.services.machines import find_machine
 from localfirst.services.planning import Here
-from localfirst.services.sight import FAILURE_LASTS_S, find_blind, find_sights, look
-from localfirst.types import Device, Runtime
+from localfirst.services.sight import FAILURE_LASTS_S, find_sights, look
+from localfirst.types import Device, Machine, Runtime
 
 DESKTOP = find_machine("rtx-4090-desktop")
 
@@ -32,6 +33,13 @@ def find_runtime(name: str) -> Runtime:
 
 
 CUDA, CPU = find_runtime("llama-cuda"), find_runtime("llama-cpu")
+
+
+def find_blind(
+    runtimes: list[Runtime], machine: Machine, see: Callable[[Runtime], tuple[str, ...]] = look
+) -> dict[str, str]:
+    """The reasons of those that see nothing."""
+    return {name: sight.reason for name, sight in find_sights(runtimes, machine, see).items() if sight.reason}
 
 
 def test_a_real_engine_without_gpus_says_so() -> None:

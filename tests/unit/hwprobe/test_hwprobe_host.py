@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from localfirst.errors import UsageError
 from localfirst.hwprobe.host import Completed, Host, ReplayHost, load_record
 
+NOBODY = 65534
 MINIMAL = {"schema": "lf.machine-record/1", "platform": "linux", "machine": "x86_64"}
 
 
@@ -58,12 +62,33 @@ def test_files_links_and_folders_are_read(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these nodes")
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
-def test_nodes_that_this_user_may_not_open_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, mode in (("renderD128", 0o600), ("renderD129", 0o000)):
-        (tmp_path / name).touch(mode)
-    monkeypatch.setattr("localfirst.hwprobe.posix_api._NODES", (str(tmp_path / "renderD*"),))
-    assert Host().value("linux.closed_nodes") == [str(tmp_path / "renderD129")]
+def test_nodes_that_this_user_may_not_open_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for node, mode in (("renderD128", 0o666), ("renderD129", 0o000)):
+            (folder / node).touch()
+            (folder / node).chmod(mode)
+        monkeypatch.setattr("localfirst.hwprobe.posix_api._NODES", (f"{folder}/renderD*",))
+        told = ask_as_a_plain_user(lambda: Host().value("linux.closed_nodes"))
+    assert told == [f"{folder}/renderD129"]
+
+
+def ask_as_a_plain_user(ask: Callable[[], object]) -> object:
+    """The answer of a process that is not root's, since nothing is closed to root."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+        os.write(writing, json.dumps(ask()).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        told = answer.read()
+    os.waitpid(child, 0)
+    return json.loads(told)
 
 
 def test_a_command_answers_in_the_c_locale(host: Host, tmp_path: Path) -> None:
