@@ -341,6 +341,9 @@ class InstalledModel(NamedTuple):
     created: str
     """ISO 8601, UTC."""
     title: str | None = None
+    keeper: str | None = None
+    """Whose files these are, where they lie outside the store: `you`, or the tool that fetched them (`ollama`, ...).
+    They are never written and never removed; `None`: the store's own."""
 
     @property
     def size_bytes(self) -> int:

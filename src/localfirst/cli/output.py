@@ -12,7 +12,7 @@ from localfirst.errors import UsageError
 from localfirst.units import format_bytes, format_seconds, format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from localfirst.conversation import Answer
@@ -53,6 +53,20 @@ def print_error(error: LfError, *, json: bool = False, screen: Screen | None = N
 def _wrap_labelled(label: str, style: str, text: str, screen: Screen) -> list[str]:
     first, *others = wrap(f"{label} {line(text)}", screen.width)
     return [screen.paint(label, style) + first.removeprefix(label), *others]
+
+
+def print_report(
+    render: Callable[[Screen], Sequence[str]],
+    record: Callable[[], object],
+    *,
+    json: bool = False,
+    screen: Screen | None = None,
+) -> None:
+    """Print a result: as `render` draws it for a screen, or under `--json` as the object that `record` makes."""
+    if json:
+        return print_json(record())
+    screen = screen or stdout_screen()
+    return screen.write_lines(render(screen))
 
 
 def print_notice(text: str, screen: Screen | None = None) -> None:

@@ -264,7 +264,7 @@ def _check_store() -> Iterator[Check]:
     except LfError as error:
         yield Check("Store", "problem", error.message, (error.detail or "",), error.hint)
         return
-    size = format_bytes(sum(model.size_bytes for model in models if model.host != "import"))
+    size = format_bytes(sum(model.size_bytes for model in models if model.keeper is None))
     count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
     yield Check("Store", "ok", f"{count}, {size}" if models else "no models yet")
     for model in models:

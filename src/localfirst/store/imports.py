@@ -98,6 +98,7 @@ def _describe(found: Found, name: str, files: tuple[InstalledFile, ...]) -> Inst
         root=str(found.root),
         files=files,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        keeper="you",
     )
 
 
@@ -121,7 +122,7 @@ def _check_clash(name: str, variant: str, found: Found) -> None:
     for other in manifest.find_all():
         if other.name != name:
             continue
-        same_folder = other.host == "import" and Path(other.root) == found.root
+        same_folder = other.keeper is not None and Path(other.root) == found.root
         same_files = tuple(file.path for file in other.files) == found.paths
         if not same_folder or (other.variant == variant and not same_files):
             raise UsageError(

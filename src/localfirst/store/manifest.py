@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from localfirst.types import Progress
 
 SCHEMA = "lf.manifest/1"
+SCHEMA_KEEPER = "lf.manifest/2"
+"""Says who keeps the files, which version 1 took from the host: an import's lie where the user has them, all others in
+the store. Still 1 where that is so, and thus read by every version of this program."""
 
 
 def _folder_of(model: InstalledModel) -> Path:
@@ -62,8 +65,9 @@ def parse_manifest(text: str, folder: Path) -> InstalledModel:
         ValueError, IntegrityError: the text is not a manifest of ours.
     """
     record = json.loads(text)
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise ValueError(f"the schema is not {SCHEMA}")
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if not isinstance(schema, str) or schema not in {SCHEMA, SCHEMA_KEEPER}:
+        raise ValueError(f"the schema is not {SCHEMA} or {SCHEMA_KEEPER}")
     model_format: Any = record.get("format")
     host: Any = record.get("host")
     listed = record.get("files")
@@ -73,6 +77,8 @@ def parse_manifest(text: str, folder: Path) -> InstalledModel:
         raise ValueError("`files` is no list of files")
     files = tuple(_parse_file(item, str(folder)) for item in listed)
     check_paths((file.path for file in files), str(folder))
+    default = "you" if schema == SCHEMA and host == "import" else None
+    keeper = _parse_optional(record, "keeper") or default
     return InstalledModel(
         name=_parse_text(record, "name"),
         variant=_parse_text(record, "variant"),
@@ -81,11 +87,12 @@ def parse_manifest(text: str, folder: Path) -> InstalledModel:
         host=host,
         repo=_parse_optional(record, "repo"),
         revision=_parse_optional(record, "revision"),
-        # A store may be moved as a whole; only an import's files have a place of their own.
-        root=_parse_text(record, "root") if host == "import" else str(folder / layout.FILES),
+        # A store may be moved as a whole; only what others keep has a place of its own.
+        root=_parse_text(record, "root") if keeper else str(folder / layout.FILES),
         files=files,
         created=_parse_text(record, "created"),
         title=_parse_optional(record, "title"),
+        keeper=keeper,
     )
 
 
@@ -168,10 +175,11 @@ def write(model: InstalledModel) -> None:
         StoreError: its files are not where a model of this name belongs, or the store cannot be written.
     """
     folder = _folder_of(model)
-    if model.host != "import" and Path(model.root) != folder / layout.FILES:
+    if model.keeper is None and Path(model.root) != folder / layout.FILES:
         raise StoreError("A model's files lie outside its folder", detail=f"{model.root}\n{folder / layout.FILES}")
-    record = {"schema": SCHEMA, "lf_version": localfirst.__version__, **model.to_record()}
-    if model.host != "import":
+    schema = SCHEMA if model.keeper == ("you" if model.host == "import" else None) else SCHEMA_KEEPER
+    record = {"schema": schema, "lf_version": localfirst.__version__, **model.to_record()}
+    if model.keeper is None:
         del record["root"]
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -181,7 +189,7 @@ def write(model: InstalledModel) -> None:
 def remove(model: InstalledModel, *, report: Callable[[Progress], None] = ignore) -> int:
     """Remove a model: the manifest, then the files that no other model needs. Returns the bytes freed.
 
-    An import's files are the user's: they stay, and 0 bytes are freed.
+    Files that others keep stay, and 0 bytes are freed.
 
     Raises:
         StoreError: the store cannot be written, or the model is part of this program.

@@ -154,7 +154,7 @@ def test_removing_spares_the_other_variants_of_a_repository() -> None:
 
 def test_removing_frees_nothing_that_an_import_needs() -> None:
     model = install()
-    imported = model._replace(name="mine", host="import", repo=None, revision=None, files=model.files[:1])
+    imported = model._replace(name="mine", host="import", keeper="you", repo=None, revision=None, files=model.files[:1])
     manifest.write(imported)
     assert manifest.remove(model) == model.files[1].size_bytes
     assert manifest.find_all() == (imported,)
@@ -165,7 +165,9 @@ def test_removing_an_import_leaves_the_users_files(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(b"GGUF")
     file = InstalledFile("x.gguf", 4, sha256(b"GGUF"))
     model = install()
-    mine = model._replace(name="mine", host="import", repo=None, revision=None, root=str(tmp_path), files=(file,))
+    mine = model._replace(
+        name="mine", host="import", keeper="you", repo=None, revision=None, root=str(tmp_path), files=(file,)
+    )
     manifest.write(mine)
     assert manifest.remove(mine) == 0
     assert (tmp_path / "x.gguf").read_bytes() == b"GGUF"
