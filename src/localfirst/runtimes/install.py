@@ -143,8 +143,8 @@ def _locked(name: str, report: Callable[[Progress], None]) -> Iterator[int]:
     base = paths.runtimes_dir()
     try:
         base.mkdir(parents=True, exist_ok=True)
-        with lock.hold(base / f".{name}.lock", say_waiting) as descriptor:
-            yield descriptor
+        with lock.hold(base / f".{name}.lock", say_waiting) as lease:
+            yield lease.descriptor
     except OSError as error:
         raise StoreError(f"The folder of the runtimes cannot be written: {base}", detail=str(error)) from error
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from localfirst import lock
 from localfirst.store.disk import explained
 from localfirst.types import Progress
+from localfirst.units import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,18 +16,23 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def hold(path: Path, what: str, report: Callable[[Progress], None]) -> Iterator[None]:
+def hold(path: Path, what: str, report: Callable[[Progress], None], *, beating: bool = False) -> Iterator[lock.Lease]:
     """Hold the lock file `path`; while another process has it, wait and say which one.
+
+    With `beating` the holder promises signs of life (see `lock.hold`).
 
     Raises:
         StoreError: the file cannot be made or locked.
     """
 
-    def say_waiting(owner: str) -> None:
-        report(Progress(what, 0, None, None, {"notice": f"waiting for process {owner}, which is fetching it"}))
+    def notice(text: str) -> None:
+        report(Progress(what, 0, None, None, {"notice": text}))
 
     with ExitStack() as held:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(lock.hold(path, say_waiting))
-        yield
+            waiting = "waiting for process {}, which is fetching it"
+            lease = held.enter_context(lock.hold(path, lambda owner: notice(waiting.format(owner)), beating=beating))
+        if lease.taken_over:
+            notice(f"that process gave no sign of life for {format_seconds(lock.STALE_S)}; taking over")
+        yield lease
