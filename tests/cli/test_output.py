@@ -319,8 +319,8 @@ def test_short_results_are_one_line_each(capsys):
     output.print_removed("mine", 0)
     output.print_imported(imported)
     output.print_installed(CUDA)
-    output.print_verified([SimpleNamespace(model=INSTALLED, problems=())])
-    output.print_verified([SimpleNamespace(model=imported, problems=(SimpleNamespace(**PROBLEM),))])
+    output.print_verified([SimpleNamespace(model=INSTALLED, problems=(), repaired=False)])
+    output.print_verified([SimpleNamespace(model=imported, problems=(SimpleNamespace(**PROBLEM),), repaired=False)])
     assert capsys.readouterr().out == (
         "phi-4-mini@int4-cpu is ready: 2.49 GB in 2 files, verified\n"
         "phi-4-mini is removed: 2.49 GB freed\n"

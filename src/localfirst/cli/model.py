@@ -195,7 +195,12 @@ def verify(
         typer.Argument(metavar="[MODEL]", help="Only this model.", autocompletion=options.complete_model),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every model on this disk.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Read only what was written to since; of the rest, look at the sizes.")
+    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Fetch what is wrong, and no more than that.")] = False,
     json: options.Json = False,
+    offline: options.Offline = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Verify a model's files.
@@ -207,7 +212,7 @@ def verify(
     from localfirst.services.files import verify_models
 
     with show_progress(quiet=quiet or json) as report:
-        verified = verify_models(model, every=every, report=report)
+        verified = verify_models(model, every=every, quick=quick, repair=repair, offline=offline, report=report)
     output.print_verified(verified, json=json)
-    if any(one.problems for one in verified):
+    if any(one.problems and not one.repaired for one in verified):
         raise typer.Exit(7)

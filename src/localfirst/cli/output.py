@@ -256,7 +256,8 @@ def print_verified(verified: Sequence[Verified], *, json: bool = False, screen: 
     if not verified:
         return print_notice("No models on this disk")
     for one in verified:
-        mark = screen.paint("BAD", "bold red") if one.problems else screen.paint("ok", "bold green") + " "
+        state = "repaired" if one.repaired else "BAD" if one.problems else "ok "
+        mark = screen.paint(state, "bold red" if state == "BAD" else "bold green")
         screen.write_lines([f"{mark}  {_name_installed(one.model)}: {_measure_files(one.model)}"])
         for problem in one.problems:
             screen.write_lines([f"     {line(problem.path)}: {problem.problem}", *block(problem.detail, "       ")])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.judge import is_quantization
 from localfirst.catalog.names import find_keys, make_key
-from localfirst.errors import UnknownNameError, UsageError
+from localfirst.errors import NetworkError, UnknownNameError, UsageError
 from localfirst.services import consent
 from localfirst.services.catalogue import load_models
+from localfirst.services.imported import describe
 from localfirst.services.library import Entry, find_entry
 from localfirst.services.planning import plan_fetch
 from localfirst.store import builtin, imports, manifest, pull, verify
@@ -28,6 +29,8 @@ class Verified:
 
     model: InstalledModel
     problems: tuple[FileProblem, ...]
+    repaired: bool = False
+    """Whether the problems are no more."""
 
 
 def pull_model(
@@ -92,19 +95,47 @@ def _is_in_catalog(name: str) -> bool:
     return any(key in find_keys(model) or key == make_key(model.family) for model in load_models())
 
 
-def verify_models(name: str | None, *, every: bool, report: Callable[[Progress], None]) -> tuple[Verified, ...]:
+def verify_models(  # noqa: PLR0913 - one keyword per option
+    name: str | None,
+    *,
+    every: bool,
+    quick: bool = False,
+    repair: bool = False,
+    offline: bool = False,
+    report: Callable[[Progress], None],
+) -> tuple[Verified, ...]:
     """Read every byte of a model, or of all, and compare it with its digest.
+
+    Args:
+        name: the model; `None` with `every`.
+        every: all models on this disk.
+        quick: read only what was written to since it was recorded.
+        repair: fetch what is wrong, where it can be fetched.
+        offline: use no network.
+        report: hears how far it is.
 
     Raises:
         UsageError: neither a model nor all were asked for, or both.
         UnknownNameError: the model is not on this disk.
+        NetworkError: something is to be repaired offline; LfError: or cannot be fetched.
     """
     if (name is None) != every:
         raise UsageError("Name one model or say `--all`", hint="See what is on this disk: `lf list --installed`")
     models = _find_everything() if name is None else _find_installed(find_entry(name, offline=True))
     if name is not None and not models:
         raise UnknownNameError(f"`{name}` is not on this disk", hint="See what is: `lf list --installed`")
-    return tuple(Verified(model, verify.verify(model, report=report)) for model in models)
+    checked = (Verified(model, verify.verify(model, quick=quick, report=report)) for model in models)
+    return tuple(_repair(one, offline=offline, report=report) if repair else one for one in checked)
+
+
+def _repair(checked: Verified, *, offline: bool, report: Callable[[Progress], None]) -> Verified:
+    model = checked.model
+    if not checked.problems or model.host != "huggingface" or model.keeper is not None:
+        return checked
+    if offline:
+        raise NetworkError(f"`{model.name}` is damaged, and --offline forbids fetching what is wrong")
+    damaged = [problem.path for problem in checked.problems]
+    return replace(checked, model=pull.repair(model, describe(model), damaged, report=report), repaired=True)
 
 
 def _find_everything() -> tuple[InstalledModel, ...]:

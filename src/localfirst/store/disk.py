@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,40 @@ def check_space(path: Path, needed_bytes: int) -> None:
         )
 
 
+def read_all(descriptor: int, size: int) -> bytes:
+    """So many bytes from where the descriptor stands; fewer where the file ends.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    data = os.read(descriptor, size)
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """All of these bytes, where the descriptor stands.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def measure_allocated(path: Path) -> int:
+    """Bytes that a file takes on the disk, which are fewer than its size where it has holes.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    status = path.stat()
+    blocks: int | None = getattr(status, "st_blocks", None)  # of 512 bytes, whatever the file system's are: stat(2)
+    return status.st_size if blocks is None else min(status.st_size, blocks * 512)
+
+
 def hash_file(path: Path, count: Callable[[int], None]) -> str:
     """The file's SHA-256 in hexadecimal; `count` hears of every block of bytes read.
 
@@ -107,3 +142,19 @@ def hash_file(path: Path, count: Callable[[int], None]) -> str:
             digest.update(buffer[:size])
             count(size)
     return digest.hexdigest()
+
+
+if sys.platform == "darwin":
+    import fcntl
+
+    def sync_file(descriptor: int) -> None:
+        """Make the bytes of an open file durable, also those in the drive's own memory.
+
+        Source: macOS, fsync(2) and fcntl(2), F_FULLFSYNC.
+        """
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+else:
+
+    def sync_file(descriptor: int) -> None:
+        """Make the bytes of an open file durable."""
+        os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """Where things lie in the store: one folder per model and revision, holding plain files.
 
-* `models/<org>--<repo>/<commit, 12 digits>/<name>@<variant>/`: `manifest.json`, `files/<the repository's paths>`, and
-  while it is being fetched `.partial/<digest>.part`;
+* `models/<org>--<repo>/<commit, 12 digits>/<name>@<variant>/`: `manifest.json`, `files/<the repository's paths>`,
+  `.trails/<digest>.trail` (see `trail`), and while it is being fetched `.partial/<digest>.part` with its `.journal`;
 * `models/import--<name>/import/<variant>/manifest.json`: an import's files stay where they are;
 * `models/.locks/<the model's folder>.lock`.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 FILES = "files"
 PARTIAL = ".partial"
+TRAILS = ".trails"
 
 # Formats that are opened as a folder, by the file that each engine looks for in it.
 _FOLDER_MARKERS = {

@@ -140,6 +140,13 @@ def find_damaged() -> tuple[StoreError, ...]:
     return tuple(errors)
 
 
+def find_in(folder: Path) -> InstalledModel | None:
+    """The model in a folder of the store; a damaged manifest is none."""
+    with suppress(StoreError):
+        return read_manifest(folder / layout.MANIFEST)
+    return None
+
+
 def find(name: str, variant: str | None = None) -> InstalledModel | None:
     """The model of this name, and variant if one is named; the newest where several revisions are on the disk.
 

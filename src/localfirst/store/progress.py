@@ -48,6 +48,10 @@ class Meter:
         """Say something that the user should know while waiting: a retry, a wait, a substitution."""
         self._report(Progress(self.what, self.done, self.total, None, {"notice": text}))
 
+    def retry(self, cause: str) -> None:
+        """Say that something failed and is tried again."""
+        self.notice(cause)
+
     def _rate(self) -> float | None:
         (first_s, first), (last_s, last) = self._samples[0], self._samples[-1]
         return (last - first) / (last_s - first_s) if last_s > first_s and last > first else None

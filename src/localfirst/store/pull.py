@@ -6,16 +6,22 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.errors import IntegrityError, NetworkError, UnknownNameError
+from localfirst.lock import LeaseLostError
 from localfirst.store import layout, manifest
 from localfirst.store.builtin import find_builtin
-from localfirst.store.disk import check_space, explained, hash_file
+from localfirst.store.copy import copy_file
+from localfirst.store.disk import check_space, explained, hash_file, measure_allocated, sync_folder
 from localfirst.store.endpoint import find_endpoint
 from localfirst.store.hub import read_listing
+from localfirst.store.listing import HubFile
 from localfirst.store.lock import hold
 from localfirst.store.names import is_commit
+from localfirst.store.part import detach, find_part, reopen
 from localfirst.store.progress import Meter, ignore
 from localfirst.store.select import select_files
 from localfirst.store.transfer import Place, Transfer
@@ -24,11 +30,11 @@ from localfirst.store.wire import Limits
 from localfirst.types import InstalledFile, InstalledModel, ModelFile, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
+    from localfirst.lock import Lease
     from localfirst.store.endpoint import Endpoint
-    from localfirst.store.listing import HubFile, Listing
+    from localfirst.store.listing import Listing
     from localfirst.types import Model, Variant
 
 
@@ -52,7 +58,7 @@ def pull(
         return find_builtin(model, variant)
     installed = manifest.find(model.name, variant.name)
     if installed is not None and installed.host == "import":
-        check_quick(installed)  # the user's own files: there is nowhere to fetch them
+        check_quick(installed)  # there is nowhere to fetch its files
         return installed
     if installed is not None and _is_whole(installed):
         _tell_other_revision(installed, variant, report)
@@ -68,13 +74,80 @@ def pull(
             f"`{full}` is not installed, and --offline forbids fetching it",
             hint=f"Run `lf pull {full}` with a connection.",
         )
-    endpoint, limits = find_endpoint(), limits or Limits()
-    job = _Job(model, variant, _read_listing(variant, endpoint, report, limits), endpoint)
-    with hold(layout.find_lock(job.folder), model.name, report):
-        installed = manifest.find(model.name, variant.name)  # another process may have fetched it meanwhile
-        if installed is not None and _is_whole(installed):
-            return installed
-        return _install(job, report, limits)
+    return fetch(model, variant, report=report, limits=limits)
+
+
+def fetch(
+    model: Model,
+    variant: Variant,
+    *,
+    report: Callable[[Progress], None] = ignore,
+    limits: Limits | None = None,
+) -> InstalledModel:
+    """The variant at the revision that it names, or else at its hub's newest, whatever other ones are on this disk.
+
+    Raises:
+        NetworkError, DiskFullError, IntegrityError, LicenseError, UnknownNameError: as `pull`.
+        CatalogError, ModelFileError, StoreError: as their messages say.
+    """
+    return _fetch(_plan(model, variant, report, limits or Limits()), report)
+
+
+def repair(
+    installed: InstalledModel,
+    model: Model,
+    damaged: Sequence[str],
+    *,
+    report: Callable[[Progress], None] = ignore,
+    limits: Limits | None = None,
+) -> InstalledModel:
+    """Fetch what is wrong in the `damaged` files of what is installed, and no more of them than that.
+
+    `model` is what is installed as a model of one variant.
+
+    While that lasts there is no such model, and an interrupted repair goes on as any pull does.
+
+    Raises:
+        NetworkError, DiskFullError, IntegrityError, LicenseError, UnknownNameError: as `fetch`.
+    """
+    (variant,) = model.variants
+    job = _plan(model, variant, report, limits or Limits())
+    place = job.place
+    select_files(job.variant, job.listing, lambda _: None)  # nothing is touched where the hub has other files now
+    with hold(layout.find_lock(job.folder), model.name, report), explained(job.folder):
+        (job.folder / layout.MANIFEST).unlink(missing_ok=True)
+        sync_folder(job.folder)
+        for file in installed.files:
+            if file.path in damaged:
+                reopen(place.folder, place.partial, place.trails, HubFile(file.path, file.size_bytes, file.sha256))
+    return _fetch(job, report)
+
+
+def _plan(model: Model, variant: Variant, report: Callable[[Progress], None], limits: Limits) -> _Job:
+    endpoint = find_endpoint()
+    return _Job(model, variant, _read_listing(variant, endpoint, report, limits), endpoint, limits)
+
+
+def _fetch(job: _Job, report: Callable[[Progress], None]) -> InstalledModel:
+    while True:
+        lock = layout.find_lock(job.folder)
+        with suppress(LeaseLostError), hold(lock, job.model.name, report, beating=True) as lease:
+            installed = manifest.find_in(job.folder)  # another process may have fetched it meanwhile
+            if installed is not None and _is_whole(installed):
+                return installed
+            if lease.taken_over:
+                detach(job.place.partial)
+            return _install(job, _beating(report, lease), lease)
+
+
+def _beating(report: Callable[[Progress], None], lease: Lease) -> Callable[[Progress], None]:
+    """Report, and give a sign of life with it."""
+
+    def report_and_beat(progress: Progress) -> None:
+        lease.beat()
+        report(progress)
+
+    return report_and_beat
 
 
 def measure(variant: Variant, *, report: Callable[[Progress], None] = ignore, limits: Limits | None = None) -> Variant:
@@ -105,6 +178,7 @@ class _Job:
     variant: Variant
     listing: Listing
     endpoint: Endpoint
+    limits: Limits
 
     @property
     def folder(self) -> Path:
@@ -112,7 +186,8 @@ class _Job:
 
     @property
     def place(self) -> Place:
-        return Place(self.listing.repo, self.listing.commit, self.folder / layout.FILES, self.folder / layout.PARTIAL)
+        files, partial, trails = (self.folder / part for part in (layout.FILES, layout.PARTIAL, layout.TRAILS))
+        return Place(self.listing.repo, self.listing.commit, files, partial, trails)
 
 
 def _is_whole(installed: InstalledModel) -> bool:
@@ -131,7 +206,7 @@ def _tell_other_revision(installed: InstalledModel, variant: Variant, report: Ca
     report(Progress(installed.name, installed.size_bytes, installed.size_bytes, None, {"notice": notice}))
 
 
-def _install(job: _Job, report: Callable[[Progress], None], limits: Limits) -> InstalledModel:
+def _install(job: _Job, report: Callable[[Progress], None], lease: Lease) -> InstalledModel:
     notices: list[str] = []
     chosen = select_files(job.variant, job.listing, notices.append)
     meter = Meter(job.model.name, sum(file.size_bytes for file in chosen), report)
@@ -142,8 +217,12 @@ def _install(job: _Job, report: Callable[[Progress], None], limits: Limits) -> I
         folder.mkdir(parents=True, exist_ok=True)
         (folder / layout.MANIFEST).unlink(missing_ok=True)  # there only if files are missing: a damaged model is none
         check_space(folder, _count_missing(chosen, place))
-    with Transfer(job.endpoint, meter, limits) as transfer:
-        files = tuple(_reuse(file, place, meter) or transfer.fetch(file, place) for file in chosen)
+    twins = _find_twins(chosen)
+    with Transfer(job.endpoint, meter, job.limits, lease) as transfer:
+        files = tuple(
+            _reuse(file, place, meter) or _copy(file, twins, place, meter) or transfer.fetch(file, place)
+            for file in chosen
+        )
     installed = InstalledModel(
         name=job.model.name,
         variant=job.variant.name,
@@ -157,6 +236,7 @@ def _install(job: _Job, report: Callable[[Progress], None], limits: Limits) -> I
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         title=job.model.title,
     )
+    lease.check()
     manifest.write(installed)
     with suppress(OSError):  # empty by now, or leftovers of another choice of files
         shutil.rmtree(place.partial)
@@ -164,14 +244,13 @@ def _install(job: _Job, report: Callable[[Progress], None], limits: Limits) -> I
 
 
 def _count_missing(chosen: Sequence[HubFile], place: Place) -> int:
-    """Bytes still to be written."""
-    missing = sum(file.size_bytes for file in chosen)
+    """Bytes that the disk has yet to give."""
+    missing = 0
     for file in chosen:
-        path = place.folder / file.path
-        if path.is_file() and path.stat().st_size == file.size_bytes:
-            missing -= file.size_bytes
-    parts = place.partial.glob("*.part") if place.partial.is_dir() else ()
-    return max(0, missing - sum(part.stat().st_size for part in parts))
+        done, part = place.folder / file.path, find_part(place.partial, file)
+        taken = max((measure_allocated(path) for path in (done, part) if path.is_file()), default=0)
+        missing += max(0, file.size_bytes - taken)
+    return missing
 
 
 def _reuse(file: HubFile, place: Place, meter: Meter) -> InstalledFile | None:
@@ -190,4 +269,29 @@ def _reuse(file: HubFile, place: Place, meter: Meter) -> InstalledFile | None:
         if hash_file(path, count) == file.sha256:
             return InstalledFile(file.path, file.size_bytes, file.sha256)
     meter.add(-counted, file.path)
+    return None
+
+
+def _find_twins(chosen: Sequence[HubFile]) -> dict[str, list[Path]]:
+    """Files of other models on this disk that have the digest of one that is wanted."""
+    wanted = {file.sha256 for file in chosen}
+    twins: dict[str, list[Path]] = {}
+    for model in manifest.find_all():
+        for file in model.files:
+            if file.sha256 in wanted:
+                twins.setdefault(file.sha256, []).append(Path(model.root) / file.path)
+    return twins
+
+
+def _copy(file: HubFile, twins: Mapping[str, Sequence[Path]], place: Place, meter: Meter) -> InstalledFile | None:
+    """The file as a copy of one that is on this disk, unless a part of it has been fetched already."""
+    if file.sha256 is None or find_part(place.partial, file).exists():
+        return None
+    for twin in twins.get(file.sha256, ()):
+        before = meter.done
+        with suppress(OSError):  # it is fetched instead, and says so if the disk is full
+            count = partial(meter.add, file=file.path)
+            if copy_file(twin, place.folder / file.path, place.trails, sha256=file.sha256, count=count):
+                return InstalledFile(file.path, file.size_bytes, file.sha256)
+        meter.add(before - meter.done, file.path)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localfirst.types import InstalledFile, InstalledModel, Progress
+
+
+_CLOCK_S = 2.0
+"""How much later than the record a file may be dated: the record has whole seconds, FAT file systems every other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ def find_remedy(model: InstalledModel) -> str:
         return f"Put the file back, or `lf model rm {model.name}` and import it again."
     if model.host == "builtin":
         return "Install localfirst again."
-    return f"`lf model rm {model.name}`, then `lf pull {model.name}`."
+    return f"`lf model verify {model.name} --repair` fetches what is wrong."
 
 
 def check_quick(model: InstalledModel) -> None:
@@ -63,15 +68,30 @@ def check_quick(model: InstalledModel) -> None:
         )
 
 
-def verify(model: InstalledModel, *, report: Callable[[Progress], None] = ignore) -> tuple[FileProblem, ...]:
-    """Read every byte of a model and compare the digests. Returns what is wrong; nothing is changed."""
-    meter = Meter(model.name, model.size_bytes, report)
+def verify(
+    model: InstalledModel, *, quick: bool = False, report: Callable[[Progress], None] = ignore
+) -> tuple[FileProblem, ...]:
+    """Read every byte of a model and compare the digests. Returns what is wrong; nothing is changed.
+
+    `quick` reads only the files that were written to since the model was recorded; of the others the size is enough.
+    """
+    chosen = [file for file in model.files if not quick or _is_changed(model, file)]
+    meter = Meter(model.name, sum(file.size_bytes for file in chosen), report)
     problems = []
     for file in model.files:
-        problem = _glance(model, file) or _compare(model, file, meter)
+        problem = _glance(model, file) or (_compare(model, file, meter) if file in chosen else None)
         if problem is not None:
             problems.append(problem)
     return tuple(problems)
+
+
+def _is_changed(model: InstalledModel, file: InstalledFile) -> bool:
+    """Whether a file was written to since the model was recorded, as far as the file system tells."""
+    try:
+        recorded_s = datetime.fromisoformat(model.created).timestamp()
+        return (Path(model.root) / file.path).stat().st_mtime > recorded_s + _CLOCK_S
+    except (OSError, ValueError):
+        return True
 
 
 def _compare(model: InstalledModel, file: InstalledFile, meter: Meter) -> FileProblem | None:

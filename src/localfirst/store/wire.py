@@ -1,13 +1,15 @@
-"""One request for the rest of a file: redirects by hand, so that the token stays at home, and every answer checked.
+"""One request for bytes of a file: redirects by hand, so that the token stays at home, and every answer checked.
 
-What may work at another try is `Retry`; what never will is one of our errors.
+What may work at another try is `Retry`; what never will is one of our errors. By urllib3, which hands on 1.6 GB/s of a
+loopback connection where httpx2 hands on 0.6; `benchmarks/pull_speed.py` measures the whole.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,21 +19,26 @@ from urllib.parse import urljoin, urlsplit
 import localfirst
 from localfirst.errors import LfError, NetworkError, UnknownNameError
 from localfirst.store.endpoint import find_origin
+from localfirst.store.pools import Pools, describe
 from localfirst.terminal import make_inert
 from localfirst.units import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    import httpx2
+    import urllib3
 
     from localfirst.store.endpoint import Endpoint
+    from localfirst.store.journal import Gap
     from localfirst.store.listing import HubFile
+
+READ_BYTES = 2**18
+_SNIFF_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How patient a transfer is."""
+    """How patient a transfer is, and how wide."""
 
     connect_s: float = 10.0
     read_s: float = 15.0
@@ -40,11 +47,21 @@ class Limits:
     window_bytes: int = 30_000
     """Bytes that each window of `window_s` must bring: 1 kB/s. Slower is stuck; a new connection is tried."""
     tries: int = 6
-    """Attempts in a row that bring nothing new. While bytes arrive there is no limit."""
+    """Attempts of a connection in a row that bring nothing new. While bytes arrive there is no limit."""
     backoff_s: float = 0.5
     backoff_max_s: float = 10.0
     retry_after_max_s: float = 60.0
     redirects: int = 5
+    connections: int = 4
+    """Parts of a file that are fetched at once."""
+    piece_min_bytes: int = 16 * 2**20
+    piece_max_bytes: int = 64 * 2**20
+    """What one request asks for, where a file is fetched in parts; whole blocks of the journal."""
+
+    @property
+    def silence_s(self) -> float:
+        """How long nothing at all may happen: longer than every step is allowed to take."""
+        return self.connect_s + 2 * self.read_s + self.window_s + self.retry_after_max_s
 
 
 class Retry(Exception):  # noqa: N818 (an instruction to the caller, not a failure of its own)
@@ -61,15 +78,6 @@ class Retry(Exception):  # noqa: N818 (an instruction to the caller, not a failu
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """An accepted answer. `start` is where its bytes belong: the offset asked for, or 0 where ranges are ignored."""
-
-    start: int
-    etag: str | None
-    blocks: Iterator[bytes]
-
-
-@dataclass(frozen=True, slots=True)
 class Source:
     """A file at its hub."""
 
@@ -79,78 +87,147 @@ class Source:
     """The repository's page, for people."""
 
 
+class Reply:
+    """An accepted answer. `start` is where its bytes belong: the offset asked for, or 0 where ranges are ignored."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, start: int, source: Source, limits: Limits) -> None:
+        self.start = start
+        self.is_range = response.status == 206
+        self.etag = response.headers.get("ETag")
+        self._response = response
+        self._source = source
+        self._limits = limits
+
+    def read_blocks(self) -> Iterator[bytes]:
+        """The body in blocks, as long as it comes fast enough.
+
+        Raises:
+            Retry: it does not, or it is a web page.
+        """
+        host = _host_of(self._response)
+        window_start, received, at_start = time.monotonic(), 0, self.start == 0
+        while block := self._read():
+            if at_start and _is_web_page(block):
+                raise Retry(_portal(host))
+            at_start = False
+            yield block
+            received += len(block)
+            passed_s = time.monotonic() - window_start
+            if passed_s >= self._limits.window_s:
+                if received < self._limits.window_bytes:
+                    path = self._source.file.path
+                    said = f"{host} sent {received} bytes of {path} in {format_seconds(passed_s)}"
+                    raise Retry(said, stuck=True)
+                window_start, received = time.monotonic(), 0
+
+    def _read(self) -> bytes:
+        with _retried():
+            return self._response.read1(READ_BYTES, decode_content=False)
+
+
+@contextmanager
+def _retried() -> Iterator[None]:
+    """What the network does may pass at another try."""
+    import urllib3
+
+    try:
+        yield
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        raise Retry(describe(error)) from error
+
+
 class Wire:
-    """A client that follows no redirect by itself and knows where the token may go."""
+    """Connections to a hub and its storage, for several threads; it knows where the token may go."""
 
     def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
-        import httpx2
+        """Read the network settings.
 
+        Raises:
+            NetworkError: they cannot be used.
+        """
         self._endpoint = endpoint
         self._limits = limits
-        try:
-            # It honours HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.
-            self._client = httpx2.Client(
-                follow_redirects=False,
-                timeout=httpx2.Timeout(limits.read_s, connect=limits.connect_s),
-                # Compressed bytes are not the bytes that the digest is of.
-                headers={"Accept-Encoding": "identity", "User-Agent": f"localfirst/{localfirst.__version__}"},
-            )
-        except (OSError, ValueError, httpx2.InvalidURL) as error:
-            raise NetworkError(
-                "The network settings cannot be used",
-                detail=str(error),
-                hint="Check SSL_CERT_FILE, HTTPS_PROXY and NO_PROXY.",
-            ) from error
+        self._pools = Pools(limits.connect_s, limits.read_s, limits.connections)
+        self._addresses: dict[str, str] = {}
+        self._open: set[urllib3.BaseHTTPResponse] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def host(self) -> str:
+        """The hub's, for messages."""
+        return self._endpoint.host
+
+    def wake(self) -> None:
+        """Let whoever reads from a connection stop."""
+        with self._lock:
+            still_open = tuple(self._open)
+        for response in still_open:
+            with suppress(ValueError, RuntimeError, OSError):  # just closed by its reader
+                response.shutdown()
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        self._pools.close()
 
     @contextmanager
-    def open_reply(self, source: Source, offset: int, etag: str | None) -> Iterator[Reply]:
-        """Ask for the bytes of a file from `offset` on.
+    def open_reply(self, source: Source, gap: Gap, etag: str | None) -> Iterator[Reply]:
+        """Ask for bytes of a file; for the whole file without a range, which every server understands.
 
         Raises:
             Retry: the network or the server failed in a way that may pass.
             LicenseError, UnknownNameError, NetworkError: the hub's final word.
         """
-        import httpx2
-
-        wanted = {"Range": f"bytes={offset}-", **({"If-Range": etag} if etag else {})} if offset else {}
+        whole = gap.start == 0 and gap.end == source.file.size_bytes
+        wanted = {} if whole else {"Range": f"bytes={gap.start}-{gap.end - 1}", **({"If-Range": etag} if etag else {})}
+        response = self._follow(source, wanted)
+        with self._lock:
+            self._open.add(response)
         try:
-            response = self._follow(source, wanted)
-            try:
-                start = _check(response, source.file, offset)
-                yield Reply(start, response.headers.get("ETag"), self._read(response, source.file, start))
-            finally:
+            yield Reply(response, _check(response, source.file, gap), source, self._limits)
+        finally:
+            with self._lock:
+                self._open.discard(response)
+            if response.length_remaining != 0:  # unread, or of unknown length: of no use for another request
                 response.close()
-        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            text = make_inert(str(error)).strip()
-            raise Retry(f"{text} ({type(error).__name__})" if text else type(error).__name__) from error
+            response.release_conn()
 
-    def _follow(self, source: Source, wanted: dict[str, str]) -> httpx2.Response:
-        """The first answer that is no redirect, if it has bytes."""
-        url = source.url
-        for hop in range(self._limits.redirects + 1):
-            headers = {**wanted, **self._endpoint.headers_for(url)}
-            response = self._client.send(self._client.build_request("GET", url, headers=headers), stream=True)
-            if response.status_code in {200, 206}:
+    def _follow(self, source: Source, wanted: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """The first answer that is no redirect, if it has bytes. Where they led to is remembered while it works."""
+        url = self._addresses.get(source.url, source.url)
+        redirected = url != source.url
+        for _ in range(self._limits.redirects + 1):
+            headers = {
+                # Compressed bytes are not the bytes that the digest is of.
+                "Accept-Encoding": "identity",
+                "User-Agent": f"localfirst/{localfirst.__version__}",
+                **wanted,
+                **self._endpoint.headers_for(url),
+            }
+            with _retried():
+                response = self._pools.open_response(url, headers)
+            if response.status in {200, 206}:
+                self._addresses[source.url] = url
                 return response
-            response.close()
-            if response.status_code not in {301, 302, 303, 307, 308}:
-                raise self._explain(response, source, redirected=hop > 0)
+            with suppress(Retry), _retried():
+                response.drain_conn()
+            response.release_conn()
+            if response.status not in {301, 302, 303, 307, 308}:
+                self._addresses.pop(source.url, None)
+                raise self._explain(response, source, url, redirected=redirected)
             target = urljoin(url, response.headers.get("Location", ""))
             if find_origin(target) is None or (url.startswith("https:") and not target.startswith("https:")):
                 raise Retry(f"{urlsplit(url).netloc} redirects to an address that is not safe to follow")
-            url = target
+            url, redirected = target, True
         raise Retry(f"more than {self._limits.redirects} redirects")
 
-    def _explain(self, response: httpx2.Response, source: Source, *, redirected: bool) -> Retry | LfError:
+    def _explain(
+        self, response: urllib3.BaseHTTPResponse, source: Source, url: str, *, redirected: bool
+    ) -> Retry | LfError:
         """What an answer without bytes means.
 
         Source: RFC 9110 for the codes; huggingface_hub's `hf_raise_for_status` for `X-Error-Message`.
         """
-        status, host = response.status_code, response.url.host
+        status, host = response.status, urlsplit(url).hostname
         said = f"{host} answers {status} {make_inert(response.headers.get('X-Error-Message', ''))[:300]}".rstrip()
         if status in {408, 416, 425, 429} or status >= 500:
             wait_s = _parse_retry_after(response.headers.get("Retry-After", ""))
@@ -174,22 +251,9 @@ class Wire:
             )
         return NetworkError(f"{host} does not serve {source.file.path}", detail=said)
 
-    def _read(self, response: httpx2.Response, file: HubFile, start: int) -> Iterator[bytes]:
-        """The body in blocks, as long as it comes fast enough."""
-        host = response.url.host
-        window_start, received, at_start = time.monotonic(), 0, start == 0
-        for block in response.iter_raw():
-            if at_start and _is_web_page(block):
-                raise Retry(_portal(host))
-            at_start = False
-            yield block
-            received += len(block)
-            passed_s = time.monotonic() - window_start
-            if passed_s >= self._limits.window_s:
-                if received < self._limits.window_bytes:
-                    said = f"{host} sent {received} bytes of {file.path} in {format_seconds(passed_s)}"
-                    raise Retry(said, stuck=True)
-                window_start, received = time.monotonic(), 0
+
+def _host_of(response: urllib3.BaseHTTPResponse) -> str:
+    return urlsplit(response.url or "").hostname or "the server"
 
 
 def _parse_retry_after(value: str) -> float | None:
@@ -203,18 +267,18 @@ def _parse_retry_after(value: str) -> float | None:
         return None
 
 
-def _check(response: httpx2.Response, file: HubFile, offset: int) -> int:
+def _check(response: urllib3.BaseHTTPResponse, file: HubFile, gap: Gap) -> int:
     """Where the bytes of an answer start.
 
     Raises:
         Retry: they are not the bytes asked for.
     """
-    headers, host = response.headers, response.url.host
+    headers, host = response.headers, _host_of(response)
     if headers.get("Content-Type", "").lower().startswith("text/html"):
         raise Retry(_portal(host))
     if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Retry(f"{host} compresses what was asked for as it is")
-    if response.status_code == 200:
+    if response.status == 200:
         length = headers.get("Content-Length")
         if length is not None and length != str(file.size_bytes):
             raise Retry(f"{host} sends {length} bytes where {file.size_bytes} are expected")
@@ -222,13 +286,13 @@ def _check(response: httpx2.Response, file: HubFile, offset: int) -> int:
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("Content-Range", ""), re.ASCII)
     if (
         match is None
-        or int(match[1]) != offset
-        or int(match[2]) >= file.size_bytes
+        or int(match[1]) != gap.start
+        or int(match[2]) >= gap.end
         or match[3] not in {"*", str(file.size_bytes)}
     ):
         said = make_inert(headers.get("Content-Range", "no Content-Range"))[:100]
         raise Retry(f"{host} sends another part of the file than the one asked for ({said})")
-    return offset
+    return gap.start
 
 
 def _portal(host: str) -> str:
@@ -236,4 +300,4 @@ def _portal(host: str) -> str:
 
 
 def _is_web_page(block: bytes) -> bool:
-    return block[:512].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    return block[:_SNIFF_BYTES].lstrip().lower().startswith((b"<!doctype html", b"<html"))

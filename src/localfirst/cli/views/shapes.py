@@ -195,6 +195,7 @@ def verified_to_json(verified: Sequence[Verified]) -> Json:
                 "files": len(one.model.files),
                 "size_bytes": one.model.size_bytes,
                 "problems": [asdict(problem) for problem in one.problems],
+                "repaired": one.repaired,
             }
             for one in verified
         ]

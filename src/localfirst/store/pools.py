@@ -1,0 +1,104 @@
+"""Connections by urllib3 with the network's own settings: proxies, certificates, time limits."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from localfirst.errors import NetworkError
+from localfirst.terminal import make_inert
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import urllib3
+
+_WORDS = {"IncompleteRead": "the server closed the connection too early"}
+_SETTINGS_HINT = "Check SSL_CERT_FILE, HTTPS_PROXY and NO_PROXY."
+
+
+class Pools:
+    """A pool of connections to each host, by the proxy that the settings name for it. For several threads."""
+
+    def __init__(self, connect_s: float, read_s: float, connections: int) -> None:
+        """Read the settings: `SSL_CERT_FILE` and `SSL_CERT_DIR` as httpx2 does, for one trust in both.
+
+        Raises:
+            NetworkError: they name certificates that cannot be read.
+        """
+        import httpx2
+        import urllib3
+
+        self._timeout = urllib3.Timeout(connect=connect_s, read=read_s)
+        self._connections = connections
+        self._proxies = getproxies()
+        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+        try:
+            self._certificates = httpx2.create_ssl_context()
+        except (OSError, ValueError) as error:
+            raise NetworkError("The network settings cannot be used", detail=str(error), hint=_SETTINGS_HINT) from error
+
+    def close(self) -> None:
+        """Close the connections that nobody uses; those in use close when they are given back."""
+        for manager in self._managers.values():
+            manager.clear()
+
+    def open_response(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Ask for an address; the answer's body is still to be read, and no redirect is followed.
+
+        Raises:
+            urllib3.exceptions.HTTPError, OSError, ValueError: it does not answer.
+            NetworkError: the proxy that is named cannot be used.
+        """
+        return self._find_manager(url).request(
+            "GET", url, headers=headers, redirect=False, retries=False, preload_content=False, timeout=self._timeout
+        )
+
+    def _find_manager(self, url: str) -> urllib3.PoolManager:
+        proxy = self._find_proxy(url)
+        with self._lock:
+            if proxy not in self._managers:
+                self._managers[proxy] = self._make_manager(proxy)
+            return self._managers[proxy]
+
+    def _find_proxy(self, url: str) -> str | None:
+        parts = urlsplit(url)
+        if proxy_bypass(parts.netloc.rpartition("@")[2]):
+            return None
+        return self._proxies.get(parts.scheme) or self._proxies.get("all") or None
+
+    def _make_manager(self, proxy: str | None) -> urllib3.PoolManager:
+        import urllib3
+
+        if proxy is None:
+            return urllib3.PoolManager(maxsize=self._connections, ssl_context=self._certificates)
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+        address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        try:
+            return urllib3.ProxyManager(
+                address,
+                maxsize=self._connections,
+                proxy_headers=urllib3.make_headers(proxy_basic_auth=user) if user else None,
+                ssl_context=self._certificates,
+                proxy_ssl_context=self._certificates,
+            )
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise NetworkError(
+                "The proxy that the settings name cannot be used",
+                detail=f"{make_inert(address)[:200]}: {make_inert(str(error))[:200]}",
+                hint="Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY.",
+            ) from error
+
+
+def describe(error: Exception) -> str:
+    """A network exception in words: the innermost one's, since urllib3 puts addresses of objects into its own."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    kind = type(cause).__name__
+    text = _WORDS.get(kind) or make_inert(str(cause)).strip() or make_inert(str(error)).strip()
+    return f"{text} ({kind})" if text else kind
