@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
+import signal
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +118,26 @@ def test_a_damaged_byte_is_found_by_verify_and_mended_by_pull(lf: Lf, hub: Hub) 
     assert refused.returncode == 7
     assert lf("pull", "smollm2-360m").returncode == 0
     assert lf("model", "verify", "smollm2-360m").returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_pull_says_that_it_can_go_on_and_does(lf: Lf, hub: Hub, how: signal.Signals, code: int) -> None:
+    hub.add_repo("org/slow", {"slow-q4_0.gguf": random.Random(1).randbytes(8_000_000)})  # noqa: S311
+    hub.rate_bytes_per_s = 2_000_000
+    process = lf.start("pull", "hf:org/slow", "--quant", "q4_0", "--device", "cpu")
+    deadline = time.monotonic() + 30
+    while hub.bytes_sent < 2_000_000 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(how)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (code, "")
+    assert "run the same command again to continue" in err
+    assert "Traceback" not in err
+    sent, hub.rate_bytes_per_s = hub.bytes_sent, None
+    again = lf("pull", "hf:org/slow", "--quant", "q4_0", "--device", "cpu")
+    assert again.returncode == 0, again.stderr
+    assert hub.bytes_sent - sent <= 6_100_000
 
 
 def test_without_a_network_the_exit_code_says_so_and_the_hint_what_to_type(lf: Lf) -> None:

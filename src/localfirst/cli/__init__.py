@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from types import MappingProxyType
 from typing import Annotated
@@ -68,6 +69,7 @@ def lf(
 
 def main() -> None:
     """Run `lf` with the words of the command line; never returns."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an orderly end, with its words
     try:
         app(prog_name="lf")
     except LfError as error:

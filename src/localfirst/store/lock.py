@@ -32,7 +32,8 @@ def hold(path: Path, what: str, report: Callable[[Progress], None], *, beating: 
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             waiting = "waiting for process {}, which is fetching it"
-            lease = held.enter_context(lock.hold(path, lambda owner: notice(waiting.format(owner)), beating=beating))
+            told = lock.hold(path, lambda owner: notice(waiting.format(owner)), beating=beating, stale_s=lock.STALE_S)
+            lease = held.enter_context(told)
         if lease.taken_over:
             notice(f"that process gave no sign of life for {format_seconds(lock.STALE_S)}; taking over")
         yield lease

@@ -137,7 +137,12 @@ def _fetch(job: _Job, report: Callable[[Progress], None]) -> InstalledModel:
                 return installed
             if lease.taken_over:
                 detach(job.place.partial)
-            return _install(job, _beating(report, lease), lease)
+            try:
+                return _install(job, _beating(report, lease), lease)
+            except (KeyboardInterrupt, SystemExit):
+                kept = "interrupted; what has been fetched is kept: run the same command again to continue"
+                report(Progress(job.model.name, 0, None, None, {"notice": kept}))
+                raise
 
 
 def _beating(report: Callable[[Progress], None], lease: Lease) -> Callable[[Progress], None]:

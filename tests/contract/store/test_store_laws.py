@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -14,14 +15,16 @@ from tests.fixtures.hub import Hub, make_model, sha256
 
 from localfirst.errors import LfError
 from localfirst.store import manifest
+from localfirst.store.journal import BLOCK_BYTES
 from localfirst.store.pull import pull
 from localfirst.store.verify import verify
 from localfirst.store.wire import Limits
 
-SIZE = 200_000
+SIZE = 3_300_000
 DATA = random.Random(3).randbytes(SIZE)  # noqa: S311 (the same bytes in every run)
 CONFIG = b'{"tiny": true}'
 IMPATIENT = Limits(read_s=0.1, window_s=0.2, tries=3, backoff_s=0.001, backoff_max_s=0.002, retry_after_max_s=0.1)
+IN_PARTS = replace(IMPATIENT, connections=3, piece_min_bytes=BLOCK_BYTES, piece_max_bytes=BLOCK_BYTES)
 
 KINDS = (
     *("none", "drop", "reset", "stall", "corrupt", "wrong_range", "wrong_bytes"),
@@ -30,7 +33,7 @@ KINDS = (
 faults = st.fixed_dictionaries(
     {
         "kind": st.sampled_from(KINDS),
-        "where": st.sampled_from(["cdn", "cdn", "cdn", "hub"]),
+        "where": st.sampled_from(["cdn", "cdn", "cdn", "hub", "api"]),
         "at": st.integers(0, SIZE),
         "times": st.integers(1, 4),
         "status": st.sampled_from([400, 401, 403, 404, 410, 416, 429, 500, 503]),
@@ -40,8 +43,8 @@ faults = st.fixed_dictionaries(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(faults, max_size=6))
-def test_any_faults_end_in_the_right_bytes_or_a_typed_error(chosen: list[dict[str, object]]) -> None:
+@given(st.lists(faults, max_size=6), st.sampled_from([IMPATIENT, IN_PARTS]))
+def test_any_faults_end_in_the_right_bytes_or_a_typed_error(chosen: list[dict[str, object]], limits: Limits) -> None:
     with tempfile.TemporaryDirectory() as folder, Hub() as hub:
         environment = {
             "LF_HOME": f"{folder}/home",
@@ -56,7 +59,7 @@ def test_any_faults_end_in_the_right_bytes_or_a_typed_error(chosen: list[dict[st
             hub.fail(**fault)  # type: ignore[arg-type]
         with mock.patch.dict(os.environ, environment):
             try:
-                installed = pull(*make_model("org/model", "model.gguf", "config.json"), limits=IMPATIENT)
+                installed = pull(*make_model("org/model", "model.gguf", "config.json"), limits=limits)
             except LfError:
                 assert manifest.find_all() == ()
             else:
@@ -67,7 +70,7 @@ def test_any_faults_end_in_the_right_bytes_or_a_typed_error(chosen: list[dict[st
                 assert verify(installed) == ()
             # What was interrupted heals once the faults are over.
             hub.faults.clear()
-            assert verify(pull(*make_model("org/model", "model.gguf", "config.json"), limits=IMPATIENT)) == ()
+            assert verify(pull(*make_model("org/model", "model.gguf", "config.json"), limits=limits)) == ()
         assert hub.find_tokens("cdn") == set()
         assert {path.name for path in Path(folder).iterdir()} <= {"home", "hf"}
 

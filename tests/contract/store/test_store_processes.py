@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.fixtures.hub import make_model, sha256
 
-from localfirst import paths
-from localfirst.errors import DiskFullError
+from localfirst import lock, paths
+from localfirst.errors import DiskFullError, NetworkError
 from localfirst.store import manifest
 from localfirst.store.journal import BLOCK_BYTES, Journal
 from localfirst.store.pull import pull
 from localfirst.store.verify import verify
+from localfirst.store.wire import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,6 +146,44 @@ def test_the_second_process_takes_over_where_the_first_was_killed(hub: Hub, star
     first.end(signal.SIGKILL)
     assert second.read_until("sha256") == sha256(DATA)
     assert hub.bytes_sent <= 1.05 * SIZE
+
+
+def test_the_second_process_takes_over_from_one_that_hangs(
+    hub: Hub, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "STALE_S", 1.0)
+    hub.rate_bytes_per_s = 20 * MB
+    first = start()
+    first.read_until("done", 6 * MB)
+    first.process.send_signal(signal.SIGSTOP)
+    hub.rate_bytes_per_s = None
+    told: list[str] = []
+    installed = pull(
+        *make_model("org/model", "model.gguf"), report=lambda step: told.append(step.detail.get("notice", ""))
+    )
+    assert verify(installed) == ()
+    notices = [text for text in told if text]
+    assert notices[0] == f"waiting for process {first.process.pid}, which is fetching it"
+    assert notices[1] == "that process gave no sign of life for 1.0 s; taking over"
+    first.process.send_signal(signal.SIGCONT)
+    assert first.read_until("sha256") == sha256(DATA)  # it finds what was installed meanwhile
+    assert verify(installed) == ()
+    assert hub.bytes_sent <= 1.1 * SIZE
+
+
+def test_a_hub_that_swallows_connections_is_an_error_within_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        address = server.getsockname()
+        waiting = [socket.socket() for _ in range(4)]  # as many as the system keeps for a server that takes none
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(address)
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{address[1]}")
+        with pytest.raises(NetworkError) as caught:
+            pull(*make_model("org/model", "model.gguf"), limits=Limits(connect_s=0.3, read_s=0.3, backoff_s=0.01))
+        for client in waiting:
+            client.close()
+    assert "timed out" in (caught.value.detail or "")
 
 
 @pytest.fixture
