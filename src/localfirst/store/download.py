@@ -1,7 +1,7 @@
 """Fill the gaps of one part: several connections write, the calling thread hashes what has become whole and watches.
 
-The first connection goes alone until a range was answered by a range; then others join it. Where a server ignores
-ranges, it stays alone and the file comes as one stream.
+The first connection goes alone until a range was answered by a range; then others join it, where the network and not
+this computer is what keeps it. Where a server ignores ranges, it stays alone and the file comes as one stream.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _WATCH_S = 0.1
 _STALL_S = 5.0
 """Silence after which it is said that nothing comes."""
 _SYNC_EVERY_S = 0.5
+_ENOUGH_BYTES_PER_S = 400_000_000
+"""What one processor core hashes at the least; of what comes faster, more connections bring no more."""
 _JOIN_S = 1.0
 
 
@@ -57,7 +59,8 @@ class Download:
         self._most_bytes = part.present_bytes
         self._quiet_since = time.monotonic()
         self._said_silence = False
-        self._is_joined = False
+        self._takes_ranges = False
+        self._has_called = False
 
     def run(self, lease: Lease) -> None:
         """Fetch what is missing.
@@ -105,7 +108,10 @@ class Download:
             with self._changed:
                 if not self._working:
                     break
+                before = self._part.present_bytes
                 self._changed.wait(_WATCH_S)
+                if self._takes_ranges and self._part.present_bytes - before < _ENOUGH_BYTES_PER_S * _WATCH_S:
+                    self._call_others()
             quiet_s = time.monotonic() - self._quiet_since
             if quiet_s > self._limits.silence_s:
                 raise self._give_up(f"nothing happened for {format_seconds(quiet_s)}")
@@ -203,7 +209,7 @@ class Download:
             if reply.is_range:
                 if self._part.etag is None:
                     self._part.remember_etag(reply.etag)
-                self._call_others()
+                self._takes_ranges = True
                 return gap
             if self._working > 1:
                 raise Retry("the server sends the whole file to a connection that asked for a part")
@@ -218,9 +224,9 @@ class Download:
         return Gap(0, self._source.file.size_bytes)
 
     def _call_others(self) -> None:
-        """Let as many connections help as there are gaps for; they may, since ranges are answered."""
-        company, self._is_joined = self._is_joined, True
-        if not company:
+        """Let as many connections help as there are gaps for, once."""
+        if not self._has_called:
+            self._has_called = True
             for _ in range(min(self._limits.connections - 1, len(self._gaps))):
                 self._start(self._connect)
 

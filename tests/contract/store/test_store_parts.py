@@ -41,6 +41,8 @@ def narrow(limits: Limits, connections: int) -> Limits:
     return replace(limits, connections=connections, piece_min_bytes=BLOCK_BYTES, piece_max_bytes=BLOCK_BYTES)
 
 
+SLOW = 10_000_000
+"""Bytes per second of each connection at which others are called to help."""
 WIDE = narrow(FAST, 3)
 
 
@@ -66,13 +68,15 @@ def read(model: InstalledModel) -> bytes:
 
 def test_a_file_is_fetched_in_parts_by_several_connections_each_byte_once(hub: Hub) -> None:
     log = Log()
+    hub.rate_bytes_per_s = SLOW
     assert read(get(log)) == DATA
     assert sorted(find_asked(hub)) == sorted(
         f"bytes={start}-{min(start + BLOCK_BYTES, SIZE) - 1}" for start in range(0, SIZE, BLOCK_BYTES)
     )
     assert hub.bytes_sent == SIZE
     assert (log[-1].done, log[-1].total, log.notices) == (SIZE, SIZE, [])
-    assert sum(request.port == "hub" and "/resolve/" in request.path for request in hub.requests) == 1
+    assert 1 <= sum(request.port == "hub" and "/resolve/" in request.path for request in hub.requests) <= 3
+    assert hub.most_at_once == 3
 
 
 def test_the_parts_are_the_parts_of_one_file(hub: Hub) -> None:
@@ -84,6 +88,7 @@ def test_the_parts_are_the_parts_of_one_file(hub: Hub) -> None:
 
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_what_passes_ends_with_the_right_bytes_of_all_parts(hub: Hub, fault: dict[str, object]) -> None:
+    hub.rate_bytes_per_s = SLOW
     hub.fail(**fault)  # type: ignore[arg-type]
     assert read(get()) == DATA
 
@@ -102,6 +107,7 @@ def test_a_server_that_ignores_ranges_sends_one_stream(hub: Hub) -> None:
 
 
 def test_a_server_that_takes_one_connection_alone_is_left_with_one(hub: Hub) -> None:
+    hub.rate_bytes_per_s = SLOW
     hub.fail("none", times=1)
     hub.fail("status", status=429, times=6)
     assert read(get()) == DATA
@@ -180,7 +186,7 @@ damage = st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(0, 300_000), s
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 @given(damage, st.binary(max_size=600), st.integers(0, SIZE + 10), st.booleans())
 def test_whatever_is_left_of_a_part_ends_in_the_right_bytes(
