@@ -19,9 +19,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 COMMIT = "0" * 39 + "1"
 FILE = "model.gguf"
@@ -58,22 +62,23 @@ def main() -> int:
     parser.add_argument("--bytes", type=int, default=10**9)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        source = folder / "source"
-        write_random(source, arguments.bytes)
-        server = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.pull_speed_server", str(source), hash_of(source)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            port = int(server.stdout.readline())  # type: ignore[union-attr]
-            runs = compare(f"http://127.0.0.1:{port}", folder, arguments.rounds)
-        finally:
-            server.kill()
-            server.wait()
+    with tempfile.TemporaryDirectory() as folder, start_server(Path(folder), arguments.bytes) as url:
+        runs = compare(url, Path(folder), arguments.rounds)
     return say(runs, arguments.bytes)
+
+
+@contextmanager
+def start_server(folder: Path, size: int) -> Iterator[str]:
+    """The address of a hub with a file of so many random bytes."""
+    source = folder / "source"
+    write_random(source, size)
+    command = [sys.executable, "-m", "benchmarks.pull_speed_server", str(source), hash_of(source)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield f"http://127.0.0.1:{int(server.stdout.readline())}"  # type: ignore[union-attr]
+    finally:
+        server.kill()
+        server.communicate()
 
 
 def write_random(path: Path, size: int) -> None:

@@ -68,10 +68,11 @@ class Journal:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Let go of the file; whoever still marks something is refused."""
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
     def _load(self) -> bool:
         os.lseek(self._descriptor, 0, os.SEEK_SET)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from tests.fixtures.hub import make_model, sha256
 
 from localfirst import paths
 from localfirst.errors import IntegrityError, LfError, LicenseError, NetworkError, UnknownNameError
-from localfirst.store import manifest
+from localfirst.store import download, manifest
 from localfirst.store.journal import Journal
 from localfirst.store.pull import pull
 from localfirst.store.wire import Limits
@@ -258,6 +259,15 @@ def test_a_part_that_cannot_be_a_beginning_is_thrown_away(hub: Hub, size: int) -
         journal.unlink()
     hub.faults.clear()
     assert read_only_file(fetch()) == DATA
+
+
+def test_a_stall_is_told_while_it_lasts(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_STALL_S", 0.1)
+    hub.fail("stall", at=300_000)
+    log = Log()
+    assert read_only_file(fetch(log, replace(FAST, read_s=1.0))) == DATA
+    assert "still waiting" in log.notices[0]
+    assert log.notices[1].startswith("timed out (TimeoutError); trying again in")
 
 
 def test_waits_are_obeyed_and_told(hub: Hub) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,8 +37,6 @@ DATA = random.Random(7).randbytes(SIZE)  # noqa: S311 (the same bytes in every r
 
 def narrow(limits: Limits, connections: int) -> Limits:
     """The same patience, and pieces of one block."""
-    from dataclasses import replace
-
     return replace(limits, connections=connections, piece_min_bytes=BLOCK_BYTES, piece_max_bytes=BLOCK_BYTES)
 
 
