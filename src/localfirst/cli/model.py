@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +25,7 @@ class ModelGroup(TableGroup):
             "explain": Row("localfirst.cli.model:explain", "Explain the choice of a build."),
             "pull": Row("localfirst.cli.model:pull", "Fetch a model."),
             "rm": Row("localfirst.cli.model:rm", "Remove a model from this disk."),
-            "import": Row("localfirst.cli.model:import_", "Use a model that you have."),
+            "import": Row("localfirst.cli.imports:import_", "Use a model that you have."),
             "verify": Row("localfirst.cli.model:verify", "Verify a model's files."),
         }
     )
@@ -172,21 +171,6 @@ def rm(model: options.ModelArgument, json: options.Json = False) -> None:
     from localfirst.services.files import remove_model
 
     output.print_removed(model, remove_model(model), json=json)
-
-
-def import_(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A GGUF file, an ONNX folder or an MLX folder.")],
-    name: Annotated[str | None, typer.Option("--name", help="The name to give it.", show_default=False)] = None,
-    json: options.Json = False,
-) -> None:
-    """Use a model that you have.
-
-    It is checked, and left where it is.
-    """
-    from localfirst.cli import output
-    from localfirst.services.files import import_model
-
-    output.print_imported(import_model(path, name), json=json)
 
 
 def verify(

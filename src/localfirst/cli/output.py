@@ -240,14 +240,6 @@ def print_removed(name: str, freed_bytes: int, *, json: bool = False) -> None:
     return stdout_screen().write_lines([f"{line(name)} is removed: {effect}"])
 
 
-def print_imported(model: InstalledModel, *, json: bool = False) -> None:
-    """Print the name by which an imported model can be run."""
-    if json:
-        return print_json(shapes.installed_to_json(model))
-    what = f"{model.format}, {_measure_files(model)}, left in {line(model.root)}"
-    return stdout_screen().write_lines([f"{line(model.name)} is ready: {what}"])
-
-
 def print_verified(verified: Sequence[Verified], *, json: bool = False, screen: Screen | None = None) -> None:
     """Print which models' bytes are what they should be."""
     if json:

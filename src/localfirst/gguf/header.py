@@ -51,6 +51,26 @@ class GgufHeader:
         return self._find_text("general.architecture")
 
     @property
+    def kind(self) -> str | None:
+        """`model`, `adapter`, `mmproj`, `imatrix`; many files do not say."""
+        return self._find_text("general.type")
+
+    @property
+    def title(self) -> str | None:
+        """What its publisher calls it."""
+        return self._find_text("general.name")
+
+    @property
+    def license(self) -> str | None:
+        """Its licence, mostly by its SPDX name."""
+        return self._find_text("general.license")
+
+    @property
+    def shards(self) -> int | None:
+        """The files that the model was split into; `None` where this is not said."""
+        return self._find_int("split.count")
+
+    @property
     def template(self) -> str | None:
         """The chat template, Jinja source."""
         return self._find_text("tokenizer.chat_template")

@@ -12,16 +12,15 @@ import struct
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from localfirst.errors import ModelFileError
 from localfirst.gguf.content import describe_content
 from localfirst.gguf.header import GgufHeader, Skipped, Tensor
-from localfirst.gguf.tables import HYPERPARAMETERS, TENSOR_TYPES, TensorType
+from localfirst.gguf.tables import HYPERPARAMETERS, TENSOR_TYPES, TOKEN_IDS, TensorType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import BinaryIO
 
     from localfirst.gguf.header import Scalar, Value
 
@@ -68,7 +67,19 @@ SCALAR_TYPES = {
 UINT32, BOOL, STRING, ARRAY, UINT64 = 4, 7, 8, 9, 10
 
 
-def read_header(file: BinaryIO, size_bytes: int) -> GgufHeader:
+class Source(Protocol):
+    """A file that is open for bytes, or a part of one."""
+
+    def seek(self, position: int, /) -> int:
+        """Go on from there."""
+        ...
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, fewer at the end."""
+        ...
+
+
+def read_header(file: Source, size_bytes: int) -> GgufHeader:
     """Read and check a header, from the file's beginning; the weights are not read.
 
     Args:
@@ -84,7 +95,7 @@ def read_header(file: BinaryIO, size_bytes: int) -> GgufHeader:
 class _Reader:
     """A bounded view of the file: it never reads more than a chunk ahead and never trusts a length."""
 
-    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
+    def __init__(self, file: Source, size_bytes: int) -> None:
         self._file = file
         self._size = size_bytes
         self._buffer = b""
@@ -324,8 +335,17 @@ def _check_extents(tensors: Sequence[Tensor], alignment: int, data_bytes: int) -
 
 def _check_hyperparameters(metadata: Mapping[str, Value]) -> None:
     architecture = metadata.get("general.architecture")
-    for suffix, (least, most) in HYPERPARAMETERS.items():
+    for suffix, bounds in HYPERPARAMETERS.items():
         key = f"{architecture}{suffix}"
-        value = metadata.get(key, least)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise _make_error(f"`{key}` is not a number between {least:,} and {most:,}", f"{value!r}"[:80])
+        _check_range(key, metadata.get(key, bounds[0]), bounds)
+    for key, value in metadata.items():
+        if key.startswith("tokenizer.ggml.") and key.endswith("_token_id"):
+            _check_range(key, value, TOKEN_IDS)
+
+
+def _check_range(key: str, value: Value, bounds: tuple[float, float]) -> None:
+    """Refuse a number, or one of a list, that is none or out of bounds. NaN is out of any."""
+    least, most = bounds
+    for one in value if isinstance(value, tuple) else (value,):
+        if isinstance(one, bool) or not isinstance(one, type(least)) or not least <= one <= most:
+            raise _make_error(f"`{key}` is not a number between {least:,} and {most:,}", f"{one!r}"[:80])

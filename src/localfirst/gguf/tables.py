@@ -68,13 +68,27 @@ HYPERPARAMETERS = {
     ".block_count": (1, 4096),
     ".context_length": (1, 2**31),
     ".embedding_length": (1, 2**20),
+    ".feed_forward_length": (0, 2**24),
     ".vocab_size": (1, 2**31),
+    ".attention.head_count": (0, 2**16),
+    ".attention.head_count_kv": (0, 2**16),
     ".attention.key_length": (1, 2**16),
     ".attention.value_length": (1, 2**16),
+    ".attention.sliding_window": (0, 2**31),
+    ".attention.layer_norm_rms_epsilon": (0.0, 1.0),
     ".expert_count": (0, 2**16),
     ".expert_used_count": (0, 2**16),
+    ".rope.dimension_count": (0, 2**16),
+    ".rope.freq_base": (0.0, 2.0**63),
+    ".rope.scaling.factor": (0.0, 2.0**31),
+    ".rope.scaling.original_context_length": (0, 2**31),
 }
-"""Keys of the architecture with the numbers that make sense; outside of them engines abort."""
+"""Keys of the architecture with the numbers that make sense; outside of them engines abort. A key may have a list, with
+a number for each layer; a fraction is asked for where the bounds are fractions."""
+
+TOKEN_IDS = (-1, 2**32 - 1)
+"""What a key `tokenizer.ggml.*_token_id` may say. llama.cpp passes over a token that the vocabulary does not have
+(`llama_vocab::impl::load`), and -1 is written for none, in 32 bits."""
 
 WINDOW_PERIODS = {
     "gemma2": 2,

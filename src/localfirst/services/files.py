@@ -1,4 +1,4 @@
-"""Model files on this disk: fetch, remove, import, verify."""
+"""Model files on this disk: fetch, remove, verify."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.judge import is_quantization
-from localfirst.catalog.names import find_keys, make_key
 from localfirst.errors import NetworkError, UnknownNameError, UsageError
 from localfirst.services import consent
 from localfirst.services.catalogue import load_models
 from localfirst.services.imported import describe
 from localfirst.services.library import Entry, find_entry
 from localfirst.services.planning import plan_fetch
-from localfirst.store import builtin, imports, manifest, pull, verify
+from localfirst.store import builtin, manifest, pull, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from localfirst.store.verify import FileProblem
     from localfirst.types import InstalledModel, Model, Progress, Wanted
@@ -78,21 +76,6 @@ def remove_model(name: str) -> int:
             else "See what is: `lf list --installed`",
         )
     return sum(manifest.remove(model) for model in found)
-
-
-def import_model(path: Path, name: str | None) -> InstalledModel:
-    """Make a file or folder of the user's known by a name, without copying it.
-
-    Raises:
-        ModelFileError: it is no model that an engine of ours loads.
-        UsageError: the name is taken, by another import or by the catalog.
-    """
-    return imports.import_path(path, name=name, is_taken=_is_in_catalog)
-
-
-def _is_in_catalog(name: str) -> bool:
-    key = make_key(name)
-    return any(key in find_keys(model) or key == make_key(model.family) for model in load_models())
 
 
 def verify_models(  # noqa: PLR0913 - one keyword per option

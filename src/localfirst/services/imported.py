@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from localfirst import gguf
 from localfirst.errors import ModelFileError
-from localfirst.store import layout
-from localfirst.types import Architecture, InstalledModel, KvGroup, Model, ModelFile, Variant
+from localfirst.store import formats, layout
+from localfirst.types import Architecture, InstalledModel, Model, ModelFile, Variant
+
+if TYPE_CHECKING:
+    from localfirst.store.formats import Told
+
+TITLE_LENGTH = 80
 
 
 def describe(installed: InstalledModel) -> Model:
-    """The model as a catalog entry of one variant, without an architecture where its files cannot be read any more."""
+    """The model as a catalog entry of one variant, without what files tell that cannot be read any more."""
     try:
-        architecture = read_architecture(installed)
+        told = _ask(installed)
     except ModelFileError:
-        architecture = Architecture()
+        told = formats.Told()
     return Model(
         name=installed.name,
-        title=installed.title or installed.name,
+        title=installed.title or (told.title or "")[:TITLE_LENGTH] or installed.name,
         vendor="you" if installed.host == "import" else (installed.repo or "").partition("/")[0],
-        parameters=None,
+        parameters=told.parameters,
         active_parameters=None,
         task="chat",
-        license="unknown",
+        license=(told.license or "unknown")[:TITLE_LENGTH],
         license_url=None,
         family=installed.name,
         size=None,
         aliases=(),
-        architecture=architecture,
+        architecture=told.architecture,
         variants=(
             Variant(
                 name=installed.variant,
@@ -45,6 +50,7 @@ def describe(installed: InstalledModel) -> Model:
                 gated=False,
                 confidence="verified",
                 source="the file itself",
+                context_tokens=told.context_tokens,
             ),
         ),
     )
@@ -56,49 +62,17 @@ def read_architecture(installed: InstalledModel) -> Architecture:
     Raises:
         ModelFileError: the files can no longer be read as what they were.
     """
+    return _ask(installed).architecture
+
+
+def _ask(installed: InstalledModel) -> Told:
+    root = Path(installed.root)
     try:
-        match installed.format:
-            case "gguf":
-                path = layout.find_main(installed)
-                with path.open("rb") as file:
-                    return gguf.read_header(file, path.stat().st_size).to_architecture()
-            case "onnx":
-                return parse_genai_config(
-                    (layout.find_main(installed) / "genai_config.json").read_text(encoding="utf-8")
-                )
-            case _:
-                return Architecture()
+        files = tuple(root / file.path for file in installed.files)
+        return formats.tell(installed.format, layout.find_main(installed), files)
     except OSError as error:
         raise ModelFileError(
             f"The files of `{installed.name}` can no longer be read",
             detail=str(error),
             hint=f"Put them back, or forget the model: `lf model rm {installed.name}`",
-        ) from error
-
-
-def parse_genai_config(text: str) -> Architecture:
-    """The architecture in a `genai_config.json`. Source: onnxruntime-genai's configuration reference.
-
-    Raises:
-        ModelFileError: the text is no such configuration.
-    """
-    try:
-        model = json.loads(text)["model"]
-        decoder = model["decoder"]
-        layers = int(decoder["num_hidden_layers"])
-        return Architecture(
-            layers=layers,
-            hidden_size=int(decoder["hidden_size"]),
-            heads=int(decoder["num_attention_heads"]),
-            vocab_size=int(model["vocab_size"]),
-            context_tokens=int(model["context_length"]),
-            kv_groups=(
-                KvGroup(
-                    int(decoder["num_hidden_layers"]), int(decoder["num_key_value_heads"]), int(decoder["head_size"])
-                ),
-            ),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(
-            "`genai_config.json` lacks what an ONNX Runtime GenAI model needs", detail=repr(error)
         ) from error

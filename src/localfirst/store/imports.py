@@ -1,4 +1,4 @@
-"""Models from the user's own disk, by reference: nothing is copied, every digest is kept."""
+"""Models from the user's own disk: by reference, where nothing is copied, or as copies. Every digest is kept."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.errors import IntegrityError, ModelFileError, StoreError, UsageError
-from localfirst.store import manifest
-from localfirst.store.disk import hash_file
+from localfirst.store import copying, layout, manifest
+from localfirst.store.disk import explained, hash_file
+from localfirst.store.formats import recognise
+from localfirst.store.lock import hold
 from localfirst.store.names import check_paths
 from localfirst.store.progress import Meter, ignore
-from localfirst.store.recognise import recognise
+from localfirst.store.verify import check_quick
 from localfirst.types import InstalledFile, InstalledModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localfirst.store.recognise import Found
+    from localfirst.store.formats import Found
     from localfirst.types import Progress
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
@@ -29,17 +31,19 @@ def import_path(
     path: Path,
     *,
     name: str | None,
+    copy: bool = False,
     is_taken: Callable[[str], bool] = lambda _: False,
     report: Callable[[Progress], None] = ignore,
 ) -> InstalledModel:
-    """Make a GGUF file, an ONNX Runtime GenAI folder or an MLX folder a model of this store, where it lies.
+    """Make files of the user's a model of this store: where they lie, or with `copy` as the store's own.
 
-    Importing the same files under the same name again refreshes their digests. `is_taken` tells whether a name means
-    something outside of this store.
+    Importing the same files under the same name again refreshes their digests, and may change the one into the other.
+    `is_taken` tells whether a name means something outside of this store.
 
     Raises:
         UsageError: no such path, a name that cannot be one, or one that belongs to another model.
         ModelFileError: the files are damaged, incomplete, or of a kind that is never loaded.
+        DiskFullError: there is no room for a copy.
         StoreError: they cannot be read, or the store cannot be written.
     """
     path, found = _find(path)
@@ -48,9 +52,54 @@ def import_path(
         raise UsageError(
             f"`{name}` is the name of a model in the catalog", hint="Give it another one: `--name my-model`"
         )
-    _check_clash(name, _name_variant(found), found)
+    variant = _name_variant(found)
+    folder = layout.find_folder(name, variant, None, None)
+    with hold(layout.find_lock(folder), name, report):
+        _check_clash(name, variant, found)
+        copied = _find_copy(name, variant)
+        if copied is not None and _is_copy(copied, _hash_files(found, name, report), found):
+            return copied
+        record = _copy if copy else _refer
+        return record(found, name, folder, report)
+
+
+def _find_copy(name: str, variant: str) -> InstalledModel | None:
+    """What an import with `copy` made."""
+    found = (one for one in manifest.find_all() if (one.name, one.variant, one.host) == (name, variant, "import"))
+    return next((one for one in found if one.keeper is None), None)
+
+
+def _is_copy(copied: InstalledModel, files: tuple[InstalledFile, ...], found: Found) -> bool:
+    """Whether a copy still is there in whole; it stays as it is, since nothing but it may be left of its original.
+
+    Raises:
+        UsageError: it is one of other files.
+    """
+    if copied.files != files:
+        raise _refuse_clash(copied, found)
+    try:
+        check_quick(copied)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _refer(found: Found, name: str, folder: Path, report: Callable[[Progress], None]) -> InstalledModel:
     model = _describe(found, name, _hash_files(found, name, report))
     manifest.write(model)
+    copying.clear(folder)  # of a copy that was begun or damaged
+    return model
+
+
+def _copy(found: Found, name: str, folder: Path, report: Callable[[Progress], None]) -> InstalledModel:
+    meter = Meter(name, sum(_find_sizes(found).values()), report)
+    files = copying.stage(found.root, found.paths, folder, meter)
+    model = _describe(found, name, files)._replace(root=str(folder / layout.FILES), keeper=None)
+    with explained(folder):
+        (folder / layout.MANIFEST).unlink(missing_ok=True)
+    copying.settle(files, folder)
+    manifest.write(model)
+    copying.clear(folder, keep=files)
     return model
 
 
@@ -61,10 +110,7 @@ def inspect_path(path: Path) -> InstalledModel:
         UsageError, ModelFileError, StoreError: as `import_path`.
     """
     path, found = _find(path)
-    try:
-        files = tuple(InstalledFile(name, (found.root / name).stat().st_size, "") for name in found.paths)
-    except OSError as error:
-        raise StoreError(f"{error.filename or found.root} cannot be read", detail=str(error)) from error
+    files = tuple(InstalledFile(name, size, "") for name, size in _find_sizes(found).items())
     return _describe(found, _make_name(path), files)
 
 
@@ -74,7 +120,7 @@ def _find(path: Path) -> tuple[Path, Found]:
         found = recognise(path)
         check_paths(found.paths, str(found.root))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"There is no {path}", hint="Give the path of a .gguf file or of a model's folder.") from error
+        raise UsageError(f"There is no {path}", hint="Give the path of a model's file or folder.") from error
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to themselves, or no home folder
         raise StoreError(f"{path} cannot be read", detail=str(error)) from error
     except IntegrityError as error:
@@ -118,28 +164,44 @@ def _make_name(path: Path) -> str:
 
 
 def _check_clash(name: str, variant: str, found: Found) -> None:
-    """Other builds in the same folder may share a name; anything else is another model."""
+    """Other builds in the same folder may share a name; anything else is another model.
+
+    Where the originals of a copy lay is not known, so it shares its name with no other build.
+    """
     for other in manifest.find_all():
         if other.name != name:
             continue
-        same_folder = other.keeper is not None and Path(other.root) == found.root
         same_files = tuple(file.path for file in other.files) == found.paths
-        if not same_folder or (other.variant == variant and not same_files):
-            raise UsageError(
-                f"There is another model named `{name}`",
-                detail="\n".join(str(Path(other.root) / file.path) for file in other.files),
-                hint=f"Choose a name with --name, or remove the other one: `lf model rm {name}`.",
-            )
+        same_folder = Path(other.root) == found.root if other.keeper else other.variant == variant
+        if other.host != "import" or not same_folder or (other.variant == variant and not same_files):
+            raise _refuse_clash(other, found)
+
+
+def _refuse_clash(other: InstalledModel, found: Found) -> UsageError:
+    places = (
+        str(Path(root) / path) for root, path in ((other.root, other.files[0].path), (found.root, found.paths[0]))
+    )
+    return UsageError(
+        f"There is another model named `{other.name}`",
+        detail="\n".join(f"{what}: {place}" for what, place in zip(("there", "new"), places, strict=False)),
+        hint=f"Choose a name with --name, or remove the other one: `lf model rm {other.name}`.",
+    )
+
+
+def _find_sizes(found: Found) -> dict[str, int]:
+    try:
+        return {path: (found.root / path).stat().st_size for path in found.paths}
+    except OSError as error:
+        raise StoreError(f"{error.filename or found.root} cannot be read", detail=str(error)) from error
 
 
 def _hash_files(found: Found, name: str, report: Callable[[Progress], None]) -> tuple[InstalledFile, ...]:
+    sizes = _find_sizes(found)
+    meter = Meter(name, sum(sizes.values()), report)
     try:
-        sizes = {path: (found.root / path).stat().st_size for path in found.paths}
-        meter = Meter(name, sum(sizes.values()), report)
-        files = []
-        for path, size in sizes.items():
-            digest = hash_file(found.root / path, partial(meter.add, file=path))
-            files.append(InstalledFile(path, size, digest))
+        return tuple(
+            InstalledFile(path, size, hash_file(found.root / path, partial(meter.add, file=path)))
+            for path, size in sizes.items()
+        )
     except OSError as error:
         raise StoreError(f"{error.filename or found.root} cannot be read", detail=str(error)) from error
-    return tuple(files)

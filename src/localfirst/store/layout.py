@@ -68,6 +68,8 @@ def find_main(model: InstalledModel) -> Path:
         found = sorted(
             file.path for file in model.files if file.path.lower().endswith(suffix) and not is_projector(file.path)
         )
+        if not found and len(model.files) == 1:  # a file that other tools name by its digest
+            found = [model.files[0].path]
         if found:
             return root / found[0]
     raise ModelFileError(f"`{model.name}` has no {marker or suffix} file", detail=str(root))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.fixtures.formats import make_mlx, make_onnx, pack_onnx
 from tests.fixtures.hub import WEB_PAGE, sha256
 from tests.fixtures.scripted.gguf_file import make_gguf
 
@@ -30,34 +31,6 @@ def gguf(tmp_path: Path) -> Path:
     path = tmp_path / "My Model-Q4_0.gguf"
     make_gguf(path, "hello")
     return path
-
-
-def external(location: str) -> bytes:
-    """Bytes of an ONNX graph with one tensor in a file of its own."""
-    return b"\x08\x08...\x0a\x08location\x12" + bytes([len(location)]) + location.encode() + b"..."
-
-
-def make_onnx(folder: Path, location: str = "model.onnx.data") -> Path:
-    folder.mkdir()
-    config = {"model": {"decoder": {"filename": "model.onnx"}, "type": "llama"}, "search": {}}
-    (folder / "genai_config.json").write_text(json.dumps(config))
-    (folder / "model.onnx").write_bytes(external(location))
-    (folder / "model.onnx.data").write_bytes(bytes(100))
-    (folder / "tokenizer.json").write_text("{}")
-    return folder
-
-
-def make_safetensors(extra: int = 0) -> bytes:
-    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
-    return len(header).to_bytes(8, "little") + header + bytes(8 + extra)
-
-
-def make_mlx(folder: Path, **config: object) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
-    (folder / "model.safetensors").write_bytes(make_safetensors())
-    (folder / "tokenizer.json").write_text("{}")
-    return folder
 
 
 def test_a_gguf_file_is_imported_where_it_lies(gguf: Path) -> None:
@@ -184,7 +157,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], type, str]] = {
     "ONNX without a tokenizer": (edit_onnx(tokenizer__json=None), ModelFileError, r"incomplete: tokenizer\.json"),
     "ONNX with a pointer": (edit_onnx(model__onnx__data=POINTER), ModelFileError, "is a Git LFS pointer"),
     "ONNX with weights elsewhere": (
-        edit_onnx(model__onnx=external("../../etc/passwd")),
+        edit_onnx(model__onnx=pack_onnx("../../etc/passwd")),
         ModelFileError,
         "names files outside its folder",
     ),

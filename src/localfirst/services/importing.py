@@ -1,0 +1,45 @@
+"""A model of the user's own made known by a name: where it lies, or as a copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from localfirst.catalog.names import find_keys, make_key
+from localfirst.catalog.rules import FORMAT_ENGINES
+from localfirst.runtimes.table import RUNTIMES
+from localfirst.services.catalogue import load_models
+from localfirst.services.imported import describe
+from localfirst.store import imports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from localfirst.types import InstalledModel, Model, Progress
+
+
+class Imported(NamedTuple):
+    """An imported model, what its files tell, and what it still lacks."""
+
+    installed: InstalledModel
+    model: Model
+    lacking: str | None
+    """The engine that it needs, where this release has none for its format."""
+
+
+def import_model(path: Path, name: str | None, *, copy: bool = False, report: Callable[[Progress], None]) -> Imported:
+    """Make a file or folder of the user's known by a name.
+
+    Raises:
+        ModelFileError: it is no model, or a damaged one.
+        UsageError: the name is taken, by another import or by the catalog.
+        DiskFullError, StoreError: as the import says.
+    """
+    installed = imports.import_path(path, name=name, copy=copy, is_taken=_is_in_catalog, report=report)
+    loaded = any(installed.format in runtime.formats for runtime in RUNTIMES)
+    return Imported(installed, describe(installed), None if loaded else FORMAT_ENGINES[installed.format])
+
+
+def _is_in_catalog(name: str) -> bool:
+    key = make_key(name)
+    return any(key in find_keys(model) or key == make_key(model.family) for model in load_models())
