@@ -175,6 +175,8 @@ def test_empty_files_of_both_versions_and_other_alignments_are_read() -> None:
     assert [tensor.offset for tensor in read(aligned.pack()).tensors] == [0, 3]
 
 
+ARCHITECTURE = pack_string("general.architecture", "llama")
+# All that llama.cpp's `tests/test-gguf.cpp` writes to be refused (HANDCRAFTED_...), and what it does not think of.
 BAD_FILES = {
     "bad magic": (File(magic=b"FUGG"), "Not a GGUF file but a file of no known format"),
     "version 0": (File(version=0), "has version 0"),
@@ -222,6 +224,44 @@ BAD_FILES = {
     "layers that are text": (
         File(keys=[pack_string("general.architecture", "llama"), pack_string("llama.block_count", "many")]),
         "`llama.block_count` is not a number",
+    ),
+    "heads beyond sense, for one layer": (
+        File(keys=[ARCHITECTURE, pack_array("llama.attention.head_count", UINT32, 2, struct.pack("<II", 8, 2**17))]),
+        "`llama.attention.head_count` is not a number between 0 and 65,536",
+    ),
+    "heads of no whole number": (
+        File(keys=[ARCHITECTURE, pack_key("llama.attention.head_count_kv", FLOAT32, struct.pack("<f", 8))]),
+        "`llama.attention.head_count_kv` is not a number",
+    ),
+    "context of nothing": (File(keys=[ARCHITECTURE, pack_uint32("llama.context_length", 0)]), "`llama.context_length`"),
+    "vocabulary beyond sense": (
+        File(keys=[ARCHITECTURE, pack_key("llama.vocab_size", UINT64, struct.pack("<Q", 2**40))]),
+        "`llama.vocab_size` is not a number between 1 and 2,147,483,648",
+    ),
+    "negative layers": (
+        File(keys=[ARCHITECTURE, pack_key("llama.block_count", INT32, struct.pack("<i", -1))]),
+        "`llama.block_count` is not a number",
+    ),
+    "rotation by no number": (
+        File(keys=[ARCHITECTURE, pack_key("llama.rope.freq_base", FLOAT32, struct.pack("<f", float("nan")))]),
+        "`llama.rope.freq_base` is not a number",
+    ),
+    "rotation without end": (
+        File(keys=[ARCHITECTURE, pack_key("llama.rope.scaling.factor", FLOAT32, struct.pack("<f", float("inf")))]),
+        "`llama.rope.scaling.factor` is not a number",
+    ),
+    "rotation of too many dimensions": (
+        File(keys=[ARCHITECTURE, pack_uint32("llama.rope.dimension_count", 2**31)]),
+        "`llama.rope.dimension_count` is not a number",
+    ),
+    "token beyond 32 bits": (
+        File(keys=[pack_key("tokenizer.ggml.eos_token_id", UINT64, struct.pack("<Q", 2**32))]),
+        "`tokenizer.ggml.eos_token_id` is not a number between -1 and 4,294,967,295",
+    ),
+    "token that is text": (File(keys=[pack_string("tokenizer.ggml.bos_token_id", "1")]), "is not a number between -1"),
+    "padded size wraps (NBYTES_PAD_WRAP)": (
+        File(tensors=[pack_tensor("t", (2**63 - 1,), 24)], data_bytes=64),
+        "beyond the end of the file",
     ),
     "tensor name too long": (File(tensors=[pack_tensor("n" * 64, (1,))], data_bytes=4), "claims a length of 64 bytes"),
     "tensor name is not text": (File(tensors=[pack_tensor(b"\xc3\x28", (1,))], data_bytes=4), "is not text"),
@@ -521,3 +561,9 @@ def test_recurrent_layers_keep_a_state(data: bytes, groups: tuple[RecurrentGroup
 def test_a_mixture_of_experts_counts_the_experts_that_one_token_passes() -> None:
     data = pack_architecture("qwen3moe", feed_forward_length=6144, expert_used_count=8, expert_feed_forward_length=1024)
     assert read(data).to_architecture().feed_forward_size == 8192
+
+
+@pytest.mark.parametrize("value", [0, 31_999, 2**31, 2**32 - 1])
+def test_a_token_that_the_vocabulary_lacks_is_the_engines_to_pass_over(value: int) -> None:
+    header = read(File(keys=[pack_uint32("tokenizer.ggml.padding_token_id", value)]).pack())
+    assert header.metadata["tokenizer.ggml.padding_token_id"] == value

@@ -40,10 +40,10 @@ def stage(root: Path, paths: Sequence[str], folder: Path, meter: Meter) -> tuple
     """
     staged = folder / layout.PARTIAL / layout.FILES
     with explained(folder):
-        staged.mkdir(parents=True, exist_ok=True)
         for left in staged.rglob(f"*{_PART}"):
             left.unlink()
         check_space(folder, sum(_find_size(root / path) for path in paths if not _is_there(root, path, folder)))
+        staged.mkdir(parents=True, exist_ok=True)
         return tuple(_copy(root, path, folder, meter) for path in paths)
 
 
@@ -116,23 +116,30 @@ def _ignore(_: int) -> None:
 
 
 def _write(source: Path, part: Path, count: Callable[[int], None]) -> tuple[int, str]:
-    """Copy a file, durably; its size and digest."""
-    with _reading(source):
-        original = source.open("rb", buffering=0)
-    with original, part.open("wb", buffering=0) as copy:
-        before = os.fstat(original.fileno())
-        digest = hashlib.sha256()
-        shared = _share(original, copy)
-        buffer = memoryview(bytearray(READ_BYTES))
-        while size := _read(original, buffer, source):
-            digest.update(buffer[:size])
-            if not shared:
-                _write_all(copy, buffer[:size])
-            count(size)
-        os.fsync(copy.fileno())
-        after, written = os.fstat(original.fileno()), os.fstat(copy.fileno()).st_size
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or written != after.st_size:
-        part.unlink()
+    """Copy a file, durably; its size and digest. What is not whole is of no use, and goes."""
+    try:
+        with _reading(source):
+            original = source.open("rb", buffering=0)
+        with original, part.open("wb", buffering=0) as copy:
+            return _transfer(original, copy, source, count)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _transfer(original: FileIO, copy: FileIO, source: Path, count: Callable[[int], None]) -> tuple[int, str]:
+    before, digest = os.fstat(original.fileno()), hashlib.sha256()
+    shared = _share(original, copy)
+    buffer = memoryview(bytearray(READ_BYTES))
+    while size := _read(original, buffer, source):
+        digest.update(buffer[:size])
+        if not shared:
+            _write_all(copy, buffer[:size])
+        count(size)
+    os.fsync(copy.fileno())
+    after, written = os.fstat(original.fileno()), os.fstat(copy.fileno()).st_size
+    if (before.st_size, before.st_mtime_ns, written) != (after.st_size, after.st_mtime_ns, after.st_size):
         raise StoreError(f"{source} changed while it was copied", hint="Import it when it is whole.")
     return written, digest.hexdigest()
 

@@ -116,7 +116,7 @@ def inspect_path(path: Path) -> InstalledModel:
 
 def _find(path: Path) -> tuple[Path, Found]:
     try:
-        path = path.expanduser().resolve(strict=True)
+        path = _find_place(path.expanduser())
         found = recognise(path)
         check_paths(found.paths, str(found.root))
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -126,6 +126,15 @@ def _find(path: Path) -> tuple[Path, Found]:
     except IntegrityError as error:
         raise ModelFileError(error.message, detail=error.detail, hint="Rename the file, then import again.") from error
     return path, found
+
+
+def _find_place(path: Path) -> Path:
+    """The absolute path; a file keeps the name that it was given by, whatever the link leads to.
+
+    In the Hugging Face cache that is a digest, and other shards and the ending have only the links' names.
+    """
+    whole = path.resolve(strict=True)
+    return whole if whole.is_dir() else path.parent.resolve(strict=True) / path.name
 
 
 def _name_variant(found: Found) -> str:

@@ -206,3 +206,12 @@ def test_an_import_whose_file_is_gone_is_an_error_and_nothing_is_fetched(gguf: P
     with pytest.raises(IntegrityError) as caught:
         pull(*make_model("org/x", "model.gguf"))
     assert caught.value.hint == "Put the file back, or `lf model rm tiny` and import it again."
+
+
+def test_a_file_of_the_hugging_face_cache_keeps_the_name_of_its_link(gguf: Path, tmp_path: Path) -> None:
+    (tmp_path / "snapshot").mkdir()
+    blob = gguf.rename(tmp_path / "0123abcd")
+    link = tmp_path / "snapshot" / "tiny-Q4_0.gguf"
+    link.symlink_to(blob)
+    model = import_path(link, name=None)
+    assert (model.name, model.root, model.files[0].path) == ("tiny-q4_0", str(link.parent), link.name)

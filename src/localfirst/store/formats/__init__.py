@@ -95,12 +95,12 @@ def _find_file(path: Path) -> Found:
     for one in _FILES:
         if (one.magic and head.startswith(one.magic)) or name.endswith(one.suffix):
             return one.find(path)
-    if name.endswith(_CODE):
+    part = name.endswith(_PARTS) or (name.endswith(".bin") and path.with_suffix(".xml").is_file())
+    if name.endswith(_CODE) and not part:
         raise ModelFileError(
             f"{path.name} may hold code, so it is never loaded", hint="Use a .gguf build of this model."
         )
     read_head(path)
-    part = name.endswith(_PARTS)
     raise ModelFileError(
         f"{path.name} is {describe_content(head)}, and no model by itself" if part else f"{path.name} is no model",
         detail=None if part else f"It is {describe_content(head)}.",

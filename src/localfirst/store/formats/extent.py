@@ -16,8 +16,8 @@ BLOCK_BYTES = 2**16
 KEPT_BLOCKS = 64
 MOST_BYTES = 16 * 2**20
 """What one reading may give: no text or table in a model's description comes near."""
-MOST_READINGS = 4_000_000
-"""What the description of one file may take, some 4 s: graphs of large models take 300,000."""
+MOST_READINGS = 1_500_000
+"""What the description of one file may take, some 3 s."""
 
 
 @contextmanager

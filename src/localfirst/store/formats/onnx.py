@@ -39,6 +39,9 @@ _INSIDE: dict[int, dict[int, int]] = {
 }
 _OPERATOR, _INPUT, _ATTRIBUTES = 4, 1, 5
 _BLOCKS = "MatMulNBits"
+# Inputs that are no parameters: scales and zero points, tables of angles. Source: microsoft/onnxruntime,
+# `docs/ContribOperators.md`, as for the attributes K, N and bits of a matrix in blocks.
+_COMPANIONS = {_BLOCKS: slice(2, 4), "GroupQueryAttention": slice(7, 9), "RotaryEmbedding": slice(2, 4)}
 
 
 class External(NamedTuple):
@@ -198,9 +201,9 @@ class _Walker:
 
     def count(self) -> int:
         """Parameters: of a matrix in blocks what it stands for, without the scales beside it."""
-        plain = sum(count for name, count in self._elements.items() if name not in self._packed)
-        spare = sum(self._elements.get(name, 0) for name in self._companions)
-        return plain - spare + sum(self._packed.values())
+        others = self._packed.keys() | self._companions
+        plain = (count for name, count in self._elements.items() if name not in others)
+        return sum(plain) + sum(self._packed.values())
 
     def find_bits(self) -> int | None:
         """Bits of most numbers in blocks."""
@@ -240,18 +243,16 @@ class _Walker:
             self.external.append(_parse_external(tensor, place))
 
     def _note_node(self, node: Extent, fields: list[Field]) -> None:
-        """Remember a matrix in blocks: inputs A, B, scales, zero points; attributes K and N are its shape.
-
-        Source: onnxruntime, `docs/ContribOperators.md`, com.microsoft.MatMulNBits.
-        """
-        if not any(field.number == _OPERATOR and read_text(node, field) == _BLOCKS for field in fields):
+        """Remember which constants of a node are no parameters, and what a matrix in blocks stands for."""
+        operator = next((read_text(node, field) for field in fields if field.number == _OPERATOR), "")
+        if operator not in _COMPANIONS:
             return
         inputs = [read_text(node, field) for field in fields if field.number == _INPUT]
-        sizes = dict(_read_size(find_message(node, field)) for field in fields if field.number == _ATTRIBUTES)
-        if len(inputs) > 1 and {"K", "N"} <= sizes.keys():
-            self._packed[inputs[1]] = sizes["K"] * sizes["N"]
-            self._companions.update(inputs[2:4])
-            self._bits[sizes.get("bits", DEFAULT_BITS)] += sizes["K"] * sizes["N"]
+        self._companions.update(inputs[_COMPANIONS[operator]])
+        if operator == _BLOCKS and len(inputs) > 1:
+            sizes = dict(_read_size(find_message(node, field)) for field in fields if field.number == _ATTRIBUTES)
+            self._packed[inputs[1]] = sizes.get("K", 0) * sizes.get("N", 0)
+            self._bits[sizes.get("bits", DEFAULT_BITS)] += self._packed[inputs[1]]
 
 
 def _read_entry(entry: Extent) -> tuple[str, str]:

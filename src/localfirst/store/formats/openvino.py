@@ -111,7 +111,7 @@ def read_graph(path: Path) -> Graph:
     if path.stat().st_size > MOST_XML_BYTES:
         raise ModelFileError(f"{path.name} is too long to be a graph", detail=str(path))
     reader = _Reader(path.name)
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")  # whatever it says of itself: names of encodings are looked up as modules
     parser.StartDoctypeDeclHandler = reader.refuse_declaration
     parser.EntityDeclHandler = reader.refuse_declaration
     parser.StartElementHandler = reader.start
@@ -121,7 +121,7 @@ def read_graph(path: Path) -> Graph:
             while chunk := file.read(_CHUNK_BYTES):
                 parser.Parse(chunk, False)
         parser.Parse(b"", True)
-    except (expat.ExpatError, ValueError) as error:  # ValueError: an encoding that Python does not have
+    except expat.ExpatError as error:
         raise ModelFileError(f"{path.name} is no sound XML", detail=f"{path}\n{error}") from error
     return reader.finish()
 

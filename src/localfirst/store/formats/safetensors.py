@@ -33,7 +33,8 @@ _BITS = {
     "F4": 4,
 }
 _SCALES, _BIASES = ".scales", ".biases"
-_GROUPS = (64, 32, 128, 16)
+MOST_GROUP = 4096
+_WEIGHTS = (".safetensors", ".gguf", ".onnx", ".onnx_data", ".onnx.data", ".litertlm")
 
 
 class Tensor(NamedTuple):
@@ -65,7 +66,7 @@ def find(folder: Path, names: frozenset[str]) -> Found:
     shards = {str(shard) for shard in weights.values()} if isinstance(weights, dict) else set()
     check_named(folder, shards | {"tokenizer.json"}, names)
     model_format: Format = "safetensors" if _find_method(config) else "mlx"
-    files = keep_inert(names, model_format)
+    files = keep_inert(names - _find_other_weights(names, shards), model_format)
     for name in files:
         read_head(folder / name)
         if name.endswith(".safetensors"):
@@ -82,7 +83,18 @@ def tell(main: Path, files: Sequence[Path]) -> Told:
     """
     shards = [read_tensors(file) for file in files if file.name.endswith(".safetensors")]
     tensors = {name: tensor for shard in shards for name, tensor in shard.items()}
-    return Told(parse_architecture(read_json(main / MARKER)), parameters=sum(_count(tensors)) or None)
+    config = read_json(main / MARKER)
+    return Told(parse_architecture(config), parameters=sum(_count(tensors, config)) or None)
+
+
+def _find_other_weights(names: frozenset[str], shards: set[str]) -> set[str]:
+    """What a clone of a repository has beside this model: the same weights in other files and formats.
+
+    Source: mlx-lm, `utils.py`, `load_model`, which reads `model*.safetensors`.
+    """
+    weights = {name for name in names if name.endswith(_WEIGHTS)}
+    own = {name for name in weights if name.endswith(".safetensors")}
+    return weights - (shards or {name for name in own if name.startswith("model")} or own)
 
 
 def _find_method(config: Mapping[str, object]) -> str | None:
@@ -93,33 +105,33 @@ def _find_method(config: Mapping[str, object]) -> str | None:
 
 
 def _find_quantization(config: Mapping[str, object]) -> str | None:
-    """Source: mlx-lm, `utils.py`, `save_config`: `{"quantization": {"group_size": 64, "bits": 4}}`."""
-    quantization = config.get("quantization")
-    bits = quantization.get("bits") if isinstance(quantization, dict) else None
+    bits = _find_packing(config, "").get("bits")
     return f"{bits}bit" if isinstance(bits, int) and 0 < bits <= 16 else _find_method(config)
 
 
-def _count(tensors: Mapping[str, Tensor]) -> Iterator[int]:
-    """Parameters of each tensor. MLX packs a matrix's numbers and gives each group of them a scale and a bias."""
+def _find_packing(config: Mapping[str, object], layer: str) -> dict[str, object]:
+    """How a layer's numbers are packed: as it says itself, or as all are.
+
+    Source: mlx-lm, `utils.py`, `quantize_model`: `{"quantization": {"group_size": 64, "bits": 4, LAYER: {...}}}`.
+    """
+    quantization = config.get("quantization")
+    if not isinstance(quantization, dict):
+        return {}
+    own = quantization.get(layer)
+    return {**quantization, **own} if isinstance(own, dict) else quantization
+
+
+def _count(tensors: Mapping[str, Tensor], config: Mapping[str, object]) -> Iterator[int]:
+    """Parameters of each tensor. MLX packs a matrix's numbers, and gives each group of them a scale and a bias."""
     for name, tensor in tensors.items():
+        layer = name.removesuffix(".weight")
+        scales, group = tensors.get(layer + _SCALES), _find_packing(config, layer).get("group_size")
         if name.endswith((_SCALES, _BIASES)):
             continue
-        scales = tensors.get(name.removesuffix(".weight") + _SCALES)
-        yield prod(tensor.shape) if scales is None else _count_packed(tensor, scales)
-
-
-def _count_packed(packed: Tensor, scales: Tensor) -> int:
-    """Numbers in a packed matrix, from its bytes: `bits x columns / 32` words a row and a scale for each group.
-
-    Groups have 32, 64 or 128 numbers of 2 to 8 bits; the pair that the words tell is the one.
-    """
-    groups = prod(scales.shape)
-    words = prod(packed.shape)
-    for bits in (4, 8, 6, 5, 3, 2):
-        group, rest = divmod(32 * words, bits * groups) if groups else (0, 1)
-        if not rest and group in _GROUPS:
-            return groups * group
-    return words
+        if scales is not None and isinstance(group, int) and 0 < group <= MOST_GROUP:
+            yield prod(scales.shape) * group
+        else:
+            yield prod(tensor.shape)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
