@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 from math import prod
@@ -80,6 +81,14 @@ class GgufHeader:
         """The quantization that most tensors have, as llama.cpp names it: `Q4_K_M`."""
         number = self._find_int("general.file_type")
         return FILE_TYPES[number] if number is not None and 0 <= number < len(FILE_TYPES) else None
+
+    @property
+    def main_type(self) -> str | None:
+        """The type that most bytes of its tensors have, for files that do not name a quantization: `Q4_K`."""
+        sizes = Counter[str]()
+        for tensor in self.tensors:
+            sizes[tensor.type] += tensor.size_bytes
+        return max(sizes, key=lambda kind: sizes[kind], default=None)
 
     @property
     def context_tokens(self) -> int | None:

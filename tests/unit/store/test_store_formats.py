@@ -161,8 +161,8 @@ def test_a_llamafile_with_wide_numbers_is_read(tmp_path: Path) -> None:
 
 def test_a_gguf_file_tells_title_licence_and_parameters(tmp_path: Path) -> None:
     path = make_gguf_with(tmp_path / "m.gguf", general__name="Tiny One", general__license="mit")
-    told = ask(path)[1]
-    assert (told.title, told.license, told.parameters) == ("Tiny One", "mit", 128)
+    found, told = ask(path)
+    assert (told.title, told.license, told.parameters, found.quantization) == ("Tiny One", "mit", 128, "F32")
 
 
 def test_a_gguf_file_needs_no_ending(tmp_path: Path) -> None:

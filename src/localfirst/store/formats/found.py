@@ -144,7 +144,7 @@ def check_named(folder: Path, needed: Iterable[str], present: frozenset[str]) ->
     missing = sorted(names - present)
     if missing:
         raise ModelFileError(
-            f"{folder} is incomplete: {', '.join(missing)} missing",
+            f"{folder.name} is incomplete: {', '.join(missing)} missing",
             detail=str(folder),
             hint="Download what is missing into this folder.",
         )

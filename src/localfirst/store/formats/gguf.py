@@ -54,7 +54,8 @@ def find(path: Path) -> Found:
     if projector is not None:
         _read(path.parent / projector)
     paths = shards if projector is None else (*shards, projector)
-    return Found("gguf", path.parent, paths, find_gguf_quantization(path.name) or headers[0].file_type)
+    quantization = find_gguf_quantization(path.name) or headers[0].file_type or headers[0].main_type
+    return Found("gguf", path.parent, paths, quantization)
 
 
 def tell(main: Path, files: Sequence[Path]) -> Told:

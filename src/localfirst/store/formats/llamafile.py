@@ -58,8 +58,8 @@ def find(path: Path) -> Found:
     read_head(path)
     with open_extent(path, "llamafile") as file:
         member, header = _read_model(file)
-    quantization = find_gguf_quantization(path.name) or find_gguf_quantization(member.name) or header.file_type
-    return Found("llamafile", path.parent, (path.name,), quantization)
+    named = find_gguf_quantization(path.name) or find_gguf_quantization(member.name)
+    return Found("llamafile", path.parent, (path.name,), named or header.file_type or header.main_type)
 
 
 def tell(main: Path, _: Sequence[Path]) -> Told:
