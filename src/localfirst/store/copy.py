@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from localfirst.store.disk import read_all, sync_file, sync_folder, write_all
+from localfirst.store.disk import read_all, share_blocks, sync_file, sync_folder, write_all
 from localfirst.store.journal import BLOCK_BYTES
 from localfirst.store.trail import Trail, find_trail
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def copy_file(
-    source: Path, target: Path, trails: Path, *, sha256: str | None = None, count: Callable[[int], None]
+    source: Path, target: Path, trails: Path | None, *, sha256: str | None = None, count: Callable[[int], None]
 ) -> str | None:
-    """Copy a file, and keep the trail of its hash in the folder `trails`. Returns its SHA-256.
+    """Copy a file, and keep the trail of its hash in the folder `trails`, if there is one. Returns its SHA-256.
 
     `None` where it is not the `sha256` that was asked for: there is no `target` then. `count` hears of every block.
 
@@ -30,13 +30,16 @@ def copy_file(
     trail = Trail()
     try:
         with source.open("rb", buffering=0) as reading, unfinished.open("wb", buffering=0) as writing:
+            shared = share_blocks(reading.fileno(), writing.fileno())
             while block := read_all(reading.fileno(), BLOCK_BYTES):
                 trail.add(block)
-                write_all(writing.fileno(), block)
+                if not shared:
+                    write_all(writing.fileno(), block)
                 count(len(block))
             sync_file(writing.fileno())
         if sha256 in {None, trail.sha256}:
-            trail.write(find_trail(trails, trail.sha256))
+            if trails is not None:
+                trail.write(find_trail(trails, trail.sha256))
             unfinished.replace(target)
             sync_folder(target.parent)
             return trail.sha256

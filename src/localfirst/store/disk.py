@@ -158,3 +158,25 @@ else:
     def sync_file(descriptor: int) -> None:
         """Make the bytes of an open file durable."""
         os.fsync(descriptor)
+
+
+if sys.platform == "linux":
+    import fcntl
+
+    _FICLONE = 0x40049409
+
+    def share_blocks(original: int, copy: int) -> bool:
+        """Let an empty file have another's blocks: at once and without taking space, on Btrfs, XFS and their like.
+
+        Returns False where the file system cannot. Source: `FICLONE` in Linux, `include/uapi/linux/fs.h`.
+        """
+        try:
+            fcntl.ioctl(copy, _FICLONE, original)
+        except OSError:
+            return False
+        return True
+else:
+
+    def share_blocks(original: int, copy: int) -> bool:  # noqa: ARG001
+        """Nothing is known here of a call that does so."""
+        return False

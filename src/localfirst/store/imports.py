@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.errors import IntegrityError, ModelFileError, StoreError, UsageError
-from localfirst.store import copying, layout, manifest
+from localfirst.store import layout, manifest, staging
 from localfirst.store.disk import explained, hash_file
 from localfirst.store.formats import recognise
 from localfirst.store.lock import hold
@@ -87,19 +87,19 @@ def _is_copy(copied: InstalledModel, files: tuple[InstalledFile, ...], found: Fo
 def _refer(found: Found, name: str, folder: Path, report: Callable[[Progress], None]) -> InstalledModel:
     model = _describe(found, name, _hash_files(found, name, report))
     manifest.write(model)
-    copying.clear(folder)  # of a copy that was begun or damaged
+    staging.clear(folder)  # of a copy that was begun or damaged
     return model
 
 
 def _copy(found: Found, name: str, folder: Path, report: Callable[[Progress], None]) -> InstalledModel:
     meter = Meter(name, sum(_find_sizes(found).values()), report)
-    files = copying.stage(found.root, found.paths, folder, meter)
+    files = staging.stage(found.root, found.paths, folder, meter)
     model = _describe(found, name, files)._replace(root=str(folder / layout.FILES), keeper=None)
     with explained(folder):
         (folder / layout.MANIFEST).unlink(missing_ok=True)
-    copying.settle(files, folder)
+    staging.settle(files, folder)
     manifest.write(model)
-    copying.clear(folder, keep=files)
+    staging.clear(folder, keep=files)
     return model
 
 

@@ -152,6 +152,18 @@ def test_a_damaged_copy_is_mended_by_the_original(model: Path) -> None:
     assert verify(copied) == ()
 
 
+@pytest.mark.parametrize("stale", ["the same size", "another"])
+def test_what_an_earlier_import_staged_does_not_replace_what_is_right(model: Path, stale: str) -> None:
+    copied = copy(model)
+    folder = Path(copied.root).parent
+    (folder / "manifest.json").unlink()
+    (folder / ".partial" / "files").mkdir(parents=True)
+    size = copied.size_bytes if stale == "the same size" else 100
+    (folder / ".partial" / "files" / model.name).write_bytes(bytes(size))
+    assert verify(copy(model)) == ()
+    assert len(list_store()) == 2
+
+
 def test_a_file_that_grows_while_it_is_copied_is_no_model(tmp_path: Path) -> None:
     path = make_big(tmp_path / "big.gguf", 4)
 
@@ -199,7 +211,7 @@ def test_a_copy_that_ends_early_is_no_model_and_the_next_one_uses_what_is_whole(
         child.communicate(timeout=30)
         assert child.returncode != 0
         assert manifest.find_all() == ()
-    left = {name: inode for name, inode in list_store().items() if not name.endswith(".part")}
+    left = {name: inode for name, inode in list_store().items() if not name.endswith(".tmp")}
     assert [name.rpartition("/")[2] for name in left] == [path.name]
     copied = copy(path, "big")
     assert verify(copied) == ()
