@@ -116,11 +116,14 @@ def inspect_path(path: Path) -> InstalledModel:
 
 def _find(path: Path) -> tuple[Path, Found]:
     try:
+        str(path).encode()  # a manifest is text
         path = _find_place(path.expanduser())
         found = recognise(path)
         check_paths(found.paths, str(found.root))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"There is no {path}", hint="Give the path of a model's file or folder.") from error
+    except UnicodeEncodeError as error:
+        raise UsageError("The path has bytes that are no text", detail=ascii(str(path)), hint="Rename it.") from error
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to themselves, or no home folder
         raise StoreError(f"{path} cannot be read", detail=str(error)) from error
     except IntegrityError as error:

@@ -2,7 +2,8 @@
 
 * `models/<org>--<repo>/<commit, 12 digits>/<name>@<variant>/`: `manifest.json`, `files/<the repository's paths>`,
   `.trails/<digest>.trail` (see `trail`), and while it is being fetched `.partial/<digest>.part` with its `.journal`;
-* `models/import--<name>/import/<variant>/manifest.json`: an import's files stay where they are;
+* `models/import--<name>/import/<variant>/manifest.json`: an import's files stay where they are, unless it was asked for
+  a copy, which lies in `files/` beside it;
 * `models/.locks/<the model's folder>.lock`.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,13 @@ def cut_safetensors(tmp_path: Path) -> Path:
     return folder
 
 
+def in_a_folder_of_bytes(tmp_path: Path) -> Path:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    make_gguf(folder / "m.gguf", "hello")
+    return folder / "m.gguf"
+
+
 def lose_shard(tmp_path: Path) -> Path:
     folder = make_mlx(tmp_path / "mlx")
     index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
@@ -138,6 +146,7 @@ def folder_of_ggufs(tmp_path: Path) -> Path:
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 REFUSED: dict[str, tuple[Callable[[Path], Path], type, str]] = {
     "no such path": (lambda tmp_path: tmp_path / "none.gguf", UsageError, "There is no"),
+    "a path that is no text": (in_a_folder_of_bytes, UsageError, "bytes that are no text"),
     "a file as a folder": (
         lambda tmp_path: write("a.gguf", b"GGUF")(tmp_path) / "b.gguf",
         UsageError,

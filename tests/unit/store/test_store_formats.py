@@ -136,10 +136,11 @@ def test_an_onnx_folder_tells_by_its_graph(tmp_path: Path, bits: int, quantizati
     assert told.parameters == pytest.approx(whole, rel=0.02)
 
 
-def test_a_llamafile_tells_what_the_model_inside_tells(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["m.llamafile", "m.llamafile.exe"])
+def test_a_llamafile_tells_what_the_model_inside_tells(tmp_path: Path, name: str) -> None:
     make_gguf(tmp_path / "model.gguf", "hello")
-    found, told = ask(make.make_llamafile(tmp_path / "m.llamafile"))
-    assert found == Found("llamafile", tmp_path, ("m.llamafile",), "Q4_0")
+    found, told = ask(make.make_llamafile(tmp_path / name))
+    assert found == Found("llamafile", tmp_path, (name,), "Q4_0")
     assert told == ask(tmp_path / "model.gguf")[1]
 
 

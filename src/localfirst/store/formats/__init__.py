@@ -42,6 +42,7 @@ _FILES = (
     _File(b"GGUF", ".gguf", gguf.find),
     _File(litertlm.MAGIC, ".litertlm", litertlm.find),
     _File(b"", llamafile.SUFFIX, llamafile.find),
+    _File(b"", f"{llamafile.SUFFIX}.exe", llamafile.find),  # as Windows starts it
 )
 # In this order: a folder for OpenVINO has `config.json` too.
 _FOLDERS = (

@@ -47,7 +47,9 @@ class Extent:
         Raises:
             ModelFileError: always.
         """
-        raise ModelFileError(f"{self._failure}: {problem}", detail=f"at byte {self._start + at:,}")
+        raise ModelFileError(
+            f"{self._failure}: {problem}", detail=f"at byte {self._start + at:,}", hint="Download the file again."
+        )
 
     def read(self, at: int, length: int, what: str = "a part") -> bytes:
         """So many bytes from a position.

@@ -122,7 +122,9 @@ def read_graph(path: Path) -> Graph:
                 parser.Parse(chunk, False)
         parser.Parse(b"", True)
     except expat.ExpatError as error:
-        raise ModelFileError(f"{path.name} is no sound XML", detail=f"{path}\n{error}") from error
+        raise ModelFileError(
+            f"{path.name} is no sound XML", detail=f"{path}\n{error}", hint="Download the file again."
+        ) from error
     return reader.finish()
 
 
@@ -201,4 +203,4 @@ class _Reader:
         return [int(size) for size in sizes]
 
     def _refuse(self, problem: str) -> NoReturn:
-        raise ModelFileError(f"{self._name} is no sound graph: {problem}")
+        raise ModelFileError(f"{self._name} is no sound graph: {problem}", hint="Download the file again.")

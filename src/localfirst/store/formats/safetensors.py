@@ -152,7 +152,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         header = json.loads(text, object_pairs_hook=_refuse_twins)
         tensors = {name: _parse_tensor(one) for name, one in header.items() if name != "__metadata__"}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ModelFileError(f"{path.name} has a damaged header", detail=f"{path}\n{error}"[:1000]) from error
+        raise ModelFileError(
+            f"{path.name} has a damaged header", detail=f"{path}\n{error}"[:1000], hint="Download the file again."
+        ) from error
     end = _check_places(path, tensors)
     if 8 + length + end != size:
         raise ModelFileError(
