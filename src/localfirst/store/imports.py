@@ -60,7 +60,11 @@ def import_path(
         if copied is not None and _is_copy(copied, _hash_files(found, name, report), found):
             return copied
         record = _copy if copy else _refer
-        return record(found, name, folder, report)
+        model = record(found, name, folder, report)
+        for other in manifest.find_all():
+            if other.keeper and other.variant != variant and _is_same(other, name, found):
+                manifest.remove(other)  # it was named by another quantization, as an earlier release understood it
+        return model
 
 
 def _find_copy(name: str, variant: str) -> InstalledModel | None:
@@ -183,21 +187,31 @@ def _check_clash(name: str, variant: str, found: Found) -> None:
     for other in manifest.find_all():
         if other.name != name:
             continue
-        same_files = tuple(file.path for file in other.files) == found.paths
+        same_files = _list_paths(other) == found.paths
         same_folder = Path(other.root) == found.root if other.keeper else other.variant == variant
         if other.host != "import" or not same_folder or (other.variant == variant and not same_files):
             raise _refuse_clash(other, found)
 
 
+def _is_same(other: InstalledModel, name: str, found: Found) -> bool:
+    return (other.name, other.root, _list_paths(other)) == (name, str(found.root), found.paths)
+
+
+def _list_paths(model: InstalledModel) -> tuple[str, ...]:
+    return tuple(file.path for file in model.files)
+
+
 def _refuse_clash(other: InstalledModel, found: Found) -> UsageError:
-    places = (
-        str(Path(root) / path) for root, path in ((other.root, other.files[0].path), (found.root, found.paths[0]))
-    )
+    there, new = _say_place(other.root, _list_paths(other)), _say_place(found.root, found.paths)
     return UsageError(
         f"There is another model named `{other.name}`",
-        detail="\n".join(f"{what}: {place}" for what, place in zip(("there", "new"), places, strict=False)),
+        detail=f"there: {there}\nnew: {new}",
         hint=f"Choose a name with --name, or remove the other one: `lf model rm {other.name}`.",
     )
+
+
+def _say_place(root: str | Path, paths: tuple[str, ...]) -> Path:
+    return Path(root) / paths[0] if len(paths) == 1 else Path(root)
 
 
 def _find_sizes(found: Found) -> dict[str, int]:

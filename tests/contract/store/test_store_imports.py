@@ -56,6 +56,15 @@ def test_importing_again_is_no_clash_but_another_model_of_the_name_is(gguf: Path
     assert len(manifest.find_all()) == 1
 
 
+def test_a_build_that_is_understood_better_now_is_not_there_twice(gguf: Path) -> None:
+    first = import_path(gguf, name="mine")
+    manifest.remove(first)
+    manifest.write(first._replace(variant="import", quantization=None))
+    again = import_path(gguf, name="mine")
+    assert manifest.find_all() == (again,)
+    assert gguf.exists()
+
+
 def test_looking_at_a_path_writes_nothing(gguf: Path) -> None:
     model = inspect_path(gguf)
     assert (model.format, model.files[0].size_bytes) == ("gguf", gguf.stat().st_size)

@@ -106,7 +106,7 @@ def read_sections(file: Extent) -> tuple[Section, ...]:
     sections = tuple(map(_parse_section, parts.tables(0))) if parts else ()
     for section in sections:
         if not end <= section.begin < section.end <= file.size_bytes:
-            file.refuse(f"a section from {section.begin:,} to {section.end:,} lies outside of its {file.size_bytes:,}")
+            file.refuse(f"a section from {section.begin:,} to {section.end:,} is not within {file.size_bytes:,} bytes")
     return sections
 
 

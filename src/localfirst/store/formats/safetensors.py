@@ -84,7 +84,10 @@ def tell(main: Path, files: Sequence[Path]) -> Told:
     shards = [read_tensors(file) for file in files if file.name.endswith(".safetensors")]
     tensors = {name: tensor for shard in shards for name, tensor in shard.items()}
     config = read_json(main / MARKER)
-    return Told(parse_architecture(config), parameters=sum(_count(tensors, config)) or None)
+    architecture = parse_architecture(config)
+    if architecture.tied is None:  # left out where it is what the architecture does by itself
+        architecture = architecture._replace(tied=not any(name.endswith("lm_head.weight") for name in tensors))
+    return Told(architecture, parameters=sum(_count(tensors, config)) or None)
 
 
 def _find_other_weights(names: frozenset[str], shards: set[str]) -> set[str]:
