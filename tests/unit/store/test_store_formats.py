@@ -179,6 +179,16 @@ def test_all_shards_tell_together(tmp_path: Path) -> None:
     assert (found.paths, told.parameters) == (("m-00001-of-00002.gguf", "m-00002-of-00002.gguf"), 256)
 
 
+def test_of_several_files_the_damaged_one_is_named(tmp_path: Path) -> None:
+    for number in (1, 2):
+        make_gguf_with(tmp_path / f"m-0000{number}-of-00002.gguf")
+    second = tmp_path / "m-00002-of-00002.gguf"
+    second.write_bytes(second.read_bytes()[:-100])
+    with pytest.raises(ModelFileError, match="beyond the end of the file") as caught:
+        recognise(tmp_path / "m-00001-of-00002.gguf")
+    assert str(second) in (caught.value.detail or "")
+
+
 PROJECTORS = {
     "one model": (["m-Q4_0.gguf", "mmproj-model-f16.gguf"], "mmproj-model-f16.gguf"),
     "builds of one model": (["m-Q4_0.gguf", "m-Q8_0.gguf", "mmproj-F32.gguf", "mmproj-F16.gguf"], "mmproj-F16.gguf"),

@@ -82,8 +82,12 @@ def is_gguf(name: str) -> bool:
 
 def _read(path: Path) -> GgufHeader:
     read_head(path)
-    with path.open("rb") as file:
-        return read_header(file, path.stat().st_size)
+    try:
+        with path.open("rb") as file:
+            return read_header(file, path.stat().st_size)
+    except ModelFileError as error:  # of several files, say which
+        evidence = "\n".join(filter(None, (str(path), error.detail)))
+        raise ModelFileError(error.message, detail=evidence, hint="Download the file again.") from error
 
 
 def _check_model(name: str, header: GgufHeader) -> None:
@@ -120,7 +124,7 @@ def _find_projector(name: str, beside: frozenset[str]) -> str | None:
     the quantization.
     """
     projectors = [one for one in beside if is_projector(one)]
-    if len({_find_stem(one) for one in beside if not is_projector(one)}) > 1:
+    if len({_find_stem(one) for one in (*beside, name) if not is_projector(one)}) > 1:
         projectors = [one for one in projectors if _find_stem(one) == _find_stem(name)]
     return min(projectors, key=_rank_projector, default=None)
 
