@@ -17,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 from localfirst.runtimes.table import RUNTIMES, System
+from localfirst.runtimes.wheels import PIP_PLATFORMS
 
 ROOT = Path(__file__).resolve().parent.parent
 PINS = ROOT / "src/localfirst/runtimes/pins"
@@ -32,16 +33,6 @@ UV_PLATFORMS: dict[System, str] = {
     ("darwin", "arm64"): "aarch64-apple-darwin",
 }
 """The oldest systems that the builds are for, as uv names them; of macOS, 14 (see `run_uv`)."""
-
-PIP_PLATFORMS: dict[System, tuple[str, ...]] = {
-    ("linux", "x86_64"): tuple(f"manylinux{version}_x86_64" for version in ("_2_28", "_2_27", "_2_17", "2014")),
-    ("linux", "arm64"): tuple(f"manylinux{version}_aarch64" for version in ("_2_28", "_2_27", "_2_17", "2014")),
-    ("win32", "x86_64"): ("win_amd64",),
-    ("win32", "arm64"): ("win_arm64",),
-    ("darwin", "x86_64"): tuple(f"macosx_{version}_x86_64" for version in ("13_0", "10_13", "10_9")),
-    ("darwin", "arm64"): tuple(f"macosx_{version}_arm64" for version in ("14_0", "13_0", "12_0", "11_0")),
-}
-"""The wheel tags to look for, as pip wants them: one by one."""
 
 
 def main() -> None:

@@ -9,10 +9,11 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import IO
 
@@ -34,6 +35,7 @@ class Limits:
 
 
 USUAL_LIMITS = Limits()
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +46,27 @@ class Outcome:
     lines: tuple[str, ...]
 
 
-def run_command(
+def run_command(  # noqa: PLR0913 - one keyword per thing that a process is given
     argv: Sequence[str],
     *,
     folder: Path,
     on_line: Callable[[str], None],
     keep_open: tuple[int, ...] = (),
+    settings: Mapping[str, str] = NO_SETTINGS,
     limits: Limits = USUAL_LIMITS,
 ) -> Outcome:
     """Run a command in a folder until it ends; a failure is an outcome, with the reason as its last line.
 
     It and its children are killed when it is silent or runs too long, and when an exception (Ctrl-C) passes through
-    here. `keep_open` are descriptors that it inherits, where the system has that (not Windows).
+    here. `keep_open` are descriptors that it inherits, where the system has that (not Windows); `settings` are added to
+    its environment.
     """
     posix = os.name == "posix"
     try:
         process = subprocess.Popen(
             argv,
             cwd=folder,
-            env={name: value for name, value in os.environ.items() if name not in _HIDDEN},
+            env={name: value for name, value in os.environ.items() if name not in _HIDDEN} | dict(settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

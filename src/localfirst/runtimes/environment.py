@@ -6,17 +6,18 @@ pip has the last word. Only wheels are taken, so nothing is compiled or run.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.errors import DiskFullError, RuntimeMissingError
-from localfirst.runtimes.command import run_command
+from localfirst.runtimes.command import NO_SETTINGS, run_command
 from localfirst.runtimes.folder import PYTHON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _TAIL_LINES = 12
@@ -32,44 +33,74 @@ _HINTS = (
 )
 """What to do, by what the last installer said (in lower case); the first that is found counts."""
 
+_SEALED = {"PIP_CONFIG_FILE": os.devnull}
+"""With `--isolated`, pip reads no settings at all then: a folder or an index that they name must not be asked."""
+_SEALED_HINTS = (
+    ("hash", "The bundle's wheels are not those that this version of lf knows"),
+    ("ensurepip", "Install your system's package for Python's venv module"),
+    ("no matching distribution", "The bundle's wheels need a newer system than this one (its C library, or macOS)"),
+)
+
 _DISK_FULL = ("no space left on device", "not enough space on the disk")
+
+
+class Recipe(NamedTuple):
+    """What goes into an environment."""
+
+    wanted: tuple[tuple[str, ...], ...]
+    """Lists of words for `pip install`, which `uv pip install` understands too; one command after another."""
+    sealed: bool = False
+    """From the files that are named, whatever the user's configuration names besides; no network is used."""
 
 
 def make_environment(
     folder: Path,
-    wanted: Sequence[Sequence[str]],
+    recipe: Recipe,
     *,
     title: str,
     keep_open: tuple[int, ...],
     on_line: Callable[[str], None],
 ) -> None:
-    """Make the environment `folder` (its parent exists, it does not) with what is `wanted`.
-
-    Each of these is a list of words for `pip install`, which `uv pip install` understands too.
+    """Make the environment `folder` (its parent exists, it does not) by a recipe.
 
     Raises:
         DiskFullError: an installer ran out of space.
         RuntimeMissingError: every installer failed; the last lines of each are in the detail.
     """
     failures: list[tuple[str, tuple[str, ...]]] = []
-    for installer, commands in _find_installers(folder, wanted):
-        lines = _run_all(commands, folder.parent, keep_open, on_line)
+    message = f"{title} could not be installed"
+    for installer, commands in _find_installers(folder, recipe):
+        lines = _run_all(commands, folder.parent, keep_open, on_line, _SEALED if recipe.sealed else NO_SETTINGS)
         if lines is None:
             return
         failures.append((installer, lines))
-        said = "\n".join(lines).lower()
-        if any(phrase in said for phrase in _DISK_FULL):
-            raise DiskFullError(f"{title} could not be installed: the disk is full", detail="\n".join(lines))
+        error = explain_failure(message, failures, _SEALED_HINTS if recipe.sealed else _HINTS)
+        if isinstance(error, DiskFullError):
+            break
         shutil.rmtree(folder, ignore_errors=True)
-    detail = "\n".join(line for name, lines in failures for line in (f"{name}:", *(f"  {text}" for text in lines)))
-    hint = next((hint for phrase, hint in _HINTS if phrase in said), None)
-    raise RuntimeMissingError(f"{title} could not be installed", detail=detail, hint=hint)
+    raise error
 
 
-def _find_installers(folder: Path, wanted: Sequence[Sequence[str]]) -> list[tuple[str, tuple[Sequence[str], ...]]]:
+def explain_failure(
+    message: str, failures: Sequence[tuple[str, tuple[str, ...]]], hints: Sequence[tuple[str, str]] = _HINTS
+) -> DiskFullError | RuntimeMissingError:
+    """Why installers failed, each with what it said; the last one's words decide."""
+    shown = [(name, lines[-_TAIL_LINES:]) for name, lines in failures]
+    _, last = shown[-1]
+    said = "\n".join(last).lower()
+    if any(phrase in said for phrase in _DISK_FULL):
+        return DiskFullError(f"{message}: the disk is full", detail="\n".join(last))
+    detail = "\n".join(line for name, lines in shown for line in (f"{name}:", *(f"  {text}" for text in lines)))
+    return RuntimeMissingError(
+        message, detail=detail, hint=next((hint for phrase, hint in hints if phrase in said), None)
+    )
+
+
+def _find_installers(folder: Path, recipe: Recipe) -> list[tuple[str, tuple[Sequence[str], ...]]]:
     """The ways to make the environment, best first: a name and its commands."""
     python = str(folder / PYTHON)
-    wheels = ("--only-binary", ":all:")
+    wheels = ("--only-binary", ":all:", *(("--isolated",) if recipe.sealed else ()))
+    uv_wheels = ("--only-binary", ":all:", *(("--no-config", "--offline") if recipe.sealed else ()))
     quiet = ("--no-user", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
     if find_spec("pip"):  # this interpreter's pip fills it: one in there costs 5 s, 20 MB and, on Debian, a package
         make: Sequence[str] = (sys.executable, "-m", "venv", "--without-pip", str(folder))
@@ -77,22 +108,26 @@ def _find_installers(folder: Path, wanted: Sequence[Sequence[str]]) -> list[tupl
     else:
         make = (sys.executable, "-m", "venv", str(folder))
         pip = (python, "-m", "pip", "install", *quiet, *wheels)
-    by_pip = (make, *((*pip, *words) for words in wanted))
+    by_pip = (make, *((*pip, *words) for words in recipe.wanted))
     uv = shutil.which("uv")
     if uv is None:
         return [("pip", by_pip)]
     make = (uv, "venv", "--no-progress", "--python", sys.executable, str(folder))
-    fill = (uv, "pip", "install", "--no-progress", "--python", python, *wheels)
-    by_uv = (make, *((*fill, *words) for words in wanted))
+    fill = (uv, "pip", "install", "--no-progress", "--python", python, *uv_wheels)
+    by_uv = (make, *((*fill, *words) for words in recipe.wanted))
     return [("uv", by_uv), ("pip", by_pip)]
 
 
 def _run_all(
-    commands: Sequence[Sequence[str]], folder: Path, keep_open: tuple[int, ...], on_line: Callable[[str], None]
+    commands: Sequence[Sequence[str]],
+    folder: Path,
+    keep_open: tuple[int, ...],
+    on_line: Callable[[str], None],
+    settings: Mapping[str, str],
 ) -> tuple[str, ...] | None:
-    """Run commands until one fails, and return its last lines; `None` when all went well."""
+    """Run commands until one fails, and return its lines; `None` when all went well."""
     for argv in commands:
-        outcome = run_command(argv, folder=folder, on_line=on_line, keep_open=keep_open)
+        outcome = run_command(argv, folder=folder, on_line=on_line, keep_open=keep_open, settings=settings)
         if not outcome.ok:
-            return outcome.lines[-_TAIL_LINES:]
+            return outcome.lines
     return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from localfirst import lock, paths
 from localfirst.errors import DiskFullError, LfError, RuntimeMissingError, StoreError
-from localfirst.runtimes.environment import make_environment
+from localfirst.runtimes.environment import Recipe, make_environment
 from localfirst.runtimes.find import find_installed, find_runtimes, this_system, variable_of
 from localfirst.runtimes.folder import (
     PYTHON,
@@ -46,15 +46,18 @@ def ignore(progress: Progress) -> None:
     """Draw nothing."""
 
 
-def install(
+def install(  # noqa: PLR0913 - a keyword for each thing that callers decide
     name: str,
     *,
     check: Callable[[str], None],
     report: Callable[[Progress], None] = ignore,
     offline: bool = False,
+    wheels: Recipe | None = None,
     rows: Sequence[RuntimeRow] = RUNTIMES,
 ) -> Runtime:
     """Make the runtime's own environment, unless it is there; it appears whole or not at all.
+
+    From `wheels` where they are given, which needs no network, else from the package index.
 
     `check` gets the path of the new interpreter, and raises if the engine does not work; `report` gets each line of the
     installer as `detail["line"]`. An installation by another process is waited for, and what an interrupted one left
@@ -70,7 +73,7 @@ def install(
     if (runtime := find_installed(row)) is not None:
         return runtime
     _require_build(row)
-    if offline:
+    if offline and wheels is None:
         raise RuntimeMissingError(
             f"The runtime `{name}` is not installed, and the network is switched off",
             hint=f"Run `lf runtime install {name}` once with the network, without `--offline` and `LF_OFFLINE`",
@@ -80,7 +83,7 @@ def install(
             return runtime
         sweep(name)
         _require_space(row)
-        return _install_locked(row, descriptor, check, report)
+        return _install_locked(row, wheels, descriptor, check, report)
 
 
 def remove(name: str, rows: Sequence[RuntimeRow] = RUNTIMES) -> int:
@@ -150,7 +153,11 @@ def _locked(name: str, report: Callable[[Progress], None]) -> Iterator[int]:
 
 
 def _install_locked(
-    row: RuntimeRow, descriptor: int, check: Callable[[str], None], report: Callable[[Progress], None]
+    row: RuntimeRow,
+    wheels: Recipe | None,
+    descriptor: int,
+    check: Callable[[str], None],
+    report: Callable[[Progress], None],
 ) -> Runtime:
     """Build in a folder of its own, check, mark, and only then give it its name."""
     final = folder_of(row)
@@ -160,7 +167,7 @@ def _install_locked(
         environment = work / "environment"
         make_environment(
             environment,
-            _find_wanted(row),
+            wheels or _find_recipe(row),
             title=title,
             keep_open=(descriptor,),
             on_line=lambda line: report(Progress(row.name, 0, detail={"line": line})),
@@ -201,12 +208,12 @@ def _find_pip_index() -> str | None:
     return None
 
 
-def _find_wanted(row: RuntimeRow) -> tuple[tuple[str, ...], ...]:
-    """What is installed, in the words of pip and uv, one command after another."""
+def _find_recipe(row: RuntimeRow) -> Recipe:
+    """What is installed from the package index."""
     pinned = ("--require-hashes", "-r", str(paths.package_dir() / "runtimes" / "pins" / row.pins))
     if row.index_url is None:
-        return (pinned,)
-    return (pinned, ("--no-deps", "--index-url", row.index_url, f"{row.distribution}=={row.version}"))
+        return Recipe((pinned,))
+    return Recipe((pinned, ("--no-deps", "--index-url", row.index_url, f"{row.distribution}=={row.version}")))
 
 
 def _check(title: str, check: Callable[[str], None], python: str) -> None:
