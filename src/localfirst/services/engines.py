@@ -24,6 +24,7 @@ from localfirst.worker.client import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localfirst.runtimes.environment import Recipe
     from localfirst.types import Format
 
 STARTER_FILES: dict[Format, str] = {"gguf": "gguf/starter-q4_0.gguf", "onnx": "onnx"}
@@ -121,6 +122,19 @@ def install(name: str, *, offline: bool, report: Callable[[Progress], None]) -> 
     """
     clear_failure(find_row(name))
     return ensure(find_runtime(name), offline=offline, may_install=True, report=report)
+
+
+def install_wheels(name: str, wheels: Recipe, *, report: Callable[[Progress], None]) -> Runtime:
+    """Install the runtime of a name from files, without any network.
+
+    Raises:
+        UnknownNameError: there is none.
+        RuntimeMissingError: it cannot be installed, or does not work here.
+    """
+    clear_failure(find_row(name))
+    runtime = find_runtime(name)
+    report(Progress(name, 0, detail={"notice": f"Installing {runtime.engine} {runtime.version} from the bundle"}))
+    return installer.install(name, check=lambda python: _check(runtime, python), report=report, wheels=wheels)
 
 
 def remember_failure(runtime: Runtime, error: LfError) -> None:

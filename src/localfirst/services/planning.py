@@ -100,15 +100,16 @@ def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str
     return Planned(entry, resolution, machine)
 
 
-def plan_fetch(
+def plan_fetch(  # noqa: PLR0913 - one keyword per thing that callers decide
     text: str,
     wanted: Wanted,
     *,
     offline: bool,
     report: Callable[[Progress], None],
     missing: Mapping[str, str] = NOTHING_MISSING,
+    machine: Machine | None = None,
 ) -> Planned:
-    """As `plan_model` for this machine, but no build is chosen whose size nobody knows: its hub is asked first.
+    """As `plan_model`, but no build is chosen whose size nobody knows: its hub is asked first.
 
     `missing` has the runtimes to do without, each with the reason.
 
@@ -117,7 +118,7 @@ def plan_fetch(
     """
     from localfirst.store.pull import measure
 
-    here = Here()
+    here = Here(machine)
     planned = _resolve(find_entry(text, offline=offline), wanted, here, missing)
     while _is_to_be_measured(planned.resolution.chosen) and not offline:
         known = measure(planned.resolution.chosen.variant, report=report)

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 # EFBIG: a limit on file sizes (ulimit -f, FAT32) looks like a full disk and is solved like one.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_BYTES = 2**20
+_MORE_SPACE = "Free some space, or set LF_HOME to a folder on a larger disk."
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that no space, quota or file-size limit is left."""
+    return error.errno in _FULL
 
 
 @contextmanager
@@ -33,7 +39,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             raise DiskFullError(
                 f"The disk is full: {error.strerror}",
                 detail=f"{path}\nWhat has been fetched is kept.",
@@ -80,7 +86,7 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def check_space(path: Path, needed_bytes: int) -> None:
+def check_space(path: Path, needed_bytes: int, *, hint: str = _MORE_SPACE) -> None:
     """Refuse to begin what cannot end; 5 % more than the files, for the file system's own needs.
 
     Raises:
@@ -91,7 +97,7 @@ def check_space(path: Path, needed_bytes: int) -> None:
         raise DiskFullError(
             f"Not enough space: {format_bytes(needed)} needed, {format_bytes(free)} free",
             detail=str(path),
-            hint="Free some space, or set LF_HOME to a folder on a larger disk.",
+            hint=hint,
         )
 
 

@@ -1,0 +1,113 @@
+"""Files that were verified beside the store become a model of it: all of them first, the manifest last."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localfirst import lock, paths
+from localfirst.errors import IntegrityError, StoreError, UsageError
+from localfirst.store import layout, manifest
+from localfirst.store.disk import explained, sync_folder
+from localfirst.store.lock import hold
+from localfirst.store.verify import check_quick
+from localfirst.types import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localfirst.store.progress import Report
+    from localfirst.types import InstalledModel
+
+_WORK = ".bundles"
+
+
+@contextmanager
+def open_workplace(report: Report) -> Iterator[Path]:
+    """An empty folder on the store's disk, for one process at a time; what a killed one left in it is gone.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    root = paths.models_dir()
+
+    def say_waiting(owner: str) -> None:
+        report(Progress("bundle", 0, None, None, {"notice": f"waiting for process {owner}, which works on another"}))
+
+    with ExitStack() as held:
+        with explained(root):
+            (root / ".locks").mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock.hold(root / ".locks" / "bundles.lock", say_waiting))
+        work = root / _WORK
+        with explained(work):
+            if work.exists():
+                shutil.rmtree(work)
+            work.mkdir()
+        held.callback(shutil.rmtree, work, ignore_errors=True)
+        yield work
+
+
+def find_twin(model: InstalledModel) -> InstalledModel | None:
+    """The installed model that has this one's place, if it is whole and has the same files; `None` where it may go.
+
+    Raises:
+        IntegrityError: another model of a hub has its place, with other digests.
+        UsageError: an import has its name.
+    """
+    path = manifest.find_manifest(model)
+    try:
+        there = manifest.read_manifest(path)
+    except StoreError:  # none, or damaged
+        return None
+    digests = {file.path: file.sha256 for file in there.files}
+    wanted = {file.path: file.sha256 for file in model.files}
+    if digests != wanted:
+        detail = "\n".join(
+            f"{name}\ninstalled: {digests.get(name, 'no such file')}\nbundle:    {wanted.get(name, 'no such file')}"
+            for name in sorted(digests.keys() | wanted.keys())
+            if digests.get(name) != wanted.get(name)
+        )
+        hint = f"To take the bundle's: `lf model rm {model.name}` first"
+        if model.repo is None:
+            raise UsageError(f"There is another model named `{model.name}` here", detail=detail, hint=hint)
+        raise IntegrityError(
+            f"`{model.name}@{model.variant}` is installed with other digests", detail=detail, hint=hint
+        )
+    try:
+        check_quick(there)
+    except IntegrityError:
+        return None
+    return there
+
+
+def place(model: InstalledModel, staged: Path, report: Report) -> None:
+    """Move a model's verified and synced files from the folder `staged` to where they belong, and record it.
+
+    `model.root` is the store's folder for it, as `find_root` says. Until the manifest is written there is no model, and
+    doing it again begins where this ended.
+
+    Raises:
+        StoreError, DiskFullError: the store cannot be written.
+    """
+    folder = manifest.find_manifest(model).parent
+    root = Path(model.root)
+    with hold(layout.find_lock(folder), model.name, report):
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / layout.MANIFEST).unlink(missing_ok=True)  # there only if the model is damaged
+            for file in model.files:
+                target = root / file.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (staged / file.path).replace(target)
+            for parent in {(root / file.path).parent for file in model.files} | {root, folder, folder.parent}:
+                sync_folder(parent)
+        manifest.write(model)
+        with suppress(OSError):  # what an interrupted pull of it left
+            shutil.rmtree(folder / layout.PARTIAL)
+
+
+def find_root(name: str, variant: str, repo: str | None, revision: str | None) -> Path:
+    """Where the files of a model of the store lie."""
+    return layout.find_folder(name, variant, repo, revision) / layout.FILES
