@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,7 +10,7 @@ from localfirst.catalog import resolve as resolver
 from localfirst.catalog.memory.build import CACHE_BYTES
 from localfirst.catalog.refuse import refuse_build
 from localfirst.catalog.rules import TIERS
-from localfirst.errors import UsageError
+from localfirst.errors import DeviceError, RuntimeMissingError, UnknownNameError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.services import catalogue
@@ -111,6 +112,7 @@ def plan_fetch(  # noqa: PLR0913 - one keyword per thing that callers decide
 ) -> Planned:
     """As `plan_model`, but no build is chosen whose size nobody knows: its hub is asked first.
 
+    Offline, a build that is on this disk is chosen where one will do, though a better one could be fetched otherwise.
     `missing` has the runtimes to do without, each with the reason.
 
     Raises:
@@ -119,13 +121,24 @@ def plan_fetch(  # noqa: PLR0913 - one keyword per thing that callers decide
     from localfirst.store.pull import measure
 
     here = Here(machine)
-    planned = _resolve(find_entry(text, offline=offline), wanted, here, missing)
+    entry = find_entry(text, offline=offline)
+    if offline and (present := _keep_present(entry)):
+        with suppress(UnknownNameError, DeviceError, RuntimeMissingError):  # another build or engine is asked for
+            return _resolve(present, wanted, here, missing)
+    planned = _resolve(entry, wanted, here, missing)
     while _is_to_be_measured(planned.resolution.chosen) and not offline:
         known = measure(planned.resolution.chosen.variant, report=report)
         model = planned.entry.model
         variants = tuple(known if variant.name == known.name else variant for variant in model.variants)
         planned = _resolve(planned.entry._replace(model=model._replace(variants=variants)), wanted, here, missing)
     return planned
+
+
+def _keep_present(entry: Entry) -> Entry | None:
+    """The entry with only the builds that are on this disk; `None` where there are none."""
+    present = entry.installed_variants
+    variants = tuple(one for one in entry.model.variants if one.name in present or one.host == "builtin")
+    return entry._replace(model=entry.model._replace(variants=variants)) if variants else None
 
 
 def _is_to_be_measured(plan: Plan) -> bool:
