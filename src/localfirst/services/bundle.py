@@ -13,6 +13,7 @@ from localfirst.errors import NetworkError, UsageError
 from localfirst.runtimes import wheels
 from localfirst.runtimes.table import find_row
 from localfirst.services import catalogue, consent
+from localfirst.services.bundle_install import check_models
 from localfirst.services.machines import find_recorded
 from localfirst.services.planning import NOTHING_WANTED, plan_fetch
 from localfirst.store import bundle as store
@@ -168,6 +169,7 @@ def create(order: Order, installed: Sequence[InstalledModel], *, report: Report)
             members.append(store.Member(path, source.stat().st_size, hash_file(source, lambda _: None)))
         runtimes = tuple(store.PackedRuntime(row.name, row.engine, row.version) for row in order.rows)
         contents = store.make_contents(__version__, order.target, models, runtimes, tuple(members))
+        check_models(contents, catalogue.load_models(), "Fetch it anew, `lf rm` and `lf pull`, then make the bundle")
         for row in order.rows:
             wheels.check_wheels(row, order.target.python, contents.find_wheels(row.name))
         size_bytes = store.write(order.path, contents, sources, report)

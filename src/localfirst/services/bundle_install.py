@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     Report = Callable[[Progress], None]
 
 
+_OTHER_VERSION = "Nothing was installed. Update lf here, or make the bundle with the version that is here"
+
+
 class Placed(NamedTuple):
     """A model of a bundle on this disk, and whether it was there before."""
 
@@ -75,7 +78,7 @@ def install(path: Path, *, models_only: bool = False, report: Report) -> Install
         contents, files = bundle.contents, work / "files"
         rows = () if models_only else _find_missing_engines(contents)
         known = catalogue.load_models()
-        _check_models(contents, known)
+        check_models(contents, known, _OTHER_VERSION)
         pieces = tuple(_make_piece(contents, packed) for packed in contents.models if packed.host != "builtin")
         needed = {store.CATALOGS, *(f"{store.WHEELS}/{row.name}" for row in rows)}
         needed |= {one.packed.folder for one in pieces if one.twin is None}
@@ -168,7 +171,8 @@ def _add_catalogs(contents: Contents, known: Sequence[Model], files: Path) -> tu
     Raises:
         CatalogError: an entry has a mistake, or means a model that a catalog here has.
     """
-    unknown = {packed.name for packed in contents.models} - {model.name for model in known}
+    published = {one.name for one in contents.models if one.host == "huggingface" and not one.name.startswith("hf:")}
+    unknown = published - {model.name for model in known}
     catalogs = list(catalogue.find_catalogs())
     added = []
     for member in contents.find_members(store.CATALOGS, whole=True) if unknown else ():
@@ -187,19 +191,21 @@ def _add_catalogs(contents: Contents, known: Sequence[Model], files: Path) -> tu
             raise CatalogError(
                 "The bundle has a catalog entry that cannot be used here",
                 detail="\n".join(mistakes[:MISTAKES_SHOWN]),
-                hint="Update lf here, or make the bundle with the version that is here",
+                hint=_OTHER_VERSION,
             )
         with explained(files):
             catalogs[-1].path.write_bytes(content)
         added.append(catalogs[-1])
-    _check_models(contents, (*known, *(model for catalog in added for model in catalog.models)))
+    check_models(contents, (*known, *(model for catalog in added for model in catalog.models)), _OTHER_VERSION)
     for catalog in added:
         own_catalogs.add(str(catalog.path))
     return tuple(catalog.name for catalog in added)
 
 
-def _check_models(contents: Contents, known: Sequence[Model]) -> None:
+def check_models(contents: Contents, known: Sequence[Model], hint: str) -> None:
     """Compare a bundle's models with the catalogs here: a name may only mean what it means there.
+
+    `hint` is what to type where they differ.
 
     Raises:
         IntegrityError: other digests, files or repositories than the catalog's.
@@ -211,23 +217,23 @@ def _check_models(contents: Contents, known: Sequence[Model]) -> None:
     for packed in contents.models:
         model = by_name.get(packed.name)
         if model is not None:
-            _check_known(packed, contents.find_members(packed.folder), model)
+            _check_known(packed, contents.find_members(packed.folder), model, hint)
         elif packed.host == "builtin":
             raise UnknownNameError(f"`{packed.name}` is no part of this lf", hint="Update lf here")
         elif packed.name.startswith("hf:"):
-            if parse_name(packed.name).repo != packed.repo:
+            if (parse_name(packed.name).repo or "").lower() != (packed.repo or "").lower():
                 raise IntegrityError(f"The bundle's `{packed.name}` is of another repository: {packed.repo}")
         elif parse_name(packed.name).name != packed.name or make_key(packed.name) in taken:
             raise UsageError(f"`{packed.name}` in the bundle is the name of another model here, or cannot be one")
 
 
-def _check_known(packed: PackedModel, files: Sequence[Member], model: Model) -> None:
+def _check_known(packed: PackedModel, files: Sequence[Member], model: Model, hint: str) -> None:
     variant = next((one for one in model.variants if one.name == packed.variant), None)
     if variant is None or (variant.host == "builtin") != (packed.host == "builtin"):
         raise UnknownNameError(
             f"The catalog here has no build `{packed.name}@{packed.variant}` that a bundle may bring",
             detail=f"it has {', '.join(f'@{one.name}' for one in model.variants)}",
-            hint="Update lf here, or make the bundle with the version that is here",
+            hint=hint,
         )
     if packed.host == "builtin":
         return
@@ -239,18 +245,20 @@ def _check_known(packed: PackedModel, files: Sequence[Member], model: Model) -> 
             raise IntegrityError(
                 f"{file.path} of `{packed.name}` in the bundle is not the file that the catalog here knows",
                 detail=f"catalog: {digest}\nbundle:  {file.sha256}",
-                hint="Nothing was installed. Make the bundle with the version of lf that is here",
+                hint=hint,
             )
-        if digest is None and packed.repo != variant.repo:
+        if digest is None and (packed.repo or "").lower() != variant.repo.lower():
             raise IntegrityError(
                 f"`{packed.name}@{packed.variant}` in the bundle is from elsewhere than the catalog here says",
                 detail=f"catalog: {variant.repo}\nbundle:  {packed.repo or 'a file of its maker'}",
+                hint=hint,
             )
     found = {file.path.lower() for file in files}
     if strange := sorted((found - named) | (pinned.keys() - found)):
         raise IntegrityError(
             f"`{packed.name}@{packed.variant}` in the bundle has other files than the catalog here says",
             detail="\n".join(strange),
+            hint=hint,
         )
 
 
