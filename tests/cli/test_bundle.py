@@ -65,6 +65,24 @@ def hub(lf: Lf, tmp_path: Path) -> Iterator[Hub]:
         yield running
 
 
+def test_offline_the_build_that_is_here_is_chosen_over_a_better_one(lf: Lf, hub: Hub, tmp_path: Path) -> None:
+    """A bundle may be for a machine that is not quite this one: what it brought is what there is to run."""
+    hub.add_repo("someone/tiny-GGUF", {"tiny.gguf": (tmp_path / "model.gguf").read_bytes()})
+    catalog = add_acme(lf, hub, tmp_path)
+    assert lf("catalog", "remove", "acme").returncode == 0
+    second = catalog.read_text().partition("    variants:\n")[2]
+    for old, new in {"acme/": "someone/", "q4_0": "q5_0", "Q4_0": "Q5_0", "tier: vendor": "tier: platform"}.items():
+        second = second.replace(old, new)
+    lines = [line for line in second.splitlines() if "revision" not in line]
+    catalog.write_text(catalog.read_text() + "\n".join(lines) + "\n")
+    assert lf("catalog", "add", str(catalog)).returncode == 0
+    assert "acme-tiny@q4_0" in lf("model", "explain", "acme-tiny").stdout.splitlines()[0]
+    assert lf("pull", "acme-tiny@q5_0").returncode == 0
+    assert lf("--offline", "run", "acme-tiny", "hi").stdout == f"{REPLY}\n"
+    refused = lf("--offline", "run", "acme-tiny@q4_0", "hi")
+    assert (refused.returncode, "`acme-tiny@q4_0` is not installed" in refused.stderr) == (6, True)
+
+
 def add_acme(lf: Lf, hub: Hub, tmp_path: Path) -> Path:
     """A model of the user's own catalog."""
     content = (tmp_path / "model.gguf").read_bytes()

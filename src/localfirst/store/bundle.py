@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 
 from localfirst.errors import DiskFullError, IntegrityError, StoreError, UsageError
-from localfirst.store.disk import READ_BYTES, check_space, explained, is_full, sync_folder
+from localfirst.store.disk import MORE_SPACE, READ_BYTES, check_space, explained, is_full, sync_folder
 from localfirst.store.names import check_paths, check_sha256, is_inert, is_repo, make_folder_name
 from localfirst.store.progress import Meter
 from localfirst.types import Format, Host
@@ -44,6 +44,7 @@ INDEX_BYTES_MAX = 8_000_000
 """Of `bundle.json`: enough for 30,000 files."""
 _TEXT_MAX = 1000
 _WHAT = "bundle"
+_OTHER_PLACE = "Free some space, or name a place with more: `-o FILE`"
 _HOSTS: tuple[Host, ...] = ("huggingface", "import", "builtin")
 _SYSTEM = re.compile(r"[a-z0-9_]{1,20}")
 _PYTHON = re.compile(r"3\.\d{1,2}")
@@ -373,7 +374,7 @@ def require_space(target: Path, size_bytes: int) -> None:
     Raises:
         DiskFullError: with both numbers.
     """
-    check_space(target.parent, size_bytes, hint="Free some space, or name a place with more: `-o FILE`")
+    check_space(target.parent, size_bytes, hint=_OTHER_PLACE)
 
 
 def _add(tar: tarfile.TarFile, member: Member, source: Path, meter: Meter) -> None:
@@ -401,16 +402,18 @@ def _writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if is_full(error):
-            raise DiskFullError(
-                f"The disk is full: {error.strerror}",
-                detail=f"{target}\nNothing of the bundle was kept.",
-                hint="Free some space, or name a place with more: `-o FILE`",
-            ) from error
+            raise _make_full(error, target, _OTHER_PLACE) from error
         raise StoreError(
             f"The bundle cannot be written: {error.strerror or error}",
             detail=str(error.filename or target),
             hint="Name another place: `-o FILE`",
         ) from error
+
+
+def _make_full(error: OSError, path: Path, hint: str) -> DiskFullError:
+    return DiskFullError(
+        f"The disk is full: {error.strerror}", detail=f"{path}\nNothing of the bundle was kept.", hint=hint
+    )
 
 
 # Reading
@@ -476,7 +479,7 @@ class Bundle:
             if target is None:
                 digest = self._copy(member, None, meter)
             else:
-                with explained(target):
+                with _unpacking(target):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with target.open("xb") as file:
                         digest = self._copy(member, file, meter)
@@ -517,6 +520,17 @@ class Bundle:
             detail=detail,
             hint="Nothing of it was used. Copy it again from where it was made",
         )
+
+
+@contextmanager
+def _unpacking(target: Path) -> Iterator[None]:
+    with explained(target):
+        try:
+            yield
+        except OSError as error:
+            if is_full(error):
+                raise _make_full(error, target, MORE_SPACE) from error
+            raise
 
 
 @contextmanager

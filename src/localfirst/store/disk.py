@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # EFBIG: a limit on file sizes (ulimit -f, FAT32) looks like a full disk and is solved like one.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_BYTES = 2**20
-_MORE_SPACE = "Free some space, or set LF_HOME to a folder on a larger disk."
+MORE_SPACE = "Free some space, or set LF_HOME to a folder on a larger disk."
 
 
 def is_full(error: OSError) -> bool:
@@ -86,7 +86,7 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def check_space(path: Path, needed_bytes: int, *, hint: str = _MORE_SPACE) -> None:
+def check_space(path: Path, needed_bytes: int, *, hint: str = MORE_SPACE) -> None:
     """Refuse to begin what cannot end; 5 % more than the files, for the file system's own needs.
 
     Raises:

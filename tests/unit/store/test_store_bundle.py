@@ -281,18 +281,26 @@ def test_a_file_that_changed_is_not_packed(tmp_path: Path, spoil: Any, error: ty
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
-def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_is_told_and_leaves_no_part_of_a_bundle(tmp_path: Path) -> None:
     import resource
 
+    whole = make_bundle(tmp_path).rename(tmp_path / "whole")
+    contents = read(whole)
+    sources = {path: tmp_path / f"source-{number}" for number, path in enumerate(FILES)}
+    again = tmp_path / "again"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
     try:
-        with pytest.raises(DiskFullError) as caught:
-            make_bundle(tmp_path)
+        for action in (
+            lambda: bundle.write(again, contents, sources, ignore),
+            lambda: read(whole, tmp_path / "out"),
+        ):
+            with pytest.raises(DiskFullError) as caught:
+                action()
+            assert "Nothing of the bundle was kept." in caught.value.detail
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "Nothing of the bundle was kept." in caught.value.detail
-    assert not list(tmp_path.glob("tiny.bundle.tar*"))
+    assert not list(tmp_path.glob("again*"))
 
 
 def test_too_small_a_disk_is_told_with_both_numbers(made: Path, tmp_path: Path) -> None:
