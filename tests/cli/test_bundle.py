@@ -281,6 +281,14 @@ def test_ctrl_c_leaves_no_part_of_a_bundle(lf: Lf, large: Path, tmp_path: Path) 
     assert not list(tmp_path.glob("x.tar*"))
 
 
+def test_installations_at_the_same_time_take_turns(lf: Lf, there: Lf, large: Path, tmp_path: Path) -> None:
+    path = make(lf, tmp_path / "x.tar", "large")
+    processes = [there.start("bundle", "install", str(path)) for _ in range(3)]
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted("is here already" in text for text in said) == [False, True, True]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_installation_that_is_killed_leaves_no_half_model(lf: Lf, there: Lf, large: Path, tmp_path: Path) -> None:
     """Wherever it dies the model is there whole or not at all, and the next one ends well and sweeps up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import __version__
 from localfirst.catalog.cut import cut_catalog
-from localfirst.errors import NetworkError, UsageError
+from localfirst.errors import NetworkError, StoreError, UsageError
 from localfirst.runtimes import wheels
 from localfirst.runtimes.table import find_row
 from localfirst.services import catalogue, consent
@@ -99,11 +100,23 @@ def plan(  # noqa: PLR0913 - one keyword per option
             f"The wheels of {', '.join(row.name for row in rows)} have to be fetched, and the network is off",
             hint="For a machine that has the engine already: `--models-only`",
         )
-    sizes = [row.sizes[system].download_bytes for row in rows] + [
-        one.variant.size_bytes for one in resolutions if one.variant.host != "builtin"
-    ]
-    store.require_space(path, sum(size or 0 for size in sizes))
+    sizes = [row.sizes[system].download_bytes or 0 for row in rows] + [_find_size(one) for one in plans.values()]
+    store.require_space(path, sum(sizes))
     return Order(store.Target(*system, version), tuple(plans.values()), rows, path)
+
+
+def _find_installed(one: Planned) -> InstalledModel | None:
+    chosen = one.resolution.chosen
+    return next((model for model in one.entry.installed if model.variant == chosen.variant.name), None)
+
+
+def _find_size(one: Planned) -> int:
+    """Bytes that a model takes in a bundle; 0 where nobody knows."""
+    variant = one.resolution.chosen.variant
+    if variant.host == "builtin":
+        return 0
+    installed = _find_installed(one)
+    return installed.size_bytes if installed else variant.size_bytes or 0
 
 
 def _check_python(text: str) -> str:
@@ -124,6 +137,8 @@ def _find_output(output: Path | None, names: Sequence[str], system: tuple[str, s
         raise UsageError(f"{path} exists already", hint="Remove it, or name another file: `-o FILE`")
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent}", hint="Make it first, or name another place: `-o FILE`")
+    if not os.access(path.parent, os.W_OK):
+        raise StoreError(f"{path.absolute().parent} cannot be written", hint="Name another place: `-o FILE`")
     return path
 
 
@@ -136,7 +151,7 @@ def fetch(one: Planned, *, offline: bool, accept_license: bool, report: Report) 
     chosen = one.resolution.chosen
     if chosen.variant.host == "builtin":
         return find_builtin(chosen.model, chosen.variant)
-    installed = next((model for model in one.entry.installed if model.variant == chosen.variant.name), None)
+    installed = _find_installed(one)
     if installed is None:
         if not offline:
             consent.require(chosen, accepted=accept_license)

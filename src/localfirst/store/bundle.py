@@ -374,7 +374,7 @@ def require_space(target: Path, size_bytes: int) -> None:
     Raises:
         DiskFullError: with both numbers.
     """
-    check_space(target.parent, size_bytes, hint=_OTHER_PLACE)
+    check_space(target.absolute().parent, size_bytes, hint=_OTHER_PLACE)
 
 
 def _add(tar: tarfile.TarFile, member: Member, source: Path, meter: Meter) -> None:
