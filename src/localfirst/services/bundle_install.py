@@ -87,6 +87,8 @@ def install(path: Path, *, models_only: bool = False, report: Report) -> Install
         check_space(paths.models_dir(), sum(member.size_bytes for member in taken) + installed_bytes)
         bundle.unpack(lambda member: files / member.path if member in taken else None, report)
         added = _add_catalogs(contents, known, files)
+        now = datetime.now(UTC).isoformat(timespec="seconds")  # files that are younger count as changed
+        pieces = tuple(one._replace(model=one.model._replace(created=now)) for one in pieces)
         for one in pieces:
             if one.twin is None:
                 place(one.model, files / one.packed.folder, report)
@@ -124,7 +126,7 @@ def _make_piece(contents: Contents, packed: PackedModel) -> _Piece:
         revision=packed.revision,
         root=str(find_root(packed.name, packed.variant, packed.repo, packed.revision)),
         files=tuple(InstalledFile(*file) for file in files),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created="",
         title=packed.title,
     )
     return _Piece(packed, model, find_twin(model))

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, get_args
 
 from localfirst.errors import DiskFullError, IntegrityError, StoreError, UsageError
-from localfirst.store.disk import MORE_SPACE, READ_BYTES, check_space, explained, is_full, sync_folder
+from localfirst.store.disk import MORE_SPACE, READ_BYTES, check_space, explained, is_full, sync_file, sync_folder
 from localfirst.store.names import check_paths, check_sha256, is_inert, is_repo, make_folder_name
 from localfirst.store.progress import Meter
 from localfirst.types import Format, Host
@@ -357,7 +357,7 @@ def write(target: Path, contents: Contents, sources: Mapping[str, Path], report:
                 for member in contents.members:
                     _add(tar, member, sources[member.path], meter)
             file.flush()
-            os.fsync(file.fileno())
+            sync_file(file.fileno())
         with _writing(target):
             partial.replace(target)
             sync_folder(target.parent)
@@ -484,7 +484,7 @@ class Bundle:
                     with target.open("xb") as file:
                         digest = self._copy(member, file, meter)
                         file.flush()
-                        os.fsync(file.fileno())
+                        sync_file(file.fileno())
             if digest != member.sha256:
                 raise self._damaged(member.path, f"announced: {member.sha256}\nfound:     {digest}")
             self._expect(_make_padding(member.size_bytes), member.path)
