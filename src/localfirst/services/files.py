@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.judge import is_quantization
 from localfirst.errors import NetworkError, UnknownNameError, UsageError
 from localfirst.services import consent
 from localfirst.services.catalogue import load_models
 from localfirst.services.imported import describe
-from localfirst.services.library import Entry, find_entry
+from localfirst.services.library import Entry, find_entry, find_on_disk
 from localfirst.services.planning import plan_fetch
-from localfirst.store import builtin, manifest, pull, verify
+from localfirst.store import builtin, manifest, pull, revisions, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,30 +51,20 @@ def pull_model(
 
 
 def remove_model(name: str) -> int:
-    """Remove every installed build that the name means; the bytes freed (0 for imports, whose files stay).
+    """Remove every installed build that the name means, with all its revisions.
+
+    Returns the bytes freed: 0 for imports, whose files stay.
 
     Raises:
         UnknownNameError: the model is not on this disk.
         UsageError: the name asks for an engine or a device, which says nothing of what is on the disk.
     """
-    entry = find_entry(name, offline=True)
-    asked = entry.asked
-    if asked.backend or asked.device:
-        builds = ", ".join(f"`lf rm {entry.model.name}@{one.variant}`" for one in entry.installed)
-        raise UsageError(
-            f"`{name}` says which engine or device, not which build to remove",
-            hint=builds or "See what is on this disk: `lf list --installed`",
-        )
-    named = {one.name for one in entry.model.variants if is_quantization(one, asked.quantization)}
-    found = [one for one in entry.installed if asked.quantization in (None, one.variant) or one.variant in named]
-    if not found:
-        raise UnknownNameError(
-            f"`{name}` is not on this disk",
-            hint="`starter` is part of lf itself"
-            if entry.model.name == "starter"
-            else "See what is: `lf list --installed`",
-        )
-    return sum(manifest.remove(model) for model in found)
+    _, found = find_on_disk(name, "lf rm")
+    freed = 0
+    for history in found:
+        freed += sum(manifest.remove(model) for model in history.models)
+        revisions.forget(history.current)
+    return freed
 
 
 def verify_models(  # noqa: PLR0913 - one keyword per option

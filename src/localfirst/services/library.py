@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog import names
+from localfirst.catalog.judge import is_quantization
 from localfirst.errors import ModelFileError, StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
-from localfirst.store import consent, manifest
+from localfirst.store import consent, manifest, revisions
+from localfirst.store.revisions import History
 from localfirst.types import ModelName
 
 if TYPE_CHECKING:
@@ -21,7 +23,12 @@ class Entry(NamedTuple):
 
     asked: ModelName
     model: Model
-    installed: tuple[InstalledModel, ...]
+    histories: tuple[History, ...]
+
+    @property
+    def installed(self) -> tuple[InstalledModel, ...]:
+        """The current revision of each build that is on this disk."""
+        return tuple(history.current for history in self.histories)
 
     @property
     def installed_variants(self) -> frozenset[str]:
@@ -44,22 +51,67 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
             return _find_path(asked, Path(asked.path))
         except UsageError as missing:
             return _find_published(asked.path, missing)
-    everything = manifest.find_all()
+    everything = find_histories()
     if asked.repo is not None:
         return _find_repository(asked, everything, offline=offline)
-    own = [model for model in everything if model.host == "import" and model.name == asked.name]
-    if own and asked.size is None:
+    named = [one for one in everything if one.current.name == asked.name and asked.size is None]
+    if own := [one for one in named if one.current.host == "import"]:
         return _make_entry(asked, own[0])
     try:
         model = names.find_model(catalogue.load_models(), asked)
     except UnknownNameError:
-        left = [model for model in everything if model.name == asked.name and asked.size is None]
-        if not left:
+        if not named:
             if Path(text).exists():
                 raise UsageError(f"No model is named `{text}`", hint=f"For the file of this name: `./{text}`") from None
             raise
-        return _make_entry(asked, left[0])  # of a catalog that was removed
+        return _make_entry(asked, named[0])  # of a catalog that was removed
     return _make_catalog_entry(asked, model, everything)
+
+
+def find_histories() -> tuple[History, ...]:
+    """Every build that is on this disk, with its revisions.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    return revisions.find_histories(manifest.find_all())
+
+
+def find_on_disk(text: str, command: str) -> tuple[Entry, tuple[History, ...]]:
+    """The builds on this disk that a name means, all of them where it names none; at least one.
+
+    Args:
+        text: a name as typed.
+        command: what is to be done with them, for the hint: `lf rm`.
+
+    Raises:
+        UnknownNameError: there is none.
+        UsageError: the name asks for an engine or a device, which says nothing of what is on the disk.
+    """
+    entry = find_entry(text, offline=True)
+    asked = entry.asked
+    if asked.backend or asked.device:
+        builds = ", ".join(f"`{command} {entry.model.name}@{one.variant}`" for one in entry.installed)
+        raise UsageError(
+            f"`{text}` says which engine or device, not which build",
+            hint=builds or "See what is on this disk: `lf list --installed`",
+        )
+    selected = {one.name for one in entry.model.variants if is_quantization(one, asked.quantization)}
+    found = tuple(
+        one
+        for one in entry.histories
+        if asked.quantization in (None, one.current.variant) or one.current.variant in selected
+    )
+    if asked.file is not None:  # `hf:org/repo:file`, for which only that build is an entry's variant
+        found = tuple(one for one in found if one.current.variant in {variant.name for variant in entry.model.variants})
+    if not found:
+        raise UnknownNameError(
+            f"`{text}` is not on this disk",
+            hint="`starter` is part of lf itself"
+            if entry.model.name == "starter"
+            else "See what is: `lf list --installed`",
+        )
+    return entry, found
 
 
 def find_names() -> tuple[str, ...]:
@@ -73,22 +125,25 @@ def find_names() -> tuple[str, ...]:
 
 def find_entries() -> tuple[Entry, ...]:
     """Every model of the catalog and every import, in that order."""
-    everything = manifest.find_all()
+    everything = find_histories()
     known = catalogue.load_models()
     catalog_names = {model.name for model in known}
-    entries = [
-        Entry(ModelName(name=model.name), model, tuple(found for found in everything if found.name == model.name))
-        for model in known
-    ]
-    others = [found for found in everything if found.name not in catalog_names]
-    return (*entries, *(_make_entry(names.parse_name(found.name), found) for found in others))
+    entries = [Entry(ModelName(name=model.name), model, _select(everything, model.name)) for model in known]
+    others = [found for found in everything if found.current.name not in catalog_names]
+    return (*entries, *(_make_entry(names.parse_name(found.current.name), found) for found in others))
 
 
-def _make_catalog_entry(asked: ModelName, model: Model, everything: tuple[InstalledModel, ...]) -> Entry:
-    installed = tuple(found for found in everything if found.name == model.name)
+def _select(everything: tuple[History, ...], name: str) -> tuple[History, ...]:
+    return tuple(found for found in everything if found.current.name == name)
+
+
+def _make_catalog_entry(asked: ModelName, model: Model, everything: tuple[History, ...]) -> Entry:
+    histories = _select(everything, model.name)
     accepted = model.terms and consent.is_accepted(model.license_url or model.license)
-    refined = _refine(model._replace(terms=model.terms and not accepted), installed)
-    return Entry(names.read_demands(asked, model), refined, installed)
+    refined = _refine(
+        model._replace(terms=model.terms and not accepted), tuple(history.current for history in histories)
+    )
+    return Entry(names.read_demands(asked, model), refined, histories)
 
 
 def _refine(model: Model, installed: tuple[InstalledModel, ...]) -> Model:
@@ -122,38 +177,40 @@ def _find_published(text: str, missing: UsageError) -> Entry:
         others = f"a repository on the hub is hf:{text}, a file ./{text}"
         hint = f"{error.hint}; {others}" if error.hint else others
         raise UnknownNameError(error.message, detail=error.detail, hint=hint) from None
-    return _make_catalog_entry(asked, model, manifest.find_all())
+    return _make_catalog_entry(asked, model, find_histories())
 
 
-def _make_entry(asked: ModelName, installed: InstalledModel) -> Entry:
+def _make_entry(asked: ModelName, history: History) -> Entry:
     """A model that only its own files describe."""
     from localfirst.services.imported import describe
 
-    return Entry(asked, describe(installed), (installed,))
+    return Entry(asked, describe(history.current), (history,))
 
 
 def _find_path(asked: ModelName, path: Path) -> Entry:
     from localfirst.store.imports import inspect_path
 
-    return _make_entry(asked, inspect_path(path))
+    model = inspect_path(path)
+    return _make_entry(asked, History((model,), model))
 
 
-def _find_repository(asked: ModelName, everything: tuple[InstalledModel, ...], *, offline: bool) -> Entry:
+def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offline: bool) -> Entry:
     """A repository's builds: what is on this disk needs no hub to be found again."""
     from localfirst.services.imported import read_architecture
     from localfirst.store.hub import describe
 
     full = f"hf:{asked.repo}@{asked.revision}" if asked.revision else f"hf:{asked.repo}"
-    installed = tuple(found for found in everything if found.name.lower() == full.lower())
-    if installed:
+    histories = tuple(found for found in everything if found.current.name.lower() == full.lower())
+    if histories:
         try:
             model = describe(asked, offline=True)
         except UnknownNameError:
             if offline:
                 raise
         else:
-            return Entry(asked, model._replace(architecture=read_architecture(installed[0])), installed)
-    return Entry(asked, _add_terms(describe(asked, offline=offline)), installed)
+            architecture = read_architecture(histories[0].current)
+            return Entry(asked, model._replace(architecture=architecture), histories)
+    return Entry(asked, _add_terms(describe(asked, offline=offline)), histories)
 
 
 def _add_terms(model: Model) -> Model:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from localfirst.errors import IntegrityError, LfError, NetworkError, UnknownNameError
-from localfirst.store import builds, manifest
+from localfirst.store import builds, manifest, revisions
 from localfirst.store.endpoint import Endpoint, find_endpoint, prepare_environment
 from localfirst.store.listing import HubFile, Listing
 from localfirst.store.names import check_paths, check_sha1, check_sha256, is_repo
@@ -251,7 +251,8 @@ def describe(name: ModelName, *, offline: bool = False, report: Callable[[Progre
         raise UnknownNameError("This is not the name of a repository", hint="Write hf:ORGANISATION/REPOSITORY.")
     full = f"hf:{repo}@{name.revision}" if name.revision else f"hf:{repo}"
     if offline:
-        found = tuple(model for model in manifest.find_all() if model.name.lower() == full.lower())
+        named = (model for model in manifest.find_all() if model.name.lower() == full.lower())
+        found = revisions.keep_current(named)
         if not found:
             raise NetworkError(
                 f"`{full}` is not installed, and --offline forbids looking for it",

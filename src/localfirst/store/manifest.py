@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import localfirst
 from localfirst import paths
 from localfirst.errors import IntegrityError, StoreError
-from localfirst.store import layout
+from localfirst.store import layout, revisions
 from localfirst.store.disk import explained, sync_folder, write_atomically
 from localfirst.store.lock import hold
 from localfirst.store.names import check_paths, check_sha256
@@ -147,15 +147,17 @@ def find_in(folder: Path) -> InstalledModel | None:
     return None
 
 
-def find(name: str, variant: str | None = None) -> InstalledModel | None:
-    """The model of this name, and variant if one is named; the newest where several revisions are on the disk.
+def find(name: str, variant: str | None = None, revision: str | None = None) -> InstalledModel | None:
+    """The model of this name, and variant if one is named: its current revision, or the one with this commit.
 
     Raises:
         StoreError: the only manifest that this name could mean is damaged.
     """
     matches = [model for model in find_all() if model.name == name and variant in {None, model.variant}]
+    if revision is not None:
+        return next((model for model in matches if model.revision == revision), None)
     if matches:
-        return max(matches, key=lambda model: model.created)
+        return max(revisions.keep_current(matches), key=lambda model: model.created)
     for path in _find_manifests():
         if _may_mean(path, name, variant):
             read_manifest(path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import IntegrityError, NetworkError, UnknownNameError
 from localfirst.lock import LeaseLostError
-from localfirst.store import layout, manifest
+from localfirst.store import layout, manifest, revisions
 from localfirst.store.builtin import find_builtin
 from localfirst.store.copy import copy_file
 from localfirst.store.disk import check_space, explained, hash_file, measure_allocated, sync_folder
@@ -46,7 +46,9 @@ def pull(
     report: Callable[[Progress], None] = ignore,
     limits: Limits | None = None,
 ) -> InstalledModel:
-    """The variant on this disk: as it is if it is installed, else fetched, verified and recorded.
+    """The variant on this disk: as it is if it is installed, else fetched, verified, recorded and made the current one.
+
+    A damaged one is mended at its own revision.
 
     Raises:
         NetworkError: offline and not installed, or the network fails for good.
@@ -63,6 +65,8 @@ def pull(
     if installed is not None and _is_whole(installed):
         _tell_other_revision(installed, variant, report)
         return installed
+    if installed is not None:
+        variant = _name_files(variant, installed)
     full = f"{model.name}@{variant.name}" if not model.name.startswith("hf:") else model.name
     if variant.host == "foundry":
         raise UnknownNameError(
@@ -81,16 +85,21 @@ def fetch(
     model: Model,
     variant: Variant,
     *,
+    listing: Listing | None = None,
     report: Callable[[Progress], None] = ignore,
     limits: Limits | None = None,
 ) -> InstalledModel:
     """The variant at the revision that it names, or else at its hub's newest, whatever other ones are on this disk.
 
+    It becomes the current one. `listing` is its repository at that revision, where the hub was asked already.
+
     Raises:
         NetworkError, DiskFullError, IntegrityError, LicenseError, UnknownNameError: as `pull`.
         CatalogError, ModelFileError, StoreError: as their messages say.
     """
-    return _fetch(_plan(model, variant, report, limits or Limits()), report)
+    installed = _fetch(_plan(model, variant, report, limits or Limits(), listing), report)
+    revisions.make_current(installed, manifest.find_all())
+    return installed
 
 
 def repair(
@@ -123,9 +132,15 @@ def repair(
     return _fetch(job, report)
 
 
-def _plan(model: Model, variant: Variant, report: Callable[[Progress], None], limits: Limits) -> _Job:
+def _plan(
+    model: Model,
+    variant: Variant,
+    report: Callable[[Progress], None],
+    limits: Limits,
+    listing: Listing | None = None,
+) -> _Job:
     endpoint = find_endpoint()
-    return _Job(model, variant, _read_listing(variant, endpoint, report, limits), endpoint, limits)
+    return _Job(model, variant, listing or _read_listing(variant, endpoint, report, limits), endpoint, limits)
 
 
 def _fetch(job: _Job, report: Callable[[Progress], None]) -> InstalledModel:
@@ -203,12 +218,15 @@ def _is_whole(installed: InstalledModel) -> bool:
     return True
 
 
+def _name_files(variant: Variant, installed: InstalledModel) -> Variant:
+    """The variant as it is installed: these files of this revision, whatever is named now."""
+    files = tuple(ModelFile(*file) for file in installed.files)
+    return variant._replace(repo=installed.repo or variant.repo, revision=installed.revision, files=files)
+
+
 def _tell_other_revision(installed: InstalledModel, variant: Variant, report: Callable[[Progress], None]) -> None:
-    newest, here = variant.revision, installed.revision
-    if newest is None or here is None or not is_commit(newest) or newest == here:
-        return
-    notice = f"revision {here[:12]} is installed and stays; {newest[:12]} is the one named now"
-    report(Progress(installed.name, installed.size_bytes, installed.size_bytes, None, {"notice": notice}))
+    if notice := revisions.say_other(installed, variant):
+        report(Progress(installed.name, installed.size_bytes, installed.size_bytes, None, {"notice": notice}))
 
 
 def _install(job: _Job, report: Callable[[Progress], None], lease: Lease) -> InstalledModel:

@@ -340,7 +340,7 @@ def test_a_moved_branch_does_not_replace_what_is_installed(hub: Hub) -> None:
     model, variant = make_model("org/model", "model.gguf", revision=newer)
     assert pull(model, variant, report=log.append) == installed
     assert log.notices == [
-        f"revision {(installed.revision or '')[:12]} is installed and stays; {newer[:12]} is the one named now"
+        f"uses {(installed.revision or '')[:12]}; the catalog names {newer[:12]} now (lf model update)"
     ]
 
 
