@@ -288,6 +288,8 @@ class Plan(NamedTuple):
     """How many of the model's layers are computed on the device, where the CPU computes the others; `None`: all."""
     cache: CacheType = "f16"
     """How keys and values are kept."""
+    revision: str | None = None
+    """The commit of the files that are on this disk; `None` where none are, or they have none."""
 
 
 class Resolution(NamedTuple):

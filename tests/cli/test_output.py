@@ -12,6 +12,7 @@ from localfirst.cli.answer import AnswerPrinter
 from localfirst.cli.screen import Screen, wrap
 from localfirst.conversation import Answer, TextDelta, Timings, Usage
 from localfirst.errors import EngineError, LfError, NoFitError, UsageError
+from localfirst.store.revisions import History
 from localfirst.types import (
     Architecture,
     Cpu,
@@ -173,6 +174,7 @@ INSTALLED = InstalledModel(
     files=(InstalledFile("model.onnx", 2_400_000_000, "0" * 64), InstalledFile("vocab.json", 90_000_000, "1" * 64)),
     created="2026-11-24T00:00:00Z",
 )
+HISTORY = History((INSTALLED,), INSTALLED)
 ANSWER = Answer("Hi", "hm", "stop", Usage(35, 12, 12), Timings(0.5, 0.08, 400.0, 21.43))
 
 
@@ -185,7 +187,7 @@ def draw(show, width=None, *, styles=False):
 SHOWN = {
     "models": lambda screen: output.print_models(PLANS, screen=screen),
     "machine": lambda screen: output.print_machine(MACHINE, screen=screen),
-    "info": lambda screen: output.print_model_info(PHI, [CHOSEN, *REJECTED], [INSTALLED], screen=screen),
+    "info": lambda screen: output.print_model_info(PHI, [CHOSEN, *REJECTED], [HISTORY], screen=screen),
     "explanation": lambda screen: output.print_explanation(Resolution(CHOSEN, REJECTED), screen=screen),
     "runtimes": lambda screen: output.print_runtimes((LLAMA, ONNX, MLX, CUDA), screen=screen),
 }
@@ -391,6 +393,7 @@ def test_the_json_of_a_plan_has_the_keys_that_programs_rely_on(capsys):
                 "prefill_tps": {"low": None, "high": None, "measured": None},
                 "gated": False,
                 "state": "available",
+                "revision": None,
                 "reason": "published by the vendor; the next best is published by the community",
             }
         ]
@@ -420,7 +423,7 @@ def test_the_json_of_an_explanation_has_the_choice_and_every_loser_with_its_reas
 
 
 def test_the_json_of_other_results_keeps_the_numbers(capsys):
-    shown = as_json(capsys, lambda: output.print_model_info(PHI, [CHOSEN], [INSTALLED], json=True))
+    shown = as_json(capsys, lambda: output.print_model_info(PHI, [CHOSEN], [HISTORY], json=True))
     assert [one["size_bytes"] for one in shown["variants"]] == [2_490_000_000, 2_490_000_000, 4_080_000_000]
     assert shown["installed"][0]["size_bytes"] == 2_490_000_000
     runtimes = as_json(capsys, lambda: output.print_runtimes([ONNX], json=True))["runtimes"]

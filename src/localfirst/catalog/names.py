@@ -177,13 +177,16 @@ def make_key(text: str) -> str:
 
 def format_name(model: Model, variant: Variant | None = None, backend: str | None = None) -> str:
     """The full form, which `parse_name` takes apart again: `phi-4-mini@int4-cpu#onnx`, `hf:org/repo:int4-cpu@main`."""
-    name = model.name
-    if variant and name.startswith("hf:"):
-        repo, at, revision = name.partition("@")
-        name = f"{repo}:{variant.name}{at}{revision}"
-    elif variant:
-        name = f"{name}@{variant.name}"
+    name = format_build(model.name, variant.name) if variant else model.name
     return f"{name}#{backend}" if backend else name
+
+
+def format_build(name: str, variant: str) -> str:
+    """The same for the names of a model and of a build of it."""
+    if not name.startswith("hf:"):
+        return f"{name}@{variant}"
+    repo, at, revision = name.partition("@")
+    return f"{repo}:{variant}{at}{revision}"
 
 
 def _looks_like_path(typed: str) -> bool:

@@ -26,6 +26,11 @@ class ModelGroup(TableGroup):
             "pull": Row("localfirst.cli.model:pull", "Fetch a model."),
             "rm": Row("localfirst.cli.model:rm", "Remove a model from this disk."),
             "import": Row("localfirst.cli.imports:import_", "Use a model that you have."),
+            "outdated": Row("localfirst.cli.update:outdated", "Show which models have a newer revision."),
+            "update": Row("localfirst.cli.update:update", "Fetch newer revisions of models."),
+            "rollback": Row("localfirst.cli.update:rollback", "Use an earlier revision of a model."),
+            "pin": Row("localfirst.cli.update:pin", "Hold a model at its revision."),
+            "unpin": Row("localfirst.cli.update:unpin", "Let a pinned model be updated again."),
             "verify": Row("localfirst.cli.model:verify", "Verify a model's files."),
         }
     )
@@ -98,7 +103,7 @@ def info(
     from localfirst.services.planning import describe_model
 
     described = describe_model(model, find_recorded(profile), offline=offline)
-    output.print_model_info(described.entry.model, described.plans, described.entry.installed, json=json)
+    output.print_model_info(described.entry.model, described.plans, described.entry.histories, json=json)
 
 
 def explain(

@@ -47,6 +47,12 @@ ModelArgument = Annotated[
         show_default=False,
     ),
 ]
+ModelsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL...", help="Names as in `lf model list`.", autocompletion=complete_model, show_default=False
+    ),
+]
 RuntimeArgument = Annotated[
     str,
     typer.Argument(

@@ -6,6 +6,7 @@ import json as json_format
 import sys
 from typing import TYPE_CHECKING
 
+from localfirst.catalog.names import format_build
 from localfirst.cli.screen import Screen, block, line, measure, stderr_screen, stdout_screen, wrap
 from localfirst.cli.views import details, listing, shapes, words
 from localfirst.errors import UsageError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
     from localfirst.services.pins import PinCheck
+    from localfirst.store.revisions import History
     from localfirst.types import InstalledModel, Machine, Model, Plan, Resolution, Runtime
 
 
@@ -135,16 +137,16 @@ def print_models(plans: Sequence[Plan], *, json: bool = False, screen: Screen | 
 def print_model_info(
     model: Model,
     plans: Sequence[Plan],
-    installed: Sequence[InstalledModel],
+    histories: Sequence[History],
     *,
     json: bool = False,
     screen: Screen | None = None,
 ) -> None:
     """Print all that is known of a model; `plans` are best first."""
     if json:
-        return print_json(shapes.model_to_json(model, plans, installed))
+        return print_json(shapes.model_to_json(model, plans, histories))
     screen = screen or stdout_screen()
-    return screen.write_lines(details.render_model(model, plans, installed, screen))
+    return screen.write_lines(details.render_model(model, plans, histories, screen))
 
 
 def print_explanation(resolution: Resolution, *, json: bool = False, screen: Screen | None = None) -> None:
@@ -257,7 +259,7 @@ def print_verified(verified: Sequence[Verified], *, json: bool = False, screen: 
 
 
 def _name_installed(model: InstalledModel) -> str:
-    return line(model.name) if model.host == "import" else f"{line(model.name)}@{line(model.variant)}"
+    return line(model.name if model.host == "import" else format_build(model.name, model.variant))
 
 
 def _measure_files(model: InstalledModel) -> str:

@@ -8,7 +8,7 @@ from localfirst.errors import ConsentError
 from localfirst.store import consent
 
 if TYPE_CHECKING:
-    from localfirst.types import Plan
+    from localfirst.types import Model, Plan
 
 
 def require(plan: Plan, *, accepted: bool) -> None:
@@ -18,9 +18,19 @@ def require(plan: Plan, *, accepted: bool) -> None:
         ConsentError: it is not.
         StoreError: the answer cannot be kept.
     """
-    model = plan.model
+    if not plan.installed:
+        require_for(plan.model, accepted=accepted)
+
+
+def require_for(model: Model, *, accepted: bool) -> None:
+    """The same for a model of which something is about to be fetched.
+
+    Raises:
+        ConsentError: it is not.
+        StoreError: the answer cannot be kept.
+    """
     license_ = model.license_url or model.license
-    if not model.terms or plan.installed or consent.is_accepted(license_):
+    if not model.terms or consent.is_accepted(license_):
         return
     if not accepted:
         raise ConsentError(

@@ -15,7 +15,7 @@ from localfirst.store.revisions import History
 from localfirst.types import ModelName
 
 if TYPE_CHECKING:
-    from localfirst.types import InstalledModel, Model
+    from localfirst.types import InstalledModel, Model, Plan
 
 
 class Entry(NamedTuple):
@@ -34,6 +34,15 @@ class Entry(NamedTuple):
     def installed_variants(self) -> frozenset[str]:
         """Names of the variants that are on this disk."""
         return frozenset(model.variant for model in self.installed)
+
+    def is_pinned(self, installed: InstalledModel) -> bool:
+        """Whether its user holds this current revision."""
+        return any(history.pinned and history.current == installed for history in self.histories)
+
+    def tell_revision(self, plan: Plan) -> Plan:
+        """The plan with the revision of its build that is on this disk."""
+        revision = next((one.revision for one in self.installed if one.variant == plan.variant.name), None)
+        return plan._replace(revision=revision) if revision and plan.installed else plan
 
 
 def find_entry(text: str, *, offline: bool = False) -> Entry:
@@ -210,10 +219,10 @@ def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offli
         else:
             architecture = read_architecture(histories[0].current)
             return Entry(asked, model._replace(architecture=architecture), histories)
-    return Entry(asked, _add_terms(describe(asked, offline=offline)), histories)
+    return Entry(asked, add_terms(describe(asked, offline=offline)), histories)
 
 
-def _add_terms(model: Model) -> Model:
+def add_terms(model: Model) -> Model:
     """A repository's model with what the catalog knows of its licence: whether it has terms, and where they are."""
     known = next((one for one in catalogue.load_models() if one.license == model.license), None)
     return model._replace(license_url=known.license_url, terms=known.terms) if known else model

@@ -17,13 +17,13 @@ from localfirst.services import catalogue
 from localfirst.services.library import Entry, find_entry
 from localfirst.services.sight import find_sights
 from localfirst.store.measurements import find_rates
-from localfirst.types import Wanted
+from localfirst.types import Resolution, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from localfirst.services.sight import Sight
-    from localfirst.types import Machine, Model, Plan, Progress, Resolution, Runtime
+    from localfirst.types import Machine, Model, Plan, Progress, Runtime
 
 
 DEVICES = ("cpu", "gpu", "npu")
@@ -98,7 +98,8 @@ def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str
         measured=here.measured,
         siblings=_find_siblings(entry.model),
     )
-    return Planned(entry, resolution, machine)
+    chosen, *rejected = (entry.tell_revision(plan) for plan in (resolution.chosen, *resolution.rejected))
+    return Planned(entry, Resolution(chosen, tuple(rejected)), machine)
 
 
 def plan_fetch(  # noqa: PLR0913 - one keyword per thing that callers decide
@@ -171,7 +172,7 @@ class Here:
 
     def find_plans(self, entry: Entry, wanted: Wanted = NOTHING_WANTED) -> Iterator[Plan]:
         """Every way to run a model here, best first; those that cannot run come last."""
-        return resolver.find_plans(
+        plans = resolver.find_plans(
             entry.model,
             self.machine,
             self.runtimes,
@@ -179,6 +180,7 @@ class Here:
             installed=entry.installed_variants,
             measured=self.measured,
         )
+        return map(entry.tell_revision, plans)
 
 
 def _without(runtimes: Iterable[Runtime], missing: Mapping[str, str]) -> tuple[Runtime, ...]:

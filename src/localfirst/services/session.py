@@ -11,7 +11,7 @@ from localfirst.errors import LfError, RuntimeMissingError
 from localfirst.services import consent, engines
 from localfirst.services.planning import plan_fetch
 from localfirst.services.threads import find_threads
-from localfirst.store import layout, measurements, pull, verify
+from localfirst.store import layout, measurements, pull, revisions, verify
 from localfirst.types import Progress
 from localfirst.worker import protocol
 from localfirst.worker.client import Reply, Worker
@@ -62,6 +62,8 @@ def open_session(
     installed = next((model for model in planned.entry.installed if model.variant == plan.variant.name), None)
     if installed is None:
         installed = pull.pull(planned.entry.model, plan.variant, offline=not allowed.network, report=report)
+    elif (notice := revisions.say_other(installed, plan.variant)) and not planned.entry.is_pinned(installed):
+        report(Progress(installed.name, 0, None, None, {"notice": notice}))
     verify.check_quick(installed)
     load = protocol.Load(
         backend=runtime.backend,

@@ -140,13 +140,18 @@ def roll_back(
                 hint=f"Let it move first: `lf model unpin {model.name}`",
             )
         steps.append(history)
-        return history._replace(current=_find_target(history, revision))
+        return history._replace(current=find_target(history, revision))
 
     after = _change(model, installed, step_back)
     return steps[0], after
 
 
-def _find_target(history: History, revision: str | None) -> InstalledModel:
+def find_target(history: History, revision: str | None = None) -> InstalledModel:
+    """The revision that was current before, or the one that `revision` begins.
+
+    Raises:
+        UnknownNameError: there is none, or several begin so.
+    """
     current = history.current
     if revision is None:
         if (previous := history.previous) is None:

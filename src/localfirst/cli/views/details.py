@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst.cli.screen import line, measure, pad, wrap
-from localfirst.cli.views import listing, words
+from localfirst.cli.views import listing, revisions, words
+from localfirst.store.revisions import say_other
 from localfirst.units import format_bytes, format_count, format_tokens
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from localfirst.cli.screen import Screen
     from localfirst.services.doctor import Check
     from localfirst.services.pins import PinCheck, PinState
-    from localfirst.types import Cpu, Device, InstalledModel, Machine, Memory, Model, Plan, Resolution
+    from localfirst.store.revisions import History
+    from localfirst.types import Cpu, Device, Machine, Memory, Model, Plan, Resolution, Variant
 
 Fact = tuple[str, str]
 """A label and its value. An empty label continues the fact before, on a line of its own; an empty value is left out."""
@@ -124,18 +126,16 @@ def _device_facts(device: Device) -> Iterator[Fact]:
     yield "", reason if device.usable else f"not usable: {reason or 'unknown reason'}"
 
 
-def render_model(
-    model: Model, plans: Sequence[Plan], installed: Sequence[InstalledModel], screen: Screen
-) -> Iterator[str]:
+def render_model(model: Model, plans: Sequence[Plan], histories: Sequence[History], screen: Screen) -> Iterator[str]:
     """A model: what it is, how it would run here, and its builds. `plans` are best first."""
     yield screen.paint(line(model.name), "bold") + (f"  {line(model.title)}" if model.title != model.name else "")
     yield ""
-    yield from render_facts(_model_facts(model, plans, installed), screen)
+    yield from render_facts(_model_facts(model, plans, histories), screen)
     yield ""
-    yield from listing.render_variants(model.variants, [one.variant for one in installed], screen)
+    yield from listing.render_variants(model.variants, [history.current.variant for history in histories], screen)
 
 
-def _model_facts(model: Model, plans: Sequence[Plan], installed: Sequence[InstalledModel]) -> Iterator[Fact]:
+def _model_facts(model: Model, plans: Sequence[Plan], histories: Sequence[History]) -> Iterator[Fact]:
     yield "Vendor", line(model.vendor)
     asked = " (asks to be accepted, once)" if model.terms else ""
     yield "License", f"{line(model.license)} {line(model.license_url)}".rstrip() + asked
@@ -144,8 +144,9 @@ def _model_facts(model: Model, plans: Sequence[Plan], installed: Sequence[Instal
     yield "Context", f"{format_tokens(model.architecture.context_tokens)} tokens"
     yield "Task", line(model.task)
     yield "Also named", line(", ".join(model.aliases))
-    for one in installed:
-        yield "On disk", f"{line(one.variant)}, {format_bytes(one.size_bytes)}, {line(one.root)}"
+    variants = {variant.name: variant for variant in model.variants}
+    for history in histories:
+        yield from _disk_facts(history, variants.get(history.current.variant))
     if not plans:
         yield "Here", "no engine that can be had on this machine loads one of its builds"
     elif (best := plans[0]).verdict == "no":
@@ -153,6 +154,20 @@ def _model_facts(model: Model, plans: Sequence[Plan], installed: Sequence[Instal
     else:
         yield "Here", f"{name_build(best)} {words.say_place(best)}"
         yield "", _say_cost(best)
+
+
+def _disk_facts(history: History, variant: Variant | None) -> Iterator[Fact]:
+    """What of one build is on this disk: its current revision, the others, and the one that the catalog names."""
+    one = history.current
+    if len(history.models) == 1 and not history.pinned:
+        at = f", revision {revisions.say_revision(one)}" if one.revision else ""
+        yield "On disk", f"{line(one.variant)}, {format_bytes(one.size_bytes)}{at}, {line(one.root)}"
+    else:
+        yield "On disk", f"{line(one.variant)}, {line(one.root)}"
+        for text in revisions.list_revisions(history):
+            yield "", text
+    if variant is not None and (other := say_other(one, variant)):
+        yield "", other
 
 
 def name_build(plan: Plan) -> str:
@@ -167,6 +182,7 @@ def render_choice(plan: Plan, screen: Screen) -> Iterator[str]:
     context = words.say_context(plan)
     facts = [
         ("  Build", name_build(plan)),
+        ("  Revision", words.say_revision(plan)),
         ("  Runs", words.say_place(plan) + (f", {context}" if context else "")),
         ("  Needs", _say_cost(plan)),
         ("  Why", line(plan.reason)),

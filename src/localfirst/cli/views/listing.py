@@ -33,6 +33,7 @@ _MODELS = (
     Column("TOK/S", right=True),
     Column("FROM", 6),
     Column("STATE", 3),
+    Column("REVISION", 7),
 )
 _REFUSED = (*_NAMES, Column("NEEDS", 1, right=True), Column("WHY NOT"))
 _VARIANTS = (
@@ -82,6 +83,10 @@ def render_models(plans: Sequence[Plan], screen: Screen) -> Iterator[str]:
     if runs and refused:
         yield ""
     yield from _render_groups(refused, _REFUSED, [_refused_row(plan, screen) for plan in refused], screen)
+    if others := len({plan.model.name for plan in plans if words.is_of_another_revision(plan)}):
+        yield ""
+        text = f"{others} of another revision than the catalog names now: lf model outdated"
+        yield from (screen.paint(row, "dim") for row in wrap(text, screen.width))
 
 
 def _render_groups(
@@ -130,6 +135,7 @@ def _model_row(plan: Plan) -> dict[str, str]:
         "TOK/S": words.say_speed(plan.speed),
         "FROM": words.TIERS[plan.variant.tier],
         "STATE": words.say_state(plan.variant, installed=plan.installed),
+        "REVISION": (plan.revision or "")[:12],
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from localfirst.cli.views.revisions import history_to_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
     from localfirst.services.pins import PinCheck
+    from localfirst.store.revisions import History
     from localfirst.types import InstalledModel, Machine, Model, Plan, Resolution, Runtime, Variant
 
 Json = dict[str, Any]
@@ -110,6 +113,7 @@ def plan_to_json(plan: Plan) -> Json:
         },
         "gated": plan.variant.gated,
         "state": find_state(plan),
+        "revision": plan.revision,
         "reason": plan.reason,
     }
 
@@ -135,7 +139,7 @@ def resolution_to_json(resolution: Resolution) -> Json:
     }
 
 
-def model_to_json(model: Model, plans: Sequence[Plan], installed: Sequence[InstalledModel]) -> Json:
+def model_to_json(model: Model, plans: Sequence[Plan], histories: Sequence[History]) -> Json:
     """`lf model info --json`."""
     return {
         "name": model.name,
@@ -151,7 +155,7 @@ def model_to_json(model: Model, plans: Sequence[Plan], installed: Sequence[Insta
         "context_tokens": model.architecture.context_tokens,
         "variants": [_variant_to_json(variant) for variant in model.variants],
         "plans": [plan_to_json(plan) for plan in plans],
-        "installed": [installed_to_json(one) for one in installed],
+        "installed": [installed_to_json(history.current) | history_to_json(history) for history in histories],
     }
 
 

@@ -96,6 +96,20 @@ def say_state(variant: Variant, *, installed: bool) -> str:
     return "gated" if variant.gated else ""
 
 
+def say_revision(plan: Plan) -> str:
+    """The revision that is on this disk, and the one that the catalog names where that is another; nothing if none is.
+
+    Twelve digits tell revisions apart.
+    """
+    here, named = (plan.revision or "")[:12], (plan.variant.revision or "")[:12]
+    return f"{here}; the catalog names {named} now (lf model update)" if is_of_another_revision(plan) else here
+
+
+def is_of_another_revision(plan: Plan) -> bool:
+    """Whether the catalog names another revision of the build than the one that is on this disk."""
+    return plan.revision is not None and plan.variant.revision not in {plan.revision, None}
+
+
 def say_context(plan: Plan) -> str:
     """`4K context`, `4K context in q8_0`, or nothing where it is unknown."""
     kept = "" if plan.cache == "f16" else f" in {plan.cache}"
