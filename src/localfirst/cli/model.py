@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from localfirst.cli import options
 from localfirst.cli.groups import Row, TableGroup, make_app
+from localfirst.errors import UsageError
 
 if TYPE_CHECKING:
     from localfirst.types import InstalledModel
@@ -31,6 +33,7 @@ class ModelGroup(TableGroup):
             "rollback": Row("localfirst.cli.update:rollback", "Use an earlier revision of a model."),
             "pin": Row("localfirst.cli.update:pin", "Hold a model at its revision."),
             "unpin": Row("localfirst.cli.update:unpin", "Let a pinned model be updated again."),
+            "lock": Row("localfirst.cli.lockfile:lock", "Write down exactly which files models consist of."),
             "verify": Row("localfirst.cli.model:verify", "Verify a model's files."),
         }
     )
@@ -141,12 +144,15 @@ def explain(
 
 
 def pull(
-    model: options.ModelArgument,
+    model: options.OptionalModelArgument = None,
     backend: options.Backend = None,
     quant: options.Quant = None,
     device: options.Device = None,
     tier: options.Tier = None,
     min_tps: options.MinTps = None,
+    locked: Annotated[
+        Path | None, typer.Option("--locked", metavar="FILE", help="Fetch exactly what this lock file lists.")
+    ] = None,
     accept_license: options.AcceptLicense = False,
     json: options.Json = False,
     offline: options.Offline = False,
@@ -154,8 +160,17 @@ def pull(
 ) -> None:
     """Fetch a model.
 
-    The build that fits this machine, every byte verified. Run it again to continue where it stopped.
+    The build that fits this machine, every byte verified. Run it again to continue where it stopped. With --locked
+    nothing is chosen: it is what `lf model lock` wrote down, to the byte, or nothing.
     """
+    if locked is not None:
+        from localfirst.cli.lockfile import pull_locked
+
+        if (model, backend, quant, device, tier, min_tps) != (None,) * 6:
+            raise UsageError("A lock file says which builds to fetch", hint="Leave out all that chooses one")
+        return pull_locked(locked, accept_license=accept_license, json=json, offline=offline, quiet=quiet)
+    if model is None:
+        raise UsageError("Name a model to fetch", hint="`lf list --fits` shows what runs here")
     from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
     from localfirst.services.files import pull_model
@@ -167,7 +182,7 @@ def pull(
         with show_progress(quiet=quiet or json) as report:
             return pull_model(model, wanted, offline=offline, accept_license=accepted, report=report)
 
-    output.print_pulled(consent.ask(fetch, accepted=accept_license), json=json)
+    return output.print_pulled(consent.ask(fetch, accepted=accept_license), json=json)
 
 
 def rm(model: options.ModelArgument, json: options.Json = False) -> None:

@@ -47,6 +47,15 @@ ModelArgument = Annotated[
         show_default=False,
     ),
 ]
+OptionalModelArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[MODEL]",
+        help="A catalog name such as phi-4-mini, optionally name[:size][@quant][#backend]; or hf:org/repo.",
+        autocompletion=complete_model,
+        show_default=False,
+    ),
+]
 ModelsArgument = Annotated[
     list[str],
     typer.Argument(
