@@ -21,7 +21,7 @@ from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
 from localfirst.services.catalogue import find_catalogs, load_models
 from localfirst.services.sight import find_sights
-from localfirst.store import endpoint, manifest
+from localfirst.store import endpoint, manifest, revisions
 from localfirst.store.verify import check_quick
 from localfirst.units import GB, format_bytes, format_seconds, format_tps
 
@@ -276,6 +276,8 @@ def _check_store() -> Iterator[Check]:
     if damaged:
         evidence = tuple(error.message for error in damaged)
         yield Check("Store", "problem", "a model's own record is damaged", evidence, "Pull or import that model again")
+    if damage := revisions.find_damage():
+        yield Check("Store", "problem", damage.message, (damage.detail or "",), damage.hint)
     if partials := _find_partials():
         size = format_bytes(sum(path.stat().st_size for path in partials))
         hint = "Pull the same model again to go on; `lf rm MODEL` forgets it"

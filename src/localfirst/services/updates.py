@@ -145,7 +145,7 @@ def _look_at_catalog(history: History, model: Model, variant: Variant, hub: _Hub
     current, pin = history.current, variant.revision
     if not is_commit(pin):
         return _compare(history, model, variant, _require(hub).read(variant.repo, pin))
-    if (variant.repo, pin) == (current.repo, current.revision):
+    if _is_at(current, variant.repo, pin):
         return Outlook(history, "newest", pin)
     if thorough:
         return _compare(history, model, variant, _require(hub).read(variant.repo, pin))
@@ -178,10 +178,15 @@ def _look_at_repository(history: History, hub: _Hub | None) -> Outlook:
     return _compare(history, model, variant._replace(name=history.current.variant), listing)
 
 
+def _is_at(installed: InstalledModel, repo: str, commit: str | None) -> bool:
+    """Whether it is this commit of this repository; a hub answers to a name in any case, and a catalog may have one."""
+    return installed.revision == commit and (installed.repo or "").lower() == repo.lower()
+
+
 def _compare(history: History, model: Model, variant: Variant, listing: Listing) -> Outlook:
     """The build against the files that the hub has."""
     current = history.current
-    if (listing.repo, listing.commit) == (current.repo, current.revision):
+    if _is_at(current, listing.repo, listing.commit):
         return Outlook(history, "newest", listing.commit)
     changes = find_changes(variant, listing, current)
     if changes is None:
