@@ -92,7 +92,9 @@ def test_a_lock_file_moves_a_model_to_its_revision_and_says_if_it_may_not(
     assert "lf model unpin acme-tiny" in refused.stderr
     assert lf("model", "unpin", "acme-tiny").returncode == 0
     sent = world.hub.bytes_sent
-    assert lf("pull", "--locked", str(file)).returncode == 0
+    moved = lf("pull", "--locked", str(file))
+    newest = world.hub.repos["acme/tiny-GGUF"].find("main") or ""
+    assert (moved.returncode, f"in place of {newest[:12]}" in moved.stdout) == (0, True)
     assert world.hub.bytes_sent == sent
     assert world.say("acme-tiny") == "The first revision.\n"
 

@@ -36,6 +36,8 @@ class Fulfilled(NamedTuple):
 
     installed: InstalledModel
     fetched: bool
+    before: InstalledModel | None = None
+    """The revision that was used until now, where that is another one."""
 
 
 def lock_models(names: Iterable[str], *, offline: bool = False, report: Report) -> tuple[LockedModel, ...]:
@@ -132,6 +134,7 @@ def pull_locked(
     """
     models = lockfile.read_lock(path)
     _check_store(models)
+    used = {(one.name, one.variant): one for one in revisions.keep_current(manifest.find_all())}
     present = {model: found for model in models if (found := _find_present(model)) is not None}
     missing = [model for model in models if model not in present]
     if missing and offline:
@@ -151,7 +154,14 @@ def pull_locked(
     for model in models:
         if model.repo is not None:
             revisions.make_current(present[model], everything)
-    return tuple(Fulfilled(present[model], model in listings) for model in models)
+    return tuple(
+        Fulfilled(present[model], model in listings, _find_other(used.get((model.name, model.variant)), model))
+        for model in models
+    )
+
+
+def _find_other(used: InstalledModel | None, model: LockedModel) -> InstalledModel | None:
+    return None if used is None or used.revision == model.revision else used
 
 
 def _check_store(models: Sequence[LockedModel]) -> None:

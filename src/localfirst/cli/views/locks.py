@@ -25,9 +25,16 @@ def _say(one: Fulfilled) -> str:
     model = one.installed
     how = "fetched and verified" if one.fetched else "part of lf" if model.host == "builtin" else "already here"
     at = f" at {say_revision(model)}" if model.revision else ""
-    return f"{name_installed(model)}{at} is as locked: {format_bytes(model.size_bytes)}, {how}"
+    instead = f", used from now on in place of {say_revision(one.before)}" if one.before else ""
+    return f"{name_installed(model)}{at} is as locked: {format_bytes(model.size_bytes)}, {how}{instead}"
 
 
 def fulfilled_to_json(done: Sequence[Fulfilled]) -> dict[str, Any]:
     """`lf pull --locked FILE --json`."""
-    return {"models": [installed_to_json(one.installed) | {"fetched": one.fetched} for one in done]}
+    return {
+        "models": [
+            installed_to_json(one.installed)
+            | {"fetched": one.fetched, "before": one.before.revision if one.before else None}
+            for one in done
+        ]
+    }
