@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from localfirst import lock, paths
 from localfirst.errors import IntegrityError, StoreError, UsageError
-from localfirst.store import layout, manifest
+from localfirst.store import layout, manifest, revisions
 from localfirst.store.disk import explained, sync_folder
 from localfirst.store.lock import hold
 from localfirst.store.verify import check_quick
@@ -104,6 +104,7 @@ def place(model: InstalledModel, staged: Path, report: Report) -> None:
             for parent in {(root / file.path).parent for file in model.files} | {root, folder, folder.parent}:
                 sync_folder(parent)
         manifest.write(model)
+        revisions.make_current(model, manifest.find_all())
         with suppress(OSError):  # what an interrupted pull of it left
             shutil.rmtree(folder / layout.PARTIAL)
 
