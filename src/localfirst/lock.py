@@ -78,8 +78,9 @@ def hold(
     lease = _acquire(path, waiting, stale_s)
     try:
         os.lseek(lease.descriptor, 0, os.SEEK_SET)
-        os.ftruncate(lease.descriptor, 0)
-        os.write(lease.descriptor, f"{os.getpid()}{f' {_BEATS}' if beating else ''}\n".encode())
+        with suppress(OSError):  # a full disk: the lock is held all the same, and who frees space has to have it
+            os.ftruncate(lease.descriptor, 0)
+            os.write(lease.descriptor, f"{os.getpid()}{f' {_BEATS}' if beating else ''}\n".encode())
         yield lease
     finally:
         os.close(lease.descriptor)

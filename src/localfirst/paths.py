@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+
+from localfirst.errors import StoreError
+
+_NOTE_EXAMPLE = '{"models": "/the/folder"}'
 
 
 def home() -> Path | None:
@@ -30,9 +35,44 @@ def cache_dir() -> Path:
     return platformdirs.user_cache_path("localfirst", appauthor=False)
 
 
+def store_file() -> Path:
+    """Where the models are, once `lf store move` has put them elsewhere."""
+    return data_dir() / "store.json"
+
+
 def models_dir() -> Path:
-    """The store: one folder per model revision."""
-    return data_dir() / "models"
+    """The store: one folder per model revision. Never remembered: another process may move it meanwhile.
+
+    Raises:
+        StoreError: it was moved, and the note of where to is damaged.
+    """
+    return find_models(data_dir())
+
+
+def find_models(data: Path) -> Path:
+    """The store that belongs to a data folder: where its `store.json` says, else its folder `models`.
+
+    Raises:
+        StoreError: that file is damaged, or cannot be read.
+    """
+    note = data / "store.json"
+    try:
+        named: str = json.loads(note.read_text(encoding="utf-8")).get("models", "models")
+        return data / named
+    except (FileNotFoundError, NotADirectoryError):
+        return data / "models"
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(
+            "The note of where the models are cannot be read",
+            detail=f"{note}\n{error}",
+            hint=f"Say there where they are, as in {_NOTE_EXAMPLE}. If they were never moved, delete {note}.",
+        ) from error
+
+
+def shared_dirs() -> tuple[Path, ...]:
+    """The folders of `LF_SHARED_STORES`: stores of others, or data folders with one, only to read from."""
+    named = os.environ.get("LF_SHARED_STORES", "").split(os.pathsep)
+    return tuple(Path(name).expanduser().absolute() for name in named if name)
 
 
 def catalogs_dir() -> Path:

@@ -346,6 +346,8 @@ class InstalledModel(NamedTuple):
     keeper: str | None = None
     """Whose files these are, where they lie outside the store: `you`, or the tool that fetched them (`ollama`, ...).
     They are never written and never removed; `None`: the store's own."""
+    shared: str | None = None
+    """The store of others that it was found in (`LF_SHARED_STORES`), which is never written; `None`: one's own."""
 
     @property
     def size_bytes(self) -> int:

@@ -76,3 +76,19 @@ def format_tps(rate: float | None) -> str:
     if rate is None:
         return "?"
     return f"{rate:.0f}" if rate >= 99.95 else f"{rate:.1f}"
+
+
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.IGNORECASE | re.ASCII)
+_AGE_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def parse_age(text: str) -> float:
+    """`30d`, `12h`, `45m`, `10s`, `2w` -> seconds.
+
+    Raises:
+        ValueError: the text is no such age.
+    """
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"not an age such as 30d, 12h or 2w: {text!r}")
+    return float(match[1]) * _AGE_UNITS_S[match[2].lower()]

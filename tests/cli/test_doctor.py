@@ -126,9 +126,9 @@ def test_secrets_are_not_shown(lf: Lf) -> None:
 def test_interrupted_downloads_are_told(lf: Lf) -> None:
     part = lf.home / "models" / "org--repo" / "0123456789ab" / "m@q" / ".partial" / "aa.part"
     part.parent.mkdir(parents=True)
-    part.write_bytes(b"0" * 1000)
+    part.write_bytes(b"0" * 8192)
     _, checks = examine(lf)
-    assert checks["Downloads"]["summary"] == "1 not finished, 1.00 kB"
+    assert checks["Downloads"]["summary"] == "1 not finished, 8.19 kB"
 
 
 def test_a_record_is_this_machine_without_its_names_and_is_never_replaced_unasked(lf: Lf, tmp_path: Path) -> None:
@@ -160,3 +160,19 @@ def test_a_record_tells_nobodys_name(lf: Lf, tmp_path: Path) -> None:
 def test_a_record_that_cannot_be_written_is_an_error(lf: Lf, tmp_path: Path) -> None:
     done = lf("doctor", "--record", str(tmp_path / "no" / "folder.json"))
     assert (done.returncode, done.stderr.startswith("error: ")) == (2, True)
+
+
+def test_the_place_of_the_store_and_shared_ones_are_told(lf: Lf, tmp_path: Path) -> None:
+    newer = lf.home / "models" / "org--repo" / "0123456789ab" / "m@q" / "manifest.json"
+    newer.parent.mkdir(parents=True)
+    newer.write_text('{"schema": "lf.manifest/9", "lf_version": "8.1"}')
+    lf.environment |= {"LF_SHARED_STORES": str(tmp_path / "nowhere")}
+    assert lf("store", "move", str(tmp_path / "disk")).returncode == 0
+    done = lf("doctor", "--json")
+    checks = json.loads(done.stdout)["checks"]
+    found = {check["name"]: check for check in checks if check["name"] in {"Store folder", "Shared store"}}
+    assert found["Store folder"]["summary"].startswith(str(tmp_path / "disk"))
+    assert found["Shared store"]["state"] == "note"
+    assert found["Shared store"]["summary"] == f"{tmp_path / 'nowhere'}: there is no such folder"
+    (told,) = [check for check in checks if "lf 8.1" in check["summary"]]
+    assert told["state"] == "note"

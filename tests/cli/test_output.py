@@ -318,14 +318,12 @@ def test_short_results_are_one_line_each(capsys):
     )
     output.print_pulled(INSTALLED)
     output.print_removed("phi-4-mini", 2_490_000_000)
-    output.print_removed("mine", 0)
     output.print_installed(CUDA)
     output.print_verified([SimpleNamespace(model=INSTALLED, problems=(), repaired=False)])
     output.print_verified([SimpleNamespace(model=imported, problems=(SimpleNamespace(**PROBLEM),), repaired=False)])
     assert capsys.readouterr().out == (
         "phi-4-mini@int4-cpu is ready: 2.49 GB in 2 files, verified\n"
         "phi-4-mini is removed: 2.49 GB freed\n"
-        "mine is removed: its files stay where they are\n"
         "onnx-cuda is ready: onnxruntime-genai 0.18.0\n"
         "ok   phi-4-mini@int4-cpu: 2.49 GB in 2 files\n"
         "BAD  mine: 5 B in 1 file\n     model.onnx: digest\n       manifest: 00\n       file: 11\n"
@@ -428,7 +426,6 @@ def test_the_json_of_other_results_keeps_the_numbers(capsys):
     assert shown["installed"][0]["size_bytes"] == 2_490_000_000
     runtimes = as_json(capsys, lambda: output.print_runtimes([ONNX], json=True))["runtimes"]
     assert (runtimes[0]["state"], runtimes[0]["download_bytes"]) == ("installable", 45_000_000)
-    assert as_json(capsys, lambda: output.print_removed("x", 5, json=True)) == {"removed": "x", "freed_bytes": 5}
     assert as_json(capsys, lambda: output.print_pulled(INSTALLED, json=True))["root"] == INSTALLED.root
 
 

@@ -32,6 +32,7 @@ class Root(TableGroup):
             "runtime": Row("localfirst.cli.runtime:app", "Runtimes: the engines that models run on."),
             "catalog": Row("localfirst.cli.catalog:app", "Catalogs: where models are looked up."),
             "bundle": Row("localfirst.cli.bundle:app", "Bundles: models and engines for a machine without a network."),
+            "store": Row("localfirst.cli.store:app", "Store: the models' files on this disk."),
             "hw": Row("localfirst.cli.hw:hw", "Show this machine."),
             "doctor": Row("localfirst.cli.doctor:doctor", "Find what is wrong."),
             "completion": Row("localfirst.cli.completion:completion", "Print the completion script of a shell."),

@@ -186,11 +186,22 @@ def pull(
 
 
 def rm(model: options.ModelArgument, json: options.Json = False) -> None:
-    """Remove a model from this disk."""
+    """Remove a model from this disk.
+
+    Every build and revision that the name means. Files that you imported stay where they are.
+    """
     from localfirst.cli import output
+    from localfirst.cli.progress import show_progress
+    from localfirst.cli.views import store
     from localfirst.services.files import remove_model
 
-    output.print_removed(model, remove_model(model), json=json)
+    with show_progress(quiet=json) as report:
+        removal = remove_model(model, report=report)
+    output.print_report(
+        lambda screen: store.render_removal(model, removal, screen),
+        lambda: store.removal_to_json(model, removal),
+        json=json,
+    )
 
 
 def verify(

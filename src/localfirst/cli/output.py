@@ -234,12 +234,9 @@ def print_pulled(model: InstalledModel, *, json: bool = False) -> None:
     return stdout_screen().write_lines([f"{_name_installed(model)} is ready: {_measure_files(model)}, verified"])
 
 
-def print_removed(name: str, freed_bytes: int, *, json: bool = False) -> None:
-    """Print what a removal freed; files that were imported stay where they are."""
-    if json:
-        return print_json(shapes.removed_to_json(name, freed_bytes))
-    effect = f"{format_bytes(freed_bytes)} freed" if freed_bytes else "its files stay where they are"
-    return stdout_screen().write_lines([f"{line(name)} is removed: {effect}"])
+def print_removed(name: str, freed_bytes: int) -> None:
+    """Print that a runtime is gone, and what that freed."""
+    stdout_screen().write_lines([f"{line(name)} is removed: {format_bytes(freed_bytes)} freed"])
 
 
 def print_verified(verified: Sequence[Verified], *, json: bool = False, screen: Screen | None = None) -> None:

@@ -53,7 +53,7 @@ def probe(host: Host | None = None) -> Machine:
         devices=tuple(sorted(map(_add_bandwidth, devices), key=lambda device: _ORDER[device.kind])),
         container=_guard("container", lambda: read_container(host), None, warn) if linux else None,
         wsl=wsl,
-        disk_free_bytes=_guard("disk", lambda: host.disk_free_bytes(str(paths.data_dir())), None, warn),
+        disk_free_bytes=_guard("disk", lambda: host.disk_free_bytes(str(paths.models_dir())), None, warn),
         warnings=tuple(warnings),
     )
 

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -21,7 +21,9 @@ from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
 from localfirst.services.catalogue import find_catalogs, load_models
 from localfirst.services.sight import find_sights
+from localfirst.services.usage import find_location
 from localfirst.store import endpoint, manifest, revisions
+from localfirst.store.disk import size_on_disk
 from localfirst.store.verify import check_quick
 from localfirst.units import GB, format_bytes, format_seconds, format_tps
 
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
 
     from localfirst.services.engines import EngineTest
     from localfirst.services.sight import Sight
-    from localfirst.types import Device, Machine, Runtime
+    from localfirst.types import Device, InstalledModel, Machine, Runtime
 
 LITTLE_DISK_BYTES = 5 * GB
 """Less than this holds no model that is worth the name, with its engine."""
+MORE_DISK = "Free some by `lf store gc` or `lf rm`, or put the models on a larger disk: `lf store move DIR`"
 SETTINGS = ("LF_HOME", "LF_OFFLINE", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "SSL_CERT_FILE")
 """Environment that changes what `lf` does; shown as it is set, without passwords."""
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
@@ -157,6 +160,32 @@ def _explain_blindness(device: Device, machine: Machine, runtime: Runtime, sight
 def _check_folders() -> Iterator[Check]:
     for name, folder in {"Data folder": paths.data_dir(), "Cache folder": paths.cache_dir()}.items():
         yield _check_folder(name, folder)
+    try:
+        location = find_location()
+    except LfError as error:
+        yield _judge_error("Store folder", error)
+        return
+    if location.decided_by == "move" and location.exists:
+        yield _check_folder("Store folder", location.models)
+    if location.source or location.target:
+        evidence = (f"from {location.source or location.models} to {location.target or location.models}",)
+        hint = f"End it: `lf store move {location.target or location.models}`"
+        yield Check("Store folder", "warning", "a move of the store was not ended", evidence, hint)
+    for store in location.shared:
+        found = store.root.problem or f"{_count_models(store.models)}, only read"
+        state: State = "note" if store.root.problem else "ok"
+        mend = "Mend LF_SHARED_STORES, or ask who keeps that store" if store.root.problem else None
+        yield Check("Shared store", state, f"{store.root.named}: {found}", (str(store.root.models),), mend)
+
+
+def _judge_error(name: str, error: LfError) -> Check:
+    return Check(name, "problem", error.message, (error.detail or "",), error.hint)
+
+
+def _count_models(models: Sequence[InstalledModel]) -> str:
+    """`1 model, 2.49 GB`; the bytes are the store's own."""
+    size = format_bytes(sum(model.size_bytes for model in models if model.keeper is None))
+    return f"{len(models)} model{'' if len(models) == 1 else 's'}, {size}"
 
 
 def _check_folder(name: str, folder: Path) -> Check:
@@ -168,7 +197,7 @@ def _check_folder(name: str, folder: Path) -> Check:
     free_bytes = shutil.disk_usage(place).free
     summary = f"{folder}, {format_bytes(free_bytes)} free"
     if free_bytes < LITTLE_DISK_BYTES:
-        return Check(name, "warning", summary, hint="Set `LF_HOME` to a folder on a larger disk, or remove a model")
+        return Check(name, "warning", summary, hint=MORE_DISK)
     return Check(name, "ok", summary)
 
 
@@ -262,25 +291,24 @@ def _check_store() -> Iterator[Check]:
     try:
         models, damaged = manifest.find_all(), manifest.find_damaged()
     except LfError as error:
-        yield Check("Store", "problem", error.message, (error.detail or "",), error.hint)
+        yield _judge_error("Store", error)
         return
-    size = format_bytes(sum(model.size_bytes for model in models if model.keeper is None))
-    count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
-    yield Check("Store", "ok", f"{count}, {size}" if models else "no models yet")
+    own = [model for model in models if model.shared is None]
+    yield Check("Store", "ok", _count_models(own) if own else "no models yet", (str(paths.models_dir()),))
     for model in models:
         try:
             check_quick(model)
         except LfError as error:
             hint = f"Put the files back, pull or import it again, or forget it: `lf rm {model.name}`"
             yield Check("Store", "problem", error.message, (error.detail or "",), hint)
-    if damaged:
-        evidence = tuple(error.message for error in damaged)
-        yield Check("Store", "problem", "a model's own record is damaged", evidence, "Pull or import that model again")
+    for one in damaged:
+        check = _judge_error("Store", one)
+        yield replace(check, state="note") if isinstance(one, manifest.NewerManifestError) else check
     if damage := revisions.find_damage():
         yield Check("Store", "problem", damage.message, (damage.detail or "",), damage.hint)
     if partials := _find_partials():
-        size = format_bytes(sum(path.stat().st_size for path in partials))
-        hint = "Pull the same model again to go on; `lf rm MODEL` forgets it"
+        size = format_bytes(sum(size_on_disk(path.stat()) for path in partials))
+        hint = "Pull the same model again to go on; `lf store gc` forgets it"
         yield Check("Downloads", "note", f"{len(partials)} not finished, {size}", (), hint)
 
 

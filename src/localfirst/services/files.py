@@ -30,6 +30,17 @@ class Verified:
     """Whether the problems are no more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What `lf model rm` did: the models that are gone, those that stay in shared stores, and bytes on the disk."""
+
+    models: tuple[InstalledModel, ...]
+    shared: tuple[InstalledModel, ...]
+    freed_bytes: int
+    kept_bytes: int
+    """Of files that another model needs."""
+
+
 def pull_model(
     name: str,
     wanted: Wanted,
@@ -50,21 +61,27 @@ def pull_model(
     return pull.pull(chosen.model, chosen.variant, offline=offline, report=report)
 
 
-def remove_model(name: str) -> int:
-    """Remove every installed build that the name means, with all its revisions.
-
-    Returns the bytes freed: 0 for imports, whose files stay.
+def remove_model(name: str, *, report: Callable[[Progress], None]) -> Removal:
+    """Remove every installed build that the name means, in all its revisions; files that others keep stay.
 
     Raises:
+        StoreError: it is only in a shared store, or the store cannot be written.
         UnknownNameError: the model is not on this disk.
         UsageError: the name asks for an engine or a device, which says nothing of what is on the disk.
     """
     _, found = find_on_disk(name, "lf rm")
-    freed = 0
+    every = [model for history in found for model in history.models]
+    own = [model for model in every if model.shared is None] or every
+    gone = {(model.name, model.variant) for model in own}
+    removed = [manifest.remove(model, report=report) for model in own]
     for history in found:
-        freed += sum(manifest.remove(model) for model in history.models)
         revisions.forget(history.current)
-    return freed
+    return Removal(
+        models=tuple(own),
+        shared=tuple(model for model in manifest.find_shared() if (model.name, model.variant) in gone),
+        freed_bytes=sum(one.freed_bytes for one in removed),
+        kept_bytes=sum(one.kept_bytes for one in removed),
+    )
 
 
 def verify_models(  # noqa: PLR0913 - one keyword per option

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # EFBIG: a limit on file sizes (ulimit -f, FAT32) looks like a full disk and is solved like one.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_BYTES = 2**20
-MORE_SPACE = "Free some space, or set LF_HOME to a folder on a larger disk."
+MORE_SPACE = "Free some space (`lf store gc`, `lf rm`), or put the store on a larger disk: `lf store move DIR`."
 
 
 def is_full(error: OSError) -> bool:
@@ -50,6 +50,12 @@ def explained(path: Path) -> Iterator[None]:
             detail=str(error.filename or path),
             hint="Make the folder writable, or set LF_HOME to a folder that is.",
         ) from error
+
+
+def size_on_disk(status: os.stat_result) -> int:
+    """Bytes that a file takes on the disk: of one with holes less than its length, of a preallocated one more."""
+    blocks: int | None = getattr(status, "st_blocks", None)  # of 512 bytes, whatever the file system's are: stat(2)
+    return status.st_size if blocks is None else blocks * 512
 
 
 def sync_folder(folder: Path) -> None:
@@ -131,8 +137,7 @@ def measure_allocated(path: Path) -> int:
         OSError: there is no such file.
     """
     status = path.stat()
-    blocks: int | None = getattr(status, "st_blocks", None)  # of 512 bytes, whatever the file system's are: stat(2)
-    return status.st_size if blocks is None else min(status.st_size, blocks * 512)
+    return min(status.st_size, size_on_disk(status))
 
 
 def hash_file(path: Path, count: Callable[[int], None]) -> str:

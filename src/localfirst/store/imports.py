@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import IntegrityError, ModelFileError, StoreError, UsageError
 from localfirst.store import layout, manifest, staging
+from localfirst.store.claim import claim
 from localfirst.store.disk import explained, hash_file
 from localfirst.store.formats import recognise
-from localfirst.store.lock import hold
 from localfirst.store.names import check_paths
 from localfirst.store.progress import Meter, ignore
 from localfirst.store.verify import check_quick
@@ -53,23 +53,23 @@ def import_path(
             f"`{name}` is the name of a model in the catalog", hint="Give it another one: `--name my-model`"
         )
     variant = _name_variant(found)
-    folder = layout.find_folder(name, variant, None, None)
-    with hold(layout.find_lock(folder), name, report):
+    with claim(lambda: layout.find_folder(name, variant, None, None), name, report) as (folder, _):
         _check_clash(name, variant, found)
         copied = _find_copy(name, variant)
         if copied is not None and _is_copy(copied, _hash_files(found, name, report), found):
             return copied
         record = _copy if copy else _refer
         model = record(found, name, folder, report)
-        for other in manifest.find_all():
-            if other.keeper and other.variant != variant and _is_same(other, name, found):
-                manifest.remove(other)  # it was named by another quantization, as an earlier release understood it
-        return model
+    # One lock at a time: who moves the store holds many, and waits for the next.
+    for other in manifest.find_own():
+        if other.keeper and other.variant != variant and _is_same(other, name, found):
+            manifest.remove(other)  # it was named by another quantization, as an earlier release understood it
+    return model
 
 
 def _find_copy(name: str, variant: str) -> InstalledModel | None:
     """What an import with `copy` made."""
-    found = (one for one in manifest.find_all() if (one.name, one.variant, one.host) == (name, variant, "import"))
+    found = (one for one in manifest.find_own() if (one.name, one.variant, one.host) == (name, variant, "import"))
     return next((one for one in found if one.keeper is None), None)
 
 
@@ -100,7 +100,7 @@ def _copy(found: Found, name: str, folder: Path, report: Callable[[Progress], No
     files = staging.stage(found.root, found.paths, folder, meter)
     model = _describe(found, name, files)._replace(root=str(folder / layout.FILES), keeper=None)
     with explained(folder):
-        (folder / layout.MANIFEST).unlink(missing_ok=True)
+        manifest.clear(folder)
     staging.settle(files, folder)
     manifest.write(model)
     staging.clear(folder, keep=files)
@@ -184,7 +184,7 @@ def _check_clash(name: str, variant: str, found: Found) -> None:
 
     Where the originals of a copy lay is not known, so it shares its name with no other build.
     """
-    for other in manifest.find_all():
+    for other in manifest.find_own():
         if other.name != name:
             continue
         same_files = _list_paths(other) == found.paths

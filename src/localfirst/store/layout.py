@@ -4,7 +4,9 @@
   `.trails/<digest>.trail` (see `trail`), and while it is being fetched `.partial/<digest>.part` with its `.journal`;
 * `models/import--<name>/import/<variant>/manifest.json`: an import's files stay where they are, unless it was asked for
   a copy, which lies in `files/` beside it;
-* `models/.locks/<the model's folder>.lock`.
+* `models/.locks/<the model's folder>.lock`, and `<name>.lock` for the records and workplaces of that name;
+* `models/revisions.json`, a record of the whole store; `models/.bundles/`, a workplace: of use only while it is locked;
+* `models/lf-store.json`, in a store that was moved: an empty folder where a disk should be is none.
 """
 
 from __future__ import annotations
@@ -23,6 +25,12 @@ MANIFEST = "manifest.json"
 FILES = "files"
 PARTIAL = ".partial"
 TRAILS = ".trails"
+LOCKS = ".locks"
+MARK = "lf-store.json"
+RECORDS = ("revisions",)
+"""Names of records, `<name>.json` beside the models; copies of damaged ones are `<name>.*.json`."""
+WORKPLACES = ("bundles",)
+"""Names of folders, `.<name>`, with what a process is making."""
 
 # Formats that are opened as a folder, by the file that each engine looks for in it.
 _FOLDER_MARKERS = {
@@ -48,8 +56,23 @@ def find_folder(name: str, variant: str, repo: str | None, revision: str | None)
 
 
 def find_lock(folder: Path) -> Path:
-    """The lock file of a model's folder. It lies outside, so that the folder can go while the lock is held."""
-    return paths.models_dir() / ".locks" / ("+".join(folder.relative_to(paths.models_dir()).parts) + ".lock")
+    """The lock file of a model's folder. It lies outside, so that the folder can go while the lock is held.
+
+    By the folder alone, which is three below its store: while a store is moved, there are two of them.
+    """
+    return folder.parents[2] / LOCKS / ("+".join(folder.parts[-3:]) + ".lock")
+
+
+def find_record_lock(models: Path, name: str) -> Path:
+    """The lock file of a record or workplace of the store `models`."""
+    return models / LOCKS / f"{name}.lock"
+
+
+def find_records(models: Path) -> tuple[Path, ...]:
+    """The records that are there."""
+    return tuple(
+        path for name in RECORDS for path in sorted(models.glob(f"{name}.json")) + sorted(models.glob(f"{name}.*.json"))
+    )
 
 
 def find_main(model: InstalledModel) -> Path:

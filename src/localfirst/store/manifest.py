@@ -1,25 +1,31 @@
-"""Manifests: a model exists if and only if its `manifest.json` does, and that is written last and removed first."""
+"""Manifests: a model exists if and only if its `manifest.json` does, and that is written last and removed first.
+
+A manifest of a newer version of this program is neither read nor damaged: it is left alone, and so are its files.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import localfirst
 from localfirst import paths
 from localfirst.errors import IntegrityError, StoreError
-from localfirst.store import layout, revisions
-from localfirst.store.disk import explained, sync_folder, write_atomically
-from localfirst.store.lock import hold
+from localfirst.store import layout, pointer, revisions
+from localfirst.store.claim import claim
+from localfirst.store.disk import explained, size_on_disk, sync_folder, write_atomically
 from localfirst.store.names import check_paths, check_sha256
 from localfirst.store.progress import ignore
+from localfirst.store.roots import find_roots
 from localfirst.types import Format, InstalledFile, InstalledModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from localfirst.types import Progress
 
@@ -29,13 +35,30 @@ SCHEMA_KEEPER = "lf.manifest/2"
 the store. Still 1 where that is so, and thus read by every version of this program."""
 
 
-def _folder_of(model: InstalledModel) -> Path:
+_NEWEST_SCHEMA = 2
+
+
+class NewerManifestError(StoreError):
+    """A model that a newer version of this program has installed."""
+
+
+class Removed(NamedTuple):
+    """What a removal did, in bytes on the disk. `kept_bytes`: of files that another model needs."""
+
+    freed_bytes: int = 0
+    kept_bytes: int = 0
+
+
+def find_home(model: InstalledModel) -> Path:
+    """The folder in one's own store that belongs to this model, where the store is now."""
     return layout.find_folder(model.name, model.variant, model.repo, model.revision)
 
 
 def find_manifest(model: InstalledModel) -> Path:
     """Where this model's manifest lies."""
-    return _folder_of(model) / layout.MANIFEST
+    if model.keeper is None and model.host != "builtin":
+        return Path(model.root).parent / layout.MANIFEST
+    return find_home(model) / layout.MANIFEST
 
 
 def _parse_text(record: dict[str, object], key: str) -> str:
@@ -62,10 +85,13 @@ def parse_manifest(text: str, folder: Path) -> InstalledModel:
     """The model that a manifest in `folder` describes.
 
     Raises:
+        NewerManifestError: a newer version of this program wrote it.
         ValueError, IntegrityError: the text is not a manifest of ours.
     """
     record = json.loads(text)
     schema = record.get("schema") if isinstance(record, dict) else None
+    if isinstance(schema, str) and (number := re.fullmatch(r"(?a)lf\.manifest/(\d{1,9})", schema)):
+        _check_schema(int(number[1]), record)
     if not isinstance(schema, str) or schema not in {SCHEMA, SCHEMA_KEEPER}:
         raise ValueError(f"the schema is not {SCHEMA} or {SCHEMA_KEEPER}")
     model_format: Any = record.get("format")
@@ -96,14 +122,26 @@ def parse_manifest(text: str, folder: Path) -> InstalledModel:
     )
 
 
+def _check_schema(number: int, record: dict[str, object]) -> None:
+    if number > _NEWEST_SCHEMA:
+        version = record.get("lf_version")
+        by = f"lf {version}" if isinstance(version, str) else "a newer lf"
+        raise NewerManifestError(f"A model was installed by {by}, which this one cannot read (lf.manifest/{number})")
+
+
 def read_manifest(path: Path) -> InstalledModel:
     """Read one manifest.
 
     Raises:
+        NewerManifestError: a newer version of this program wrote it.
         StoreError: it cannot be read, or is damaged.
     """
     try:
         return parse_manifest(path.read_text(encoding="utf-8"), path.parent)
+    except NewerManifestError as error:
+        raise NewerManifestError(
+            error.message, detail=str(path), hint="Update localfirst. The model is left as it is."
+        ) from error
     except (OSError, ValueError, RecursionError, IntegrityError) as error:
         raise StoreError(
             "A model's manifest is damaged",
@@ -114,14 +152,31 @@ def read_manifest(path: Path) -> InstalledModel:
 
 def _find_manifests() -> list[Path]:
     root = paths.models_dir()
+    pointer.require_present(root)
     with explained(root):
         if not root.exists():
             return []
         return sorted(root.glob(f"*/*/*/{layout.MANIFEST}"))
 
 
-def find_all() -> tuple[InstalledModel, ...]:
-    """All models on this disk, by name and variant. Damaged manifests are left out; `find_damaged` has them."""
+def find_shared() -> tuple[InstalledModel, ...]:
+    """The models in shared stores, in the order in which those are named; one that cannot be read has none."""
+    models = []
+    for root in find_roots():
+        if root.problem is None and root.models != paths.models_dir():
+            with suppress(OSError):
+                for path in sorted(root.models.glob(f"*/*/*/{layout.MANIFEST}")):
+                    with suppress(StoreError):
+                        models.append(read_manifest(path)._replace(shared=str(root.models)))
+    return tuple(models)
+
+
+def find_own() -> tuple[InstalledModel, ...]:
+    """The models in one's own store, by name and variant. What cannot be read is left out; `find_damaged` has it.
+
+    Raises:
+        StoreError: the store cannot be read, or is on a disk that is not there.
+    """
     models = []
     for path in _find_manifests():
         with suppress(StoreError):
@@ -129,8 +184,22 @@ def find_all() -> tuple[InstalledModel, ...]:
     return tuple(sorted(models, key=lambda model: (model.name, model.variant, model.created)))
 
 
+def find_all() -> tuple[InstalledModel, ...]:
+    """All models on this disk, by name and variant; of a build that is in one's own store that one alone.
+
+    Raises:
+        StoreError: the store cannot be read, or is on a disk that is not there.
+    """
+    models = find_own()
+    places = {(model.name, model.variant): model.shared for model in models}
+    for model in find_shared():
+        if places.setdefault((model.name, model.variant), model.shared) == model.shared:
+            models = (*models, model)
+    return tuple(sorted(models, key=lambda model: (model.name, model.variant, model.created)))
+
+
 def find_damaged() -> tuple[StoreError, ...]:
-    """One error for each manifest that cannot be used."""
+    """One error for each manifest in one's own store that cannot be used."""
     errors = []
     for path in _find_manifests():
         try:
@@ -151,7 +220,7 @@ def find(name: str, variant: str | None = None, revision: str | None = None) -> 
     """The model of this name, and variant if one is named: its current revision, or the one with this commit.
 
     Raises:
-        StoreError: the only manifest that this name could mean is damaged.
+        StoreError: the only manifest that this name could mean is damaged, or a newer version's.
     """
     matches = [model for model in find_all() if model.name == name and variant in {None, model.variant}]
     if revision is not None:
@@ -180,14 +249,32 @@ def _may_mean(path: Path, name: str, variant: str | None) -> bool:
 def write(model: InstalledModel) -> None:
     """Write a model's manifest: from now on it exists.
 
+    It comes to its files, and that of a model whose files others keep to where the store is. Nobody locks the folder of
+    such a one: should the store be moved at this moment, the manifest is written again.
+
     Raises:
         StoreError: its files are not where a model of this name belongs, or the store cannot be written.
     """
-    folder = _folder_of(model)
-    if model.keeper is None and Path(model.root) != folder / layout.FILES:
-        raise StoreError("A model's files lie outside its folder", detail=f"{model.root}\n{folder / layout.FILES}")
+    home = find_home(model)
+    pointer.require_present(home.parents[2])
+    if model.keeper is None:
+        folder = Path(model.root).parent
+        if (*folder.parts[-3:], layout.FILES) != (*home.parts[-3:], Path(model.root).name):
+            raise StoreError("A model's files lie outside its folder", detail=f"{model.root}\n{home / layout.FILES}")
+        _write_to(folder, model)
+        return
+    while True:
+        _write_to(home, model)
+        if (moved := find_home(model)) == home:
+            return
+        home = moved
+
+
+def _write_to(folder: Path, model: InstalledModel) -> None:
     schema = SCHEMA if model.keeper == ("you" if model.host == "import" else None) else SCHEMA_KEEPER
     record = {"schema": schema, "lf_version": localfirst.__version__, **model.to_record()}
+    del record["shared"]
+    _spare_newer(folder)
     if model.keeper is None:
         del record["root"]
     with explained(folder):
@@ -195,43 +282,88 @@ def write(model: InstalledModel) -> None:
         write_atomically(folder / layout.MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
-def remove(model: InstalledModel, *, report: Callable[[Progress], None] = ignore) -> int:
-    """Remove a model: the manifest, then the files that no other model needs. Returns the bytes freed.
+def clear(folder: Path) -> int:
+    """Remove the manifest in a folder whose lock is held: its model no longer exists. Returns the bytes freed.
+
+    Raises:
+        NewerManifestError: a newer version of this program wrote it.
+        OSError: the folder cannot be written.
+    """
+    _spare_newer(folder)
+    path, freed = folder / layout.MANIFEST, 0
+    with suppress(FileNotFoundError):
+        freed = size_on_disk(path.lstat())
+        path.unlink()
+        sync_folder(folder)
+    return freed
+
+
+def _spare_newer(folder: Path) -> None:
+    try:
+        read_manifest(folder / layout.MANIFEST)
+    except NewerManifestError:
+        raise
+    except StoreError:
+        pass  # damaged, or not there: nothing is lost with it
+
+
+def remove(model: InstalledModel, *, report: Callable[[Progress], None] = ignore) -> Removed:
+    """Remove a model: the manifest, then the files that no other model needs.
 
     Files that others keep stay, and 0 bytes are freed.
 
     Raises:
-        StoreError: the store cannot be written, or the model is part of this program.
+        StoreError: the store cannot be written, or the model is part of this program, or of a shared store.
     """
     if model.host == "builtin":
         raise StoreError("A built-in model cannot be removed: it is part of this program")
-    folder = _folder_of(model)
-    with hold(layout.find_lock(folder), model.name, report), explained(folder):
-        (folder / layout.MANIFEST).unlink(missing_ok=True)
-        if not folder.is_dir():
-            return 0
-        sync_folder(folder)
-        needed = {os.path.realpath(Path(other.root) / file.path) for other in find_all() for file in other.files}
-        freed = _remove_files(folder, needed)
-        for parent in (folder.parent, folder.parent.parent):
-            with suppress(OSError):  # another model's folder is in it
-                parent.rmdir()
-        return freed
+    if model.shared is not None:
+        raise StoreError(
+            f"`{model.name}` is in a shared store, which is only read from here",
+            detail=model.shared,
+            hint="Whoever keeps that store can remove it there. Without it in LF_SHARED_STORES, lf does not see it.",
+        )
+    with claim(lambda: find_home(model), model.name, report) as (folder, _), explained(folder):
+        freed = clear(folder)
+        removed = remove_folder(folder)
+        return removed._replace(freed_bytes=removed.freed_bytes + (freed if model.keeper is None else 0))
 
 
-def _remove_files(folder: Path, needed: set[str]) -> int:
-    """Remove a tree without following links, sparing the files in `needed`. Returns the bytes freed."""
-    freed = 0
+def remove_folder(folder: Path) -> Removed:
+    """Remove what is left of a model without a manifest, but for files that another model needs. Its lock is held.
+
+    Raises:
+        StoreError: the store cannot be read.
+        OSError: something cannot be removed.
+    """
+    needed = {os.path.realpath(Path(other.root) / file.path) for other in find_own() for file in other.files}
+    removed = remove_tree(folder, needed)
+    for parent in (folder.parent, folder.parent.parent):
+        with suppress(OSError):  # another model's folder is in it
+            parent.rmdir()
+    return removed
+
+
+def remove_tree(folder: Path, needed: AbstractSet[str] = frozenset()) -> Removed:
+    """Remove a tree without following links, sparing the files whose real paths are `needed`.
+
+    Raises:
+        OSError: something in it cannot be removed.
+    """
+    freed = kept = 0
     for parent, folders, files in os.walk(folder, topdown=False):
         for name in files:
             path = Path(parent, name)
-            if os.path.realpath(path) not in needed:
-                freed += path.lstat().st_size
-                path.unlink()
+            status = path.lstat()
+            if os.path.realpath(path) in needed:
+                kept += size_on_disk(status)
+                continue
+            path.unlink()
+            freed += size_on_disk(status) if status.st_nlink == 1 else 0
         for name in folders:
             child = Path(parent, name)
             with suppress(OSError):  # not empty: a file in it is still needed
                 child.unlink() if child.is_symlink() else child.rmdir()
     with suppress(OSError):
         folder.rmdir()
-    return freed
+    return Removed(freed, kept)

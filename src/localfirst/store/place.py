@@ -96,7 +96,7 @@ def place(model: InstalledModel, staged: Path, report: Report) -> None:
     with hold(layout.find_lock(folder), model.name, report):
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / layout.MANIFEST).unlink(missing_ok=True)  # there only if the model is damaged
+            manifest.clear(folder)  # there only if the model is damaged
             for file in model.files:
                 target = root / file.path
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -14,12 +14,12 @@ from localfirst.errors import IntegrityError, NetworkError, UnknownNameError
 from localfirst.lock import LeaseLostError
 from localfirst.store import layout, manifest, revisions
 from localfirst.store.builtin import find_builtin
+from localfirst.store.claim import claim
 from localfirst.store.copy import copy_file
-from localfirst.store.disk import check_space, explained, hash_file, measure_allocated, sync_folder
+from localfirst.store.disk import check_space, explained, hash_file, measure_allocated
 from localfirst.store.endpoint import find_endpoint
 from localfirst.store.hub import read_listing
 from localfirst.store.listing import HubFile
-from localfirst.store.lock import hold
 from localfirst.store.names import is_commit
 from localfirst.store.part import detach, find_part, reopen
 from localfirst.store.progress import Meter, ignore
@@ -121,11 +121,10 @@ def repair(
     """
     (variant,) = model.variants
     job = _plan(model, variant, report, limits or Limits())
-    place = job.place
     select_files(job.variant, job.listing, lambda _: None)  # nothing is touched where the hub has other files now
-    with hold(layout.find_lock(job.folder), model.name, report), explained(job.folder):
-        (job.folder / layout.MANIFEST).unlink(missing_ok=True)
-        sync_folder(job.folder)
+    with claim(lambda: job.folder, model.name, report) as (folder, _), explained(folder):
+        place = job.find_place(folder)
+        manifest.clear(folder)
         for file in installed.files:
             if file.path in damaged:
                 reopen(place.folder, place.partial, place.trails, HubFile(file.path, file.size_bytes, file.sha256))
@@ -145,15 +144,15 @@ def _plan(
 
 def _fetch(job: _Job, report: Callable[[Progress], None]) -> InstalledModel:
     while True:
-        lock = layout.find_lock(job.folder)
-        with suppress(LeaseLostError), hold(lock, job.model.name, report, beating=True) as lease:
-            installed = manifest.find_in(job.folder)  # another process may have fetched it meanwhile
+        held = claim(lambda: job.folder, job.model.name, report, beating=True)
+        with suppress(LeaseLostError), held as (folder, lease):
+            installed = manifest.find_in(folder)  # another process may have fetched it meanwhile
             if installed is not None and _is_whole(installed):
                 return installed
             if lease.taken_over:
-                detach(job.place.partial)
+                detach(folder / layout.PARTIAL)
             try:
-                return _install(job, _beating(report, lease), lease)
+                return _install(job, folder, _beating(report, lease), lease)
             except (KeyboardInterrupt, SystemExit):
                 kept = "interrupted; what has been fetched is kept: run the same command again to continue"
                 report(Progress(job.model.name, 0, None, None, {"notice": kept}))
@@ -202,11 +201,11 @@ class _Job:
 
     @property
     def folder(self) -> Path:
+        """Where it belongs, while the store is where it is now."""
         return layout.find_folder(self.model.name, self.variant.name, self.listing.repo, self.listing.commit)
 
-    @property
-    def place(self) -> Place:
-        files, partial, trails = (self.folder / part for part in (layout.FILES, layout.PARTIAL, layout.TRAILS))
+    def find_place(self, folder: Path) -> Place:
+        files, partial, trails = (folder / part for part in (layout.FILES, layout.PARTIAL, layout.TRAILS))
         return Place(self.listing.repo, self.listing.commit, files, partial, trails)
 
 
@@ -229,16 +228,16 @@ def _tell_other_revision(installed: InstalledModel, variant: Variant, report: Ca
         report(Progress(installed.name, installed.size_bytes, installed.size_bytes, None, {"notice": notice}))
 
 
-def _install(job: _Job, report: Callable[[Progress], None], lease: Lease) -> InstalledModel:
+def _install(job: _Job, folder: Path, report: Callable[[Progress], None], lease: Lease) -> InstalledModel:
     notices: list[str] = []
     chosen = select_files(job.variant, job.listing, notices.append)
     meter = Meter(job.model.name, sum(file.size_bytes for file in chosen), report)
     for notice in notices:
         meter.notice(notice)
-    folder, place = job.folder, job.place
+    place = job.find_place(folder)
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / layout.MANIFEST).unlink(missing_ok=True)  # there only if files are missing: a damaged model is none
+        manifest.clear(folder)  # there only if files are missing: a damaged model is none
         check_space(folder, _count_missing(chosen, place))
     twins = _find_twins(chosen)
     with Transfer(job.endpoint, meter, job.limits, lease) as transfer:

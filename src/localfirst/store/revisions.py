@@ -10,11 +10,11 @@ Knows nothing of manifests: the models that are on this disk are handed in.
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from localfirst import lock, paths
+from localfirst import paths
 from localfirst.errors import StoreError, UnknownNameError, UsageError
+from localfirst.store.claim import claim_record
 from localfirst.store.disk import explained, write_atomically
 from localfirst.store.names import is_commit
 
@@ -241,12 +241,8 @@ def _change(
 
 
 def _edit(change: Callable[[dict[Key, Choice]], object]) -> None:
-    path = find_file()
-    with ExitStack() as held:
-        with explained(path):
-            locks = path.parent / ".locks"
-            locks.mkdir(parents=True, exist_ok=True)
-            held.enter_context(lock.hold(locks / "revisions.lock", lambda _: None))
+    with claim_record("revisions"):
+        path = find_file()
         choices, damage = _read()
         change(choices)
         with explained(path):

@@ -79,8 +79,8 @@ def test_a_copy_is_the_stores_own_and_outlives_its_original(model: Path) -> None
 
 def test_removing_a_copy_frees_it_and_removing_a_reference_frees_nothing(model: Path) -> None:
     size = model.stat().st_size
-    assert manifest.remove(import_path(model, name="here")) == 0
-    assert manifest.remove(copy(model)) >= size
+    assert manifest.remove(import_path(model, name="here")).freed_bytes == 0
+    assert manifest.remove(copy(model)).freed_bytes >= size
     assert list_store() == {}
     assert model.exists()
 

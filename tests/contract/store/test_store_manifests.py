@@ -15,6 +15,7 @@ from tests.fixtures.hub import sha256
 from localfirst import paths
 from localfirst.errors import IntegrityError, ModelFileError, StoreError
 from localfirst.store import layout, manifest
+from localfirst.store.disk import size_on_disk
 from localfirst.store.lock import hold
 from localfirst.store.progress import ignore
 from localfirst.store.verify import FileProblem, check_quick, verify
@@ -92,7 +93,7 @@ DAMAGE = {
     "no JSON": "{",
     "no object": "[]",
     "deeply nested": "[" * 100_000,
-    "another schema": '{"schema": "lf.manifest/9"}',
+    "another schema": '{"schema": "lf.thing/1"}',
     "no files": {"files": []},
     "a path to the parent": {"files": [{"path": "../x", "size_bytes": 1, "sha256": "a" * 64}]},
     "a bad digest": {"files": [{"path": "x", "size_bytes": 1, "sha256": "a"}]},
@@ -139,10 +140,12 @@ def test_a_store_that_cannot_be_written_is_an_error_with_the_way_out(tmp_path: P
 
 def test_removing_frees_every_byte_and_leaves_no_folder() -> None:
     model = install()
-    assert manifest.remove(model) == model.size_bytes
+    taken = [manifest.find_manifest(model), *(Path(model.root) / file.path for file in model.files)]
+    on_disk = sum(size_on_disk(path.stat()) for path in taken)
+    assert manifest.remove(model) == (on_disk, 0)
     assert manifest.find_all() == ()
     assert [path.name for path in paths.models_dir().iterdir()] == [".locks"]
-    assert manifest.remove(model) == 0
+    assert manifest.remove(model) == (0, 0)
 
 
 def test_removing_spares_the_other_variants_of_a_repository() -> None:
@@ -156,7 +159,8 @@ def test_removing_frees_nothing_that_an_import_needs() -> None:
     model = install()
     imported = model._replace(name="mine", host="import", keeper="you", repo=None, revision=None, files=model.files[:1])
     manifest.write(imported)
-    assert manifest.remove(model) == model.files[1].size_bytes
+    needed = size_on_disk((Path(model.root) / model.files[0].path).stat())
+    assert manifest.remove(model).kept_bytes == needed
     assert manifest.find_all() == (imported,)
     assert verify(imported) == ()
 
@@ -169,7 +173,7 @@ def test_removing_an_import_leaves_the_users_files(tmp_path: Path) -> None:
         name="mine", host="import", keeper="you", repo=None, revision=None, root=str(tmp_path), files=(file,)
     )
     manifest.write(mine)
-    assert manifest.remove(mine) == 0
+    manifest.remove(mine)
     assert (tmp_path / "x.gguf").read_bytes() == b"GGUF"
     assert manifest.find("mine") is None
 

@@ -184,11 +184,6 @@ def installed_to_json(model: InstalledModel) -> Json:
     return model.to_record() | {"size_bytes": model.size_bytes}
 
 
-def removed_to_json(name: str, freed_bytes: int) -> Json:
-    """`lf model rm --json`."""
-    return {"removed": name, "freed_bytes": freed_bytes}
-
-
 def verified_to_json(verified: Sequence[Verified]) -> Json:
     """`lf model verify --json`."""
     return {

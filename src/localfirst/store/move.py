@@ -1,0 +1,404 @@
+"""The store to another folder, so that at every moment one of the two has every model, whole.
+
+1. Each model's folder is locked, if nobody fetches it, and put into the other place: its files by a second name (a hard
+   link) where both are on one file system, else as copies with the digests of the manifest; the manifest last.
+2. `store.json` is replaced: the switch. Until then the old place counts, from then on the new one.
+3. Every lock of the old place is taken in turn. What was not taken along in step 1, since somebody was at work, is
+   taken now; then the old bytes go. `claim` makes whoever waited for a lock look where the store is.
+
+`store.json` also says what of this is left to do, so that it can be ended after a kill.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from localfirst import lock, paths
+from localfirst.errors import DiskFullError, IntegrityError, StoreError, UsageError
+from localfirst.store import layout, manifest, pointer
+from localfirst.store.claim import is_busy, try_hold
+from localfirst.store.disk import READ_BYTES, check_space, explained, hash_file, sync_folder, write_atomically
+from localfirst.store.lock import hold_anywhere as hold
+from localfirst.store.part import detach
+from localfirst.store.progress import Meter
+from localfirst.store.survey import TEMPORARY, find_folders, prune
+from localfirst.types import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Report = Callable[[Progress], None]
+
+LOCK = ".store.lock"
+"""In the data folder: one move at a time."""
+TAKEN = ".taken.json"
+"""In the old place: the folders that the new one has had since the switch, and may have lost since then."""
+
+
+class Moved(NamedTuple):
+    """What a move did. `source` is `None` where the store was there already and nothing was left to do."""
+
+    source: Path | None
+    models: Path
+    left: tuple[Path, ...] = ()
+    """What stays in the old place, since it is not this program's."""
+
+
+def move(target: Path, *, report: Report) -> Moved:
+    """Move the store to a folder, which is made if need be; what a killed move has left to do is done first.
+
+    Raises:
+        UsageError: the folder has something else in it, or is inside the store.
+        DiskFullError: not enough space there.
+        IntegrityError: a model's files are not what its manifest says; nothing was moved.
+        StoreError: one of the folders cannot be written, or the store is not there.
+    """
+    target = target.expanduser().absolute()
+    with _alone(report), _saying_what_is_kept(report):
+        ended = _finish(report)
+        note = pointer.read_note()
+        pointer.require_present(note.models)
+        if target.resolve() == note.models.resolve():
+            return ended or Moved(None, note.models)
+        _check_target(target, note)
+        if note.target and note.target != target:
+            _discard(note)
+        fresh = note.fresh if note.target == target else not _list(target)
+        _begin(note.models, target)
+        with ExitStack() as locks:
+            _take_all(note.models, target, fresh=fresh, locks=locks, report=report)
+            pointer.write_note(pointer.Note(target, source=note.models))  # the switch
+        return _finish(report) or Moved(note.models, target)
+
+
+def finish(*, report: Report) -> Moved | None:
+    """End a move that was killed: after the switch what is left to do, before it the copies go. `None`: there is none.
+
+    Raises:
+        StoreError: one of the folders cannot be written.
+    """
+    if pointer.read_note()[1:] == (None, None, False):
+        return None
+    with _alone(report):
+        moved = _finish(report)
+        note = pointer.read_note()
+        if note.target:
+            _discard(note)
+            moved = moved or Moved(note.target, note.models)
+        return moved
+
+
+def is_moving() -> bool:
+    """Whether a process is moving the store now."""
+    return is_busy(paths.data_dir() / LOCK)
+
+
+@contextmanager
+def _saying_what_is_kept(report: Report) -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        kept = "interrupted; every model is whole: run the same command again to go on, `lf store gc` to clean up"
+        report(Progress("the store", 0, detail={"notice": kept}))
+        raise
+
+
+@contextmanager
+def _alone(report: Report) -> Iterator[None]:
+    def say_waiting(owner: str) -> None:
+        report(Progress("the store", 0, detail={"notice": f"waiting for process {owner}, which is moving it"}))
+
+    path = paths.data_dir() / LOCK
+    with ExitStack() as held:
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(lock.hold(path, say_waiting))
+        yield
+
+
+def _list(folder: Path) -> list[Path]:
+    """What is in a folder but for empty shells of ours."""
+    if not folder.is_dir():
+        return []
+    ours = {layout.LOCKS, layout.MARK, TAKEN}
+    return [path for path in folder.iterdir() if path.name not in ours and not path.name.endswith(TEMPORARY)]
+
+
+def _check_target(target: Path, note: pointer.Note) -> None:
+    with explained(target):
+        if target.exists() and not target.is_dir():
+            raise UsageError(f"{target} is not a folder")
+        inner, outer = target.resolve(), note.models.resolve()
+        if inner.is_relative_to(outer):
+            raise UsageError(f"{target} is inside the store itself", detail=f"the store: {note.models}")
+        known = target in {note.target, pointer.find_default()} or pointer.is_store(target)
+        if _list(target) and not known:
+            raise UsageError(
+                f"{target} is not empty, and not a store",
+                detail=", ".join(sorted(path.name for path in _list(target))[:10]),
+                hint=f"Name a folder for the models alone: `lf store move {target / 'lf-models'}`",
+            )
+
+
+def _begin(models: Path, target: Path) -> None:
+    """Make sure that both places can be written, before anything is done."""
+    with explained(target):
+        target.mkdir(parents=True, exist_ok=True)
+        pointer.mark(target)
+    with explained(models):
+        models.mkdir(parents=True, exist_ok=True)
+        write_atomically(models / TAKEN, "[]")
+
+
+def _take_all(models: Path, target: Path, *, fresh: bool, locks: ExitStack, report: Report) -> None:
+    """Step 1. The locks are held until the switch."""
+    with explained(models):
+        folders = list(find_folders(models))
+        files = [path for folder in folders for path in _find_files(folder)]
+        size = sum(path.lstat().st_size for path in files)
+        linked = _can_link(models, target)
+        if not linked:
+            there = sum(_measure(target / path.relative_to(models)) for path in files)
+            _check_space(target, max(0, size - there))
+    pointer.write_note(pointer.Note(models, target=target, fresh=fresh))
+    meter = Meter("the store", size, report)
+    taken = []
+    for folder in folders:
+        if locks.enter_context(try_hold(layout.find_lock(folder))) or _wait_for_model(folder, locks, report):
+            _take(folder, models, target, linked=linked, meter=meter)
+            taken.append(str(folder.relative_to(models).as_posix()))
+    for name in layout.RECORDS:
+        locks.enter_context(hold(layout.find_record_lock(models, name), name, report))
+    with explained(models):
+        for path in layout.find_records(models):
+            write_atomically(target / path.name, path.read_text(encoding="utf-8"))
+        write_atomically(models / TAKEN, json.dumps(taken))
+
+
+def _check_space(target: Path, needed_bytes: int) -> None:
+    try:
+        check_space(target, needed_bytes)
+    except DiskFullError:
+        with suppress(OSError):  # nothing has come there yet
+            if not _list(target):
+                (target / layout.MARK).unlink()
+                target.rmdir()
+        raise
+
+
+def _wait_for_model(folder: Path, locks: ExitStack, report: Report) -> bool:
+    """What is being fetched comes after the switch; a model must not be missing in the new place until then."""
+    if not (folder / layout.MANIFEST).exists():
+        return False
+    locks.enter_context(hold(layout.find_lock(folder), folder.name, report))
+    return True
+
+
+def _finish(report: Report) -> Moved | None:
+    """Step 3, if there has been a switch and it was not ended."""
+    note = pointer.read_note()
+    if note.source is None:
+        return None
+    models, source = note.models, note.source
+    left: list[Path] = []
+    if source.exists() and source.resolve() != models.resolve():
+        pointer.require_present(models)
+        with explained(source):
+            left = _empty(source, models, report)
+    pointer.write_note(pointer.Note(models))
+    return Moved(source, models, tuple(left))
+
+
+def _empty(source: Path, models: Path, report: Report) -> list[Path]:
+    taken = _read_taken(source)
+    linked = _can_link(source, models)
+    done = set[str]()
+    while names := _find_names(source) - done:
+        for name in sorted(names):
+            folder = source / name
+            with hold(layout.find_lock(folder), folder.name, report) as lease:
+                if lease.taken_over:
+                    detach(folder / layout.PARTIAL)
+                if folder.is_dir() and name not in taken:
+                    with hold(layout.find_lock(models / name), folder.name, report):
+                        meter = Meter(folder.name, sum(_measure(path) for path in _find_files(folder)), report)
+                        _take(folder, source, models, linked=linked, meter=meter)
+                if folder.is_dir():
+                    with suppress(FileNotFoundError):
+                        (folder / layout.MANIFEST).unlink()
+                        sync_folder(folder)
+                    manifest.remove_tree(folder)
+                with suppress(OSError):  # Windows removes no open file
+                    layout.find_lock(folder).unlink()
+            for parent in (folder.parent, folder.parent.parent):
+                with suppress(OSError):  # another model's folder is in it
+                    parent.rmdir()
+        done |= names
+    for name in (*layout.WORKPLACES, *layout.RECORDS):
+        with hold(layout.find_record_lock(source, name), name, report):
+            manifest.remove_tree(source / f".{name}")
+            with suppress(OSError):  # Windows removes no open file
+                layout.find_record_lock(source, name).unlink()
+    prune(source, until=float("inf"))
+    records = layout.find_records(source)
+    for path in (*source.glob(f"*{TEMPORARY}"), *records, source / TAKEN, source / layout.MARK):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # Windows removes no open file
+        manifest.remove_tree(source / layout.LOCKS)
+    with suppress(OSError):  # something that is not ours
+        source.rmdir()
+    return sorted(_list(source))
+
+
+def _find_names(source: Path) -> set[str]:
+    """Folders of models in the old place, and those that somebody has a lock for and may just be about to make."""
+    locks = (source / layout.LOCKS).glob("*.lock") if (source / layout.LOCKS).is_dir() else ()
+    return {folder.relative_to(source).as_posix() for folder in find_folders(source)} | {
+        path.name.removesuffix(".lock").replace("+", "/") for path in locks if path.name.count("+") == 2
+    }
+
+
+def _read_taken(source: Path) -> set[str]:
+    try:
+        return set(json.loads((source / TAKEN).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return set()
+
+
+def _discard(note: pointer.Note) -> None:
+    """Remove what a move that was given up has brought to its target, if nothing else was there before."""
+    if note.fresh and note.target and pointer.is_ours(note.target) and note.target.resolve() != note.models.resolve():
+        with explained(note.target):
+            for folder in find_folders(note.target):
+                manifest.remove_tree(folder)
+                for parent in (folder.parent, folder.parent.parent):
+                    with suppress(OSError):
+                        parent.rmdir()
+            (note.target / layout.MARK).unlink(missing_ok=True)
+            with suppress(OSError):  # something else has come there
+                note.target.rmdir()
+    pointer.write_note(pointer.Note(note.models))
+
+
+def _can_link(source: Path, target: Path) -> bool:
+    """Whether a file can have a name in both places."""
+    probe = target / f".{os.getpid()}{TEMPORARY}"
+    try:
+        os.link(source / TAKEN, probe)
+    except (OSError, NotImplementedError):
+        return False
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return True
+
+
+def _find_files(folder: Path) -> list[Path]:
+    """All files of a model, the manifest last; what was only being written is left out."""
+    found = [
+        Path(parent, name) for parent, _, names in os.walk(folder) for name in names if not name.endswith(TEMPORARY)
+    ]
+    return sorted(found, key=lambda path: (path == folder / layout.MANIFEST, str(path)))
+
+
+def _measure(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _take(folder: Path, models: Path, target: Path, *, linked: bool, meter: Meter) -> None:
+    """Put a model's folder, whose lock is held, into the other store; the manifest last."""
+    home = target / folder.relative_to(models)
+    digests = _read_digests(folder)
+    touched = set[Path]()
+    with explained(home):
+        for path in _find_files(folder):
+            new = home / path.relative_to(folder)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            touched |= {new.parent, home, home.parent, home.parent.parent, target}
+            if path == folder / layout.MANIFEST:
+                for one in touched:
+                    sync_folder(one)
+                write_atomically(new, _move_root(path.read_text(encoding="utf-8"), models, target))
+            else:
+                _take_file(path, new, digests.get(path.relative_to(folder).as_posix()), linked=linked, meter=meter)
+        for one in touched:
+            sync_folder(one)
+
+
+def _read_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 by path below the model's folder, as far as the manifest can be read and the files are the store's."""
+    try:
+        model = manifest.read_manifest(folder / layout.MANIFEST)
+    except StoreError:
+        return {}
+    return {f"{layout.FILES}/{file.path}": file.sha256 for file in model.files} if model.keeper is None else {}
+
+
+def _move_root(text: str, models: Path, target: Path) -> str:
+    """A manifest whose model has its files from within another model's folder finds them in the new place."""
+    try:
+        record = json.loads(text)
+        inside = Path(record["root"]).relative_to(models)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return text
+    if len(inside.parts) < len(("repo", "revision", "leaf")):
+        return text
+    return json.dumps(record | {"root": str(target / inside)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _take_file(path: Path, new: Path, sha256: str | None, *, linked: bool, meter: Meter) -> None:
+    if path.is_symlink():
+        with suppress(FileExistsError):
+            new.symlink_to(path.readlink())
+        return
+    if new.exists() and (new.samefile(path) or _is_copy(path, new, sha256)):
+        meter.add(path.stat().st_size, path.name)
+        return
+    temporary = new.with_name(new.name + TEMPORARY)
+    temporary.unlink(missing_ok=True)
+    if linked:
+        os.link(path, temporary)
+        meter.add(path.stat().st_size, path.name)
+    else:
+        found = _copy(path, temporary, meter)
+        if sha256 not in {None, found}:
+            temporary.unlink()
+            raise IntegrityError(
+                f"A model's file is damaged: {path.name}",
+                detail=f"{path}\nmanifest: {sha256}\nfile:     {found}",
+                hint="See which model it is, and what to do: `lf model verify --all`. Nothing has been moved yet.",
+            )
+    temporary.replace(new)
+
+
+def _is_copy(path: Path, new: Path, sha256: str | None) -> bool:
+    """Whether an earlier move has brought this very file; one that no manifest knows may have grown since then."""
+    same_size = new.stat().st_size == path.stat().st_size
+    return sha256 is not None and same_size and hash_file(new, lambda _: None) == sha256
+
+
+def _copy(path: Path, new: Path, meter: Meter) -> str:
+    """Copy a file with its time, durably; the SHA-256 of its bytes. Holes stay holes."""
+    digest = hashlib.sha256()
+    status = path.stat()
+    with path.open("rb") as reader, new.open("wb") as writer:
+        while block := reader.read(READ_BYTES):
+            digest.update(block)
+            if block.count(0) == len(block):
+                writer.seek(len(block), os.SEEK_CUR)
+            else:
+                writer.write(block)
+            meter.add(len(block), path.name)
+        writer.truncate(status.st_size)
+        writer.flush()
+        os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.fsync(writer.fileno())
+    return digest.hexdigest()

@@ -1,0 +1,186 @@
+"""What lies in a store, folder by folder: models, what is no model any more or not yet, and what is not ours.
+
+A folder is ours by its place and shape (`<org>--<repo>/<12 digits>/<leaf>`, `import--<name>/import/<leaf>`) or by the
+manifest in it. Names that begin with a dot are this program's own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from localfirst.errors import IntegrityError, StoreError
+from localfirst.store import layout, manifest
+from localfirst.store.disk import size_on_disk
+from localfirst.store.verify import check_quick
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localfirst.types import InstalledModel
+
+Kind = Literal["model", "revision", "partial", "leftover", "damaged", "newer"]
+"""`model`: what its name gives; `revision`: one that another has superseded; `partial`: being fetched, or left at that;
+`leftover`: what a removal left; `damaged`: with a manifest that cannot be read; `newer`: of a newer version."""
+
+_REVISION = re.compile(r"import|[0-9a-f]{12}")
+TEMPORARY = ".tmp"
+"""The end of a name that a file has while it is written."""
+
+
+class Leaf(NamedTuple):
+    """One model's folder."""
+
+    folder: Path
+    kind: Kind
+    model: InstalledModel | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it, with the revision where that tells it apart."""
+        if self.model is not None:
+            revision = f", revision {self.model.revision[:12]}" if self.model.revision else ""
+            variant = "" if self.model.host == "import" else f"@{self.model.variant}"
+            return f"{self.model.name}{variant}{revision if self.kind == 'revision' else ''}"
+        repo, _, leaf = self.folder.parts[-3:]
+        return leaf if not leaf.startswith("@") else f"hf:{repo.replace('--', '/', 1)}{leaf}"
+
+
+class Survey(NamedTuple):
+    """A store, and files and folders in it that are not this program's."""
+
+    leaves: tuple[Leaf, ...]
+    unknown: tuple[Path, ...]
+
+
+class Extent(NamedTuple):
+    """Bytes on the disk, and when the newest of them was written, in seconds since 1970 (0: there is nothing)."""
+
+    size_bytes: int
+    newest_at: float
+
+
+def survey(models: Path) -> Survey:
+    """What lies in the store `models`; nothing where there is none.
+
+    Raises:
+        OSError: the store cannot be read.
+    """
+    unknown: list[Path] = []
+    found = [_classify(folder) for folder in find_folders(models, unknown)]
+    return Survey(tuple(_find_superseded(found)), tuple(unknown))
+
+
+def find_folders(models: Path, unknown: list[Path] | None = None) -> Iterator[Path]:
+    """The folders of models in a store, whatever is in them; what is not ours is added to `unknown`.
+
+    Raises:
+        OSError: the store cannot be read.
+    """
+    unknown = [] if unknown is None else unknown
+    records = layout.find_records(models)
+    for repo in _list(models):
+        if repo.name == layout.MARK or repo in records or repo.name.startswith(".") or repo.name.endswith(TEMPORARY):
+            continue
+        if not _is_folder(repo) or "--" not in repo.name:
+            unknown.append(repo)
+            continue
+        for revision in _list(repo):
+            if not _is_folder(revision) or not _REVISION.fullmatch(revision.name):
+                unknown.append(revision)
+                continue
+            for folder in _list(revision):
+                if _is_folder(folder):
+                    unknown.extend(_find_unknown(folder))
+                    yield folder
+                else:
+                    unknown.append(folder)
+
+
+def prune(models: Path, *, until: float) -> None:
+    """Remove the empty folders above those of models, if they have been so since `until`, in seconds since 1970."""
+    for repo in _list(models):
+        if "--" in repo.name and _is_folder(repo):
+            for folder in (*_list(repo), repo):
+                with suppress(OSError):  # not empty, or no folder
+                    if folder.lstat().st_mtime <= until:
+                        folder.rmdir()
+
+
+def _list(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:  # a store not yet made, or a folder that has just been removed
+        return []
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _find_unknown(folder: Path) -> list[Path]:
+    """What is not ours in a folder without a manifest; with one, all that is there belongs to the model."""
+    if (folder / layout.MANIFEST).exists():
+        return []
+    ours = find_parts(folder)
+    return [path for path in _list(folder) if path not in ours and not path.name.startswith(".")]
+
+
+def find_parts(folder: Path) -> tuple[Path, ...]:
+    """What a folder without a manifest has of a model."""
+    return tuple(
+        path
+        for path in _list(folder)
+        if path.name in {layout.FILES, layout.PARTIAL, layout.TRAILS} or path.name.endswith(TEMPORARY)
+    )
+
+
+def _classify(folder: Path) -> Leaf:
+    path = folder / layout.MANIFEST
+    if not path.exists():
+        return Leaf(folder, "partial" if (folder / layout.PARTIAL).is_dir() else "leftover")
+    try:
+        return Leaf(folder, "model", manifest.read_manifest(path))
+    except manifest.NewerManifestError:
+        return Leaf(folder, "newer")
+    except StoreError:
+        return Leaf(folder, "damaged")
+
+
+def _find_superseded(leaves: list[Leaf]) -> Iterator[Leaf]:
+    own = [(leaf.model.name, leaf.model.variant) for leaf in leaves if leaf.model]
+    for leaf in leaves:
+        model = leaf.model
+        several = model is not None and own.count((model.name, model.variant)) > 1
+        yield leaf._replace(kind="revision") if model and several and is_superseded(model) else leaf
+
+
+def is_superseded(model: InstalledModel) -> bool:
+    """Whether the model's name gives another revision, which is whole; never of files that others keep."""
+    current = manifest.find(model.name, model.variant)
+    if current is None or current == model or current.shared is not None or model.keeper is not None:
+        return False
+    with suppress(IntegrityError):
+        check_quick(current)
+        return True
+    return False
+
+
+def measure(path: Path, seen: set[tuple[int, int]]) -> Extent:
+    """How much a file or a tree takes, no link followed; a file of several names counts where it is `seen` first."""
+    size, newest = 0, 0.0
+    inner = (Path(parent, name) for parent, folders, names in os.walk(path) for name in (*folders, *names))
+    for one in chain([path], inner):
+        with suppress(OSError):  # gone meanwhile
+            status = one.lstat()
+            newest = max(newest, status.st_mtime)
+            key = (status.st_dev, status.st_ino)
+            if not stat.S_ISDIR(status.st_mode) and key not in seen:
+                seen.add(key)
+                size += size_on_disk(status)
+    return Extent(size, newest)

@@ -1,0 +1,143 @@
+"""`lf store` as a user sees it, at 80 columns and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.conftest import Lf
+from tests.contract.store.store_models import install, leave_partial, make_bytes
+
+from localfirst.store import layout
+from localfirst.store.lock import hold
+from localfirst.store.progress import ignore
+
+
+@pytest.fixture
+def store(lf: Lf, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store with a model, an older revision of it, half a download, and a file of the user's."""
+    monkeypatch.setenv("LF_HOME", str(lf.home))
+    install(commit="a")
+    install(commit="b", created="2026-11-25T00:00:00+00:00")
+    leave_partial()
+    (lf.home / "models" / "notes.txt").write_text("mine")
+    return lf.home / "models"
+
+
+def test_df_says_what_takes_how_much(lf: Lf, store: Path) -> None:
+    shown = lf("store", "df")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    for words in (["Models", "1"], ["Old", "revisions", "1"], ["Partial", "downloads", "1"], ["Files", "of", "others"]):
+        assert any(line[: len(words)] == words for line in lines), words
+    assert "`lf store gc` would free" in shown.stdout
+    usage = json.loads(lf("store", "df", "--json").stdout)
+    assert usage["models_folder"] == str(store)
+    assert 0 < usage["garbage_bytes"] < usage["total_bytes"]
+    assert usage["garbage_bytes"] == usage["revision_bytes"] + usage["partial_bytes"]
+
+
+def test_gc_says_before_what_it_says_after(lf: Lf, store: Path) -> None:
+    would = lf("store", "gc", "--dry-run").stdout
+    did = lf("store", "gc").stdout
+    assert "2 things would be removed," in would
+    assert "would be freed" in would
+    assert would.replace("would be ", "").partition(";")[0] == did.partition(";")[0]
+    assert str(store / "notes.txt") in did
+    assert lf("store", "gc").stdout.startswith("Nothing to remove")
+    assert json.loads(lf("store", "gc", "--json").stdout)["removed"] == []
+    assert (store / "notes.txt").exists()
+
+
+def test_gc_spares_what_is_younger(lf: Lf, store: Path) -> None:
+    assert lf("store", "gc", "--older", "1h").stdout.startswith("Nothing to remove")
+    old = time.time() - 40 * 86400
+    for path in store.rglob("*"):
+        os.utime(path, (old, old))
+    assert "2 things removed" in lf("store", "gc", "--older", "30d").stdout
+    wrong = lf("store", "gc", "--older", "30 fortnights")
+    assert (wrong.returncode, "not an age such as 30d" in wrong.stderr) == (2, True)
+
+
+def test_a_store_is_moved_and_found_again(lf: Lf, store: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a disk" / "models"
+    assert json.loads(lf("store", "location", "--json").stdout)["decided_by"] == "LF_HOME"
+    moved = lf("store", "move", str(target))
+    assert moved.returncode == 0, moved.stderr
+    assert moved.stdout.startswith("The store is in ")
+    assert str(store / "notes.txt") in moved.stdout
+    found = json.loads(lf("store", "location", "--json").stdout)
+    assert (found["models_folder"], found["decided_by"]) == (str(target), "move")
+    assert lf("model", "verify", "--all").stdout.count("ok ") >= 2
+    assert lf("store", "move", str(target)).stdout.endswith("already\n")
+    target.rename(tmp_path / "elsewhere")
+    gone = lf("list", "--installed")
+    assert (gone.returncode, "is not there" in gone.stderr) == (1, True)
+    assert "is its disk connected?" in lf("store", "location").stdout
+
+
+def test_a_folder_with_something_else_is_refused(lf: Lf, store: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("x")
+    refused = lf("store", "move", str(tmp_path / "full"))
+    assert refused.returncode == 2
+    assert f"`lf store move {tmp_path / 'full' / 'lf-models'}`" in " ".join(refused.stderr.split())
+    assert (store / "notes.txt").exists()
+
+
+def test_rm_says_what_it_freed_and_how_many_revisions(lf: Lf, store: Path) -> None:
+    name = "smollm2-360m"
+    install(name, "q8_0", commit="a")
+    install(name, "q8_0", commit="b")
+    removed = lf("rm", name)
+    assert removed.returncode == 0, removed.stderr
+    assert removed.stdout.startswith(f"{name} is removed (1 build, 2 revisions): ")
+    assert removed.stdout.endswith(" freed\n")
+    assert lf("rm", name).returncode == 3
+
+
+def test_a_model_of_a_shared_store_is_listed_and_not_removed(lf: Lf, store: Path, tmp_path: Path) -> None:
+    user = Lf(tmp_path / "user", {"LF_SHARED_STORES": f"{lf.home}{os.pathsep}{tmp_path / 'nowhere'}"})
+    assert lf("model", "verify", "--all").stdout == user("model", "verify", "--all").stdout
+    refused = user("rm", "tiny")
+    assert refused.returncode == 1
+    assert "`tiny` is in a shared store" in refused.stderr
+    assert str(store) in refused.stderr
+    shown = " ".join(user("store", "location").stdout.split())
+    assert "2 models" in shown
+    assert "there is no such folder" in shown
+    names = [one["name"] for one in json.loads(user("list", "--installed", "--json").stdout)["models"]]
+    assert "tiny" in names
+
+
+def test_the_bytes_that_are_there_twice_are_named(lf: Lf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LF_HOME", str(lf.home))
+    data = make_bytes("twice", 2_000_000)
+    install("one", files={"x.gguf": data})
+    install("two", files={"y.gguf": data})
+    shown = lf("store", "df").stdout
+    assert "More than once on this machine: 2.00 MB could be saved" in shown
+    assert "one@q4_0: x.gguf" in shown
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_interrupted_move_says_how_to_go_on(lf: Lf, store: Path, tmp_path: Path) -> None:
+    """It waits for a model that somebody works on, since that must not be missing in the new place."""
+    folder = next(store.glob("*/*/*/manifest.json")).parent
+    with hold(layout.find_lock(folder), "tiny", ignore):
+        moving = lf.start("store", "move", str(tmp_path / "new"))
+        assert moving.stderr is not None
+        assert f"waiting for process {os.getpid()}" in moving.stderr.readline()
+        moving.send_signal(signal.SIGINT)
+        told = moving.communicate(timeout=30)[1]
+    assert "run the same command again to go on" in told
+    assert "Traceback" not in told
+    assert moving.returncode == 130
+    assert "goes on with it" in " ".join(lf("store", "location").stdout.split())
+    assert lf("store", "move", str(tmp_path / "new")).returncode == 0
+    assert lf("model", "verify", "--all").returncode == 0
