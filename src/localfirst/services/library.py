@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog import names
 from localfirst.catalog.judge import is_quantization
-from localfirst.errors import ModelFileError, StoreError, UnknownNameError, UsageError
+from localfirst.errors import ModelFileError, NetworkError, StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.store import consent, manifest, revisions
 from localfirst.store.revisions import History
@@ -97,7 +97,10 @@ def find_on_disk(text: str, command: str) -> tuple[Entry, tuple[History, ...]]:
         UnknownNameError: there is none.
         UsageError: the name asks for an engine or a device, which says nothing of what is on the disk.
     """
-    entry = find_entry(text, offline=True)
+    try:
+        entry = find_entry(text, offline=True)
+    except NetworkError:  # a repository's name, of which nothing is here
+        raise UnknownNameError(f"`{text}` is not on this disk", hint="See what is: `lf list --installed`") from None
     asked = entry.asked
     if asked.backend or asked.device:
         builds = ", ".join(f"`{command} {entry.model.name}@{one.variant}`" for one in entry.installed)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from localfirst import paths
 from localfirst.runtimes import unused
-from localfirst.store import gc, manifest, move, pointer
+from localfirst.store import gc, manifest, move, pointer, revisions
 from localfirst.store.disk import explained, free_bytes
 from localfirst.store.gc import Garbage
 from localfirst.store.survey import measure, prune, survey
@@ -65,6 +65,7 @@ def collect(*, older_s: float, dry_run: bool, now: float, report: Callable[[Prog
     if not dry_run:
         outcomes = [(item, gc.remove_garbage(item)) for item in removed]
         prune(models, until=now - gc.WRITING_S)
+        revisions.forget_missing(manifest.find_own())
         busy += [item for item, freed in outcomes if freed is None]
         removed = [item._replace(size_bytes=freed) for item, freed in outcomes if freed is not None]
     removed += _remove_runtimes(older_s=older_s, dry_run=dry_run, now=now)

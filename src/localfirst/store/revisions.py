@@ -195,6 +195,22 @@ def forget(model: InstalledModel) -> None:
         _edit(lambda choices: choices.pop(_find_key(model), None))
 
 
+def forget_missing(installed: Iterable[InstalledModel]) -> None:
+    """Forget what was chosen for builds of which nothing is on this disk any more: a killed removal leaves that.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    present = {_find_key(model) for model in installed}
+
+    def keep_present(choices: dict[Key, Choice]) -> None:
+        for key in choices.keys() - present:
+            del choices[key]
+
+    if _read()[0].keys() - present:
+        _edit(keep_present)
+
+
 def find_damage() -> StoreError | None:
     """What is wrong with the file of choices, if anything is."""
     damage = _read()[1]
