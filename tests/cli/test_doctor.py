@@ -68,15 +68,24 @@ def test_with_network_it_asks_the_hub_and_names_it(lf: Lf) -> None:
         assert "did not answer as a hub does" in checks["Hub"]["summary"]
 
 
+PROXY = "{} is not the address of a proxy that can be used"
+
+
 @pytest.mark.parametrize(
     ("environment", "name", "summary"),
     [
         pytest.param({"SSL_CERT_FILE": "/no/such/file"}, "Settings", "SSL_CERT_FILE names no file", id="certificates"),
         pytest.param(
-            {"https_proxy": "http://proxy:port"}, "Proxy", "HTTPS_PROXY is not the address of a proxy", id="port"
+            {"https_proxy": "http://proxy:port"},
+            "Proxy",
+            "https_proxy is not the address of a proxy that can be used",
+            id="port",
         ),
         pytest.param(
-            {"ALL_PROXY": "ftp://proxy:21"}, "Proxy", "ALL_PROXY is not the address of a proxy", id="kind of proxy"
+            {"ALL_PROXY": "ftp://proxy:21"},
+            "Proxy",
+            "ALL_PROXY is not the address of a proxy that can be used",
+            id="kind of proxy",
         ),
         pytest.param({"HF_ENDPOINT": "hub"}, "Settings", "HF_ENDPOINT is not a web address", id="hub"),
         pytest.param(

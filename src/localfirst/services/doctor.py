@@ -22,13 +22,14 @@ from localfirst.services import engines
 from localfirst.services.catalogue import find_catalogs, load_models
 from localfirst.services.sight import find_sights
 from localfirst.services.usage import find_location
-from localfirst.store import endpoint, manifest, revisions
+from localfirst.store import endpoint, manifest, network, revisions, tokens
 from localfirst.store.disk import size_on_disk
 from localfirst.store.verify import check_quick
 from localfirst.units import GB, format_bytes, format_seconds, format_tps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from localfirst.services.engines import EngineTest
     from localfirst.services.sight import Sight
@@ -37,10 +38,10 @@ if TYPE_CHECKING:
 LITTLE_DISK_BYTES = 5 * GB
 """Less than this holds no model that is worth the name, with its engine."""
 MORE_DISK = "Free some by `lf store gc` or `lf rm`, or put the models on a larger disk: `lf store move DIR`"
-SETTINGS = ("LF_HOME", "LF_OFFLINE", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "SSL_CERT_FILE")
+SETTINGS = (
+    "LF_HOME", "LF_OFFLINE", "LF_MIRROR", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
 """Environment that changes what `lf` does; shown as it is set, without passwords."""
-PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
-"""Kinds of proxy that the client of the hub knows. Source: httpx, "Proxies" in its documentation."""
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
 State = Literal["ok", "note", "warning", "problem"]
@@ -234,15 +235,12 @@ def _check_terminal() -> Check:
 
 def _check_settings() -> Check:
     shown = tuple(f"{name}={_hide_password(value)}" for name in SETTINGS if (value := os.environ.get(name)))
-    certificates = os.environ.get("SSL_CERT_FILE")
-    if certificates and not Path(certificates).is_file():
-        hint = "Name a file with certificates, or unset SSL_CERT_FILE"
-        return Check("Settings", "problem", "SSL_CERT_FILE names no file", (certificates,), hint)
     try:
-        hub = endpoint.find_endpoint()
+        network.make_certificates()
+        url = endpoint.find_url()
     except LfError as error:
         return Check("Settings", "problem", error.message, (error.detail or "",), error.hint)
-    return Check("Settings", "ok", f"models come from {hub.url}", shown)
+    return Check("Settings", "ok", f"models come from {url}", shown)
 
 
 def _check_proxies() -> Check:
@@ -251,20 +249,11 @@ def _check_proxies() -> Check:
 
     proxies = {name: url for name, url in getproxies().items() if name in {"http", "https", "all", "no"} and url}
     shown = tuple(f"{name.upper()}_PROXY={_hide_password(url)}" for name, url in sorted(proxies.items()))
-    wrong = [name for name, url in sorted(proxies.items()) if name != "no" and not _is_proxy(url)]
-    if wrong:
-        hint = f"Set {wrong[0].upper()}_PROXY to an address such as `http://proxy.example:3128`, or unset it"
-        return Check("Proxy", "problem", f"{wrong[0].upper()}_PROXY is not the address of a proxy", shown, hint)
-    return Check("Proxy", "ok", "in use" if set(proxies) - {"no"} else "none", shown)
-
-
-def _is_proxy(url: str) -> bool:
-    """Whether a client can connect to a proxy of this address; without a scheme it is one of HTTP."""
     try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        return parts.scheme in PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+        used = network.find_proxy(endpoint.find_url())
+    except LfError as error:
+        return Check("Proxy", "problem", error.message, shown, error.hint)
+    return Check("Proxy", "ok", f"{used.host} for models" if used else "none for models", shown)
 
 
 def _hide_password(value: str) -> str:
@@ -275,16 +264,17 @@ def _hide_password(value: str) -> str:
 
 
 def _check_token() -> Check:
-    """Whether the hub would know this user; never the token itself."""
+    """Whether there is a token for the hub; never the token itself, and the hub is not asked whose it is."""
+    variable = tokens.find_variable()
     try:
-        present = endpoint.find_endpoint().token is not None
-    except LfError:
-        return Check("Token", "note", "not looked for")
-    if not present:
-        hint = "Only gated models need one: set `HF_TOKEN`, or type `hf auth login`"
-        return Check("Token", "note", "no token for the hub", (), hint)
-    place = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "the folder of the hub's own tools"
-    return Check("Token", "ok", f"found in {place}")
+        kept = tokens.find_kept()
+    except LfError as error:
+        return Check("Token", "problem", error.message, (error.detail or "",), error.hint)
+    if variable:
+        return Check("Token", "ok", f"found in {variable}", (f"it wins over {kept}",) if kept else ())
+    if kept:
+        return Check("Token", "ok", "kept by a login; `lf login --status` says whose it is", (str(kept),))
+    return Check("Token", "note", "no token for the hub", (), "Only gated and private models need one: `lf login`")
 
 
 def _check_store() -> Iterator[Check]:

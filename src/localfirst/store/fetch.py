@@ -5,10 +5,9 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from localfirst.errors import NetworkError, UsageError
-from localfirst.store.hub import describe_cause
+from localfirst.store import network
+from localfirst.store.address import LOOPBACK
 from localfirst.store.wire import Limits
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def fetch_text(url: str, max_bytes: int, *, limits: Limits | None = None) -> bytes:
@@ -21,7 +20,7 @@ def fetch_text(url: str, max_bytes: int, *, limits: Limits | None = None) -> byt
     import httpx2
 
     limits = limits or Limits()
-    timeout, hops = httpx2.Timeout(limits.read_s, connect=limits.connect_s), 0
+    hops = 0
 
     def check_hop(request: httpx2.Request) -> None:
         nonlocal hops
@@ -31,10 +30,10 @@ def fetch_text(url: str, max_bytes: int, *, limits: Limits | None = None) -> byt
     _check(url, local=True)
     try:
         with (
-            httpx2.Client(
-                timeout=timeout, event_hooks={"request": [check_hop]}, max_redirects=limits.redirects
+            network.open_client(
+                connect_s=limits.connect_s, read_s=limits.read_s, redirects=limits.redirects, check=check_hop
             ) as client,
-            client.stream("GET", url, follow_redirects=True) as response,
+            client.stream("GET", url) as response,
         ):
             if response.status_code != httpx2.codes.OK:
                 raise NetworkError(f"{url} answers {response.status_code}", hint="Look at the address in a browser")
@@ -44,7 +43,7 @@ def fetch_text(url: str, max_bytes: int, *, limits: Limits | None = None) -> byt
                 if len(content) > max_bytes:
                     raise NetworkError(f"{url} is too large", detail=f"more than {max_bytes} bytes")
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-        raise NetworkError(f"{url} cannot be reached", detail=describe_cause(error)) from error
+        raise network.explain(error, url) from error
     return content
 
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from localfirst.errors import IntegrityError, LfError, NetworkError, UnknownNameError
-from localfirst.store import builds, manifest, revisions
-from localfirst.store.endpoint import Endpoint, find_endpoint, prepare_environment
+from localfirst.store import builds, manifest, network, revisions
+from localfirst.store.endpoint import Endpoint, find_endpoint
 from localfirst.store.listing import HubFile, Listing
 from localfirst.store.names import check_paths, check_sha1, check_sha256, is_repo
 from localfirst.store.progress import ignore
+from localfirst.store.tokens import keep_token
 from localfirst.store.wire import Limits
 from localfirst.terminal import make_inert
 from localfirst.types import Model, ModelName, Progress
@@ -59,29 +60,55 @@ class _Question:
     revision: str | None
 
 
+Answer = TypeVar("Answer")
+
+
 def _ask(question: _Question, report: Callable[[Progress], None], limits: Limits) -> ModelInfo:
     endpoint, repo, revision = question.endpoint, question.repo, question.revision
-    prepare_environment()
-    import httpx2
+    network.prepare_hub_library()
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     api = HfApi(endpoint=endpoint.url, token=endpoint.token or False, library_name="localfirst")
+    return _insist(
+        lambda: api.model_info(repo, revision=revision, files_metadata=True, timeout=limits.connect_s),
+        endpoint,
+        explain=lambda error: _explain(error, endpoint, repo, revision),
+        notice=lambda text: report(Progress(repo, 0, None, None, {"notice": text})),
+        limits=limits,
+    )
+
+
+def _insist(
+    action: Callable[[], Answer],
+    endpoint: Endpoint,
+    *,
+    explain: Callable[[Any], LfError],
+    notice: Callable[[str], None],
+    limits: Limits,
+) -> Answer:
+    """What a function of huggingface_hub answers, tried again where that may help, with errors of ours.
+
+    Raises:
+        NetworkError: no answer, or none of a hub.
+        LfError: the hub refuses; `explain` says how.
+    """
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+
     for attempt in range(1, TRIES + 1):
         try:
-            return api.model_info(repo, revision=revision, files_metadata=True, timeout=limits.connect_s)
-        except OfflineModeIsEnabled as error:
-            raise NetworkError("HF_HUB_OFFLINE is set", hint="Unset HF_HUB_OFFLINE to use the network.") from error
+            return action()
         except HfHubHTTPError as error:
             if attempt == TRIES or error.response.status_code not in _TRANSIENT:
-                raise _explain(error, endpoint, repo, revision) from error
+                raise explain(error) from error
             cause = f"answers {error.response.status_code}"
         except httpx2.HTTPError as error:
-            if attempt == TRIES or isinstance(error, httpx2.TooManyRedirects):
-                raise _unreachable(endpoint, error) from error
-            cause = describe_cause(error)
-        except (OSError, httpx2.InvalidURL) as error:  # SSL_CERT_FILE names no file, HTTPS_PROXY no address, ...
-            raise _unreachable(endpoint, error) from error
+            final = isinstance(error, httpx2.TooManyRedirects) or not network.may_pass(error)
+            if attempt == TRIES or final:
+                raise network.explain(error, endpoint.url) from error
+            cause = network.describe(error)
+        except (OSError, httpx2.InvalidURL) as error:
+            raise network.explain(error, endpoint.url) from error
         except (
             ValueError,
             KeyError,
@@ -89,14 +116,75 @@ def _ask(question: _Question, report: Callable[[Progress], None], limits: Limits
             AttributeError,
             RecursionError,
         ) as error:  # huggingface_hub trusts the reply's shape
-            raise NetworkError(
-                f"{endpoint.host} did not answer as a hub does",
-                detail=f"{type(error).__name__}: {make_inert(str(error))[:200]}",
-                hint="A login page of the network may be in between; open a web page to see.",
-            ) from error
-        report(Progress(repo, 0, None, None, {"notice": f"{endpoint.host}: {cause}; trying again"}))
+            said = make_inert(str(error))[:200] if endpoint.token is None else ""
+            raise _no_hub(endpoint, f"{type(error).__name__}: {said}".rstrip(": ")) from error
+        notice(f"{endpoint.host}: {cause}; trying again")
         time.sleep(2 * limits.backoff_s * attempt)
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _no_hub(endpoint: Endpoint, detail: str) -> NetworkError:
+    hint = "A login page of the network may be in between; open a web page to see."
+    if proxy := network.find_proxy(endpoint.url):
+        without = f"or list {endpoint.host} in NO_PROXY to go without it."
+        hint = f"The proxy {proxy.host} may have answered instead; check {proxy.setting}, {without}"
+    return NetworkError(f"{endpoint.host} did not answer as a hub does", detail=detail, hint=hint)
+
+
+class Account(NamedTuple):
+    """Whose a token is, as its hub says."""
+
+    user: str
+    token_name: str | None
+    role: str | None
+    """What the token may do: `read`, `write`, `fineGrained`."""
+
+
+def read_account(endpoint: Endpoint) -> Account:
+    """Ask the hub whose the endpoint's token is.
+
+    Raises:
+        LicenseError: it knows no such token.
+        NetworkError: it cannot be reached, is down, or answers as no hub does.
+    """
+    network.prepare_hub_library()
+    from huggingface_hub import HfApi
+
+    def explain(error: Any) -> LfError:
+        status = error.response.status_code
+        if status in {401, 403}:
+            return endpoint.refuse_token(f"{endpoint.host} answers {status}")
+        return _explain_status(status, endpoint, "your token")
+
+    api = HfApi(endpoint=endpoint.url, library_name="localfirst")
+    said: object = _insist(
+        lambda: api.whoami(endpoint.token), endpoint, explain=explain, notice=lambda _: None, limits=Limits()
+    )
+    user = said.get("name") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or not isinstance(user, str) or not user:
+        raise _no_hub(endpoint, "it does not say whose the token is")
+    auth = said.get("auth")
+    token = auth.get("accessToken") if isinstance(auth, dict) else None
+    name, role = (token.get("displayName"), token.get("role")) if isinstance(token, dict) else (None, None)
+    return Account(user, name if isinstance(name, str) else None, role if isinstance(role, str) else None)
+
+
+def keep_account(endpoint: Endpoint) -> Account:
+    """Keep the endpoint's token, if the hub knows whose it is.
+
+    Raises:
+        LicenseError, NetworkError: as `read_account`.
+        StoreError: the place cannot be written.
+    """
+    account, token = read_account(endpoint), endpoint.token or ""
+    _insist(
+        lambda: keep_token(token),
+        endpoint,
+        explain=lambda error: _explain_status(error.response.status_code, endpoint, "your token"),
+        notice=lambda _: None,
+        limits=Limits(),
+    )
+    return account
 
 
 def reach(endpoint: Endpoint, *, limits: Limits | None = None) -> None:
@@ -105,23 +193,23 @@ def reach(endpoint: Endpoint, *, limits: Limits | None = None) -> None:
     Raises:
         NetworkError: it does not, or not as a hub does.
     """
-    prepare_environment()
     import httpx2
 
     url = f"{endpoint.url}/api/models?limit=1"
+    limits = limits or Limits()
     try:
-        response = httpx2.get(url, headers=endpoint.headers_for(url), timeout=(limits or Limits()).connect_s)
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:  # the last for a proxy of no known kind
-        raise _unreachable(endpoint, error) from error
+        with network.open_client(connect_s=limits.connect_s, read_s=limits.connect_s) as client:
+            response = client.get(url, headers=endpoint.headers_for(url))
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+        raise network.explain(error, url) from error
     try:
         is_hub = response.status_code == httpx2.codes.OK and isinstance(response.json(), list)
     except ValueError:
         is_hub = False
     if not is_hub:
-        raise NetworkError(
-            f"{endpoint.host} did not answer as a hub does",
-            detail=f"{url}: {response.status_code}",
-            hint="A login page of the network may be in between; open a web page to see.",
+        refused = response.status_code == httpx2.codes.PROXY_AUTHENTICATION_REQUIRED
+        raise (network.explain_password(url) if refused else None) or _no_hub(
+            endpoint, f"{url}: {response.status_code}"
         )
 
 
@@ -143,25 +231,13 @@ def touch(url: str, headers: Mapping[str, str] | None = None, *, limits: Limits 
     """
     import httpx2
 
+    limits = limits or Limits()
     try:
-        response = httpx2.head(url, headers=dict(headers or {}), timeout=(limits or Limits()).connect_s)
+        with network.open_client(connect_s=limits.connect_s, read_s=limits.connect_s) as client:
+            response = client.head(url, headers=dict(headers or {}), follow_redirects=False)
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-        raise NetworkError(f"{urlsplit(url).hostname} cannot be reached", detail=describe_cause(error)) from error
+        raise network.explain(error, url) from error
     return response.headers.get("location")
-
-
-def describe_cause(error: Exception) -> str:
-    """A network exception in words: `connection refused`, `no answer in time (ReadTimeout)`, ..."""
-    text = make_inert(str(error)).strip()
-    return f"{text} ({type(error).__name__})" if text else type(error).__name__
-
-
-def _unreachable(endpoint: Endpoint, error: Exception) -> NetworkError:
-    return NetworkError(
-        f"{endpoint.host} cannot be reached",
-        detail=describe_cause(error),
-        hint="Check the connection (HTTPS_PROXY, HF_ENDPOINT), or use --offline with a model that is installed.",
-    )
 
 
 def _explain(error: Any, endpoint: Endpoint, repo: str, revision: str | None) -> LfError:
@@ -178,11 +254,18 @@ def _explain(error: Any, endpoint: Endpoint, repo: str, revision: str | None) ->
         return UnknownNameError(
             f"There is no repository `{repo}` on {endpoint.host}, or it is private",
             detail=reason,
-            hint=f"Check the spelling at {page}; for a private one set HF_TOKEN.",
+            hint=f"Check the spelling at {page}; {endpoint.say_access()}.",
         )
     if status in {401, 403}:
         return endpoint.refusal(page, reason)
-    return NetworkError(f"{endpoint.host} is not serving `{repo}`", detail=reason, hint="Try again later.")
+    return _explain_status(status, endpoint, f"`{repo}`", reason)
+
+
+def _explain_status(status: int, endpoint: Endpoint, what: str, reason: str | None = None) -> NetworkError:
+    if status == 407 and (refused := network.explain_password(endpoint.url)):
+        return refused
+    reason = reason or f"{endpoint.host} answers {status}"
+    return NetworkError(f"{endpoint.host} is not serving {what}", detail=reason, hint="Try again later.")
 
 
 def check_listing(info: ModelInfo, repo: str, endpoint: Endpoint) -> Listing:

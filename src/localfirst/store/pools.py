@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-from localfirst.errors import NetworkError
+from localfirst.store.network import Proxy, find_proxy, make_certificates
 from localfirst.terminal import make_inert
 
 if TYPE_CHECKING:
@@ -16,30 +14,24 @@ if TYPE_CHECKING:
     import urllib3
 
 _WORDS = {"IncompleteRead": "the server closed the connection too early"}
-_SETTINGS_HINT = "Check SSL_CERT_FILE, HTTPS_PROXY and NO_PROXY."
 
 
 class Pools:
     """A pool of connections to each host, by the proxy that the settings name for it. For several threads."""
 
     def __init__(self, connect_s: float, read_s: float, connections: int) -> None:
-        """Read the settings: `SSL_CERT_FILE` and `SSL_CERT_DIR` as httpx2 does, for one trust in both.
+        """Read whom to trust.
 
         Raises:
-            NetworkError: they name certificates that cannot be read.
+            NetworkError: the settings name certificates that cannot be read.
         """
-        import httpx2
         import urllib3
 
         self._timeout = urllib3.Timeout(connect=connect_s, read=read_s)
         self._connections = connections
-        self._proxies = getproxies()
-        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._managers: dict[Proxy | None, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
-        try:
-            self._certificates = httpx2.create_ssl_context()
-        except (OSError, ValueError) as error:
-            raise NetworkError("The network settings cannot be used", detail=str(error), hint=_SETTINGS_HINT) from error
+        self._certificates = make_certificates()
 
     def close(self) -> None:
         """Close the connections that nobody uses; those in use close when they are given back."""
@@ -58,40 +50,25 @@ class Pools:
         )
 
     def _find_manager(self, url: str) -> urllib3.PoolManager:
-        proxy = self._find_proxy(url)
+        proxy = find_proxy(url)
         with self._lock:
             if proxy not in self._managers:
                 self._managers[proxy] = self._make_manager(proxy)
             return self._managers[proxy]
 
-    def _find_proxy(self, url: str) -> str | None:
-        parts = urlsplit(url)
-        if proxy_bypass(parts.netloc.rpartition("@")[2]):
-            return None
-        return self._proxies.get(parts.scheme) or self._proxies.get("all") or None
-
-    def _make_manager(self, proxy: str | None) -> urllib3.PoolManager:
+    def _make_manager(self, proxy: Proxy | None) -> urllib3.PoolManager:
         import urllib3
 
         if proxy is None:
             return urllib3.PoolManager(maxsize=self._connections, ssl_context=self._certificates)
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
-        address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        try:
-            return urllib3.ProxyManager(
-                address,
-                maxsize=self._connections,
-                proxy_headers=urllib3.make_headers(proxy_basic_auth=user) if user else None,
-                ssl_context=self._certificates,
-                proxy_ssl_context=self._certificates,
-            )
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
-            raise NetworkError(
-                "The proxy that the settings name cannot be used",
-                detail=f"{make_inert(address)[:200]}: {make_inert(str(error))[:200]}",
-                hint="Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY.",
-            ) from error
+        secret = f"{proxy.user}:{proxy.password}" if proxy.user is not None else None
+        return urllib3.ProxyManager(
+            proxy.address,
+            maxsize=self._connections,
+            proxy_headers=urllib3.make_headers(proxy_basic_auth=secret) if secret else None,
+            ssl_context=self._certificates,
+            proxy_ssl_context=self._certificates,
+        )
 
 
 def describe(error: Exception) -> str:

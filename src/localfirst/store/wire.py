@@ -18,7 +18,8 @@ from urllib.parse import urljoin, urlsplit
 
 import localfirst
 from localfirst.errors import LfError, NetworkError, UnknownNameError
-from localfirst.store.endpoint import find_origin
+from localfirst.store import network
+from localfirst.store.address import find_origin
 from localfirst.store.pools import Pools, describe
 from localfirst.terminal import make_inert
 from localfirst.units import format_seconds
@@ -121,19 +122,22 @@ class Reply:
                 window_start, received = time.monotonic(), 0
 
     def _read(self) -> bytes:
-        with _retried():
+        with _retried(self._response.url or self._source.url):
             return self._response.read1(READ_BYTES, decode_content=False)
 
 
 @contextmanager
-def _retried() -> Iterator[None]:
-    """What the network does may pass at another try."""
+def _retried(url: str) -> Iterator[None]:
+    """What the network does may pass at another try; what its settings do will not."""
     import urllib3
 
     try:
         yield
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        raise Retry(describe(error)) from error
+        if not network.may_pass(error):
+            raise network.explain(error, url) from error
+        proxy = network.find_proxy(url)
+        raise Retry(describe(error) + (f", through {proxy.host} of {proxy.setting}" if proxy else "")) from error
 
 
 class Wire:
@@ -203,17 +207,18 @@ class Wire:
                 **wanted,
                 **self._endpoint.headers_for(url),
             }
-            with _retried():
+            with _retried(url):
                 response = self._pools.open_response(url, headers)
             if response.status in {200, 206}:
                 self._addresses[source.url] = url
                 return response
-            with suppress(Retry), _retried():
+            with suppress(Retry), _retried(url):
                 response.drain_conn()
             response.release_conn()
             if response.status not in {301, 302, 303, 307, 308}:
                 self._addresses.pop(source.url, None)
-                raise self._explain(response, source, url, redirected=redirected)
+                refused = network.explain_password(url) if response.status == 407 else None
+                raise refused or self._explain(response, source, url, redirected=redirected)
             target = urljoin(url, response.headers.get("Location", ""))
             if find_origin(target) is None or (url.startswith("https:") and not target.startswith("https:")):
                 raise Retry(f"{urlsplit(url).netloc} redirects to an address that is not safe to follow")

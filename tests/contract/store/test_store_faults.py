@@ -297,9 +297,8 @@ def test_a_gated_repository_says_where_to_accept(hub: Hub) -> None:
     with pytest.raises(LicenseError) as caught:
         fetch()
     page = f"{hub.url}/org/model"
-    assert (
-        caught.value.hint == f"Accept the terms at {page} in a browser, then set HF_TOKEN to a token of that account."
-    )
+    wanted = f"Accept the terms at {page} in a browser, then `lf login` with a token of that account, or set HF_TOKEN."
+    assert caught.value.hint == wanted
 
 
 def test_the_token_opens_the_gate_and_never_reaches_the_storage(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
