@@ -33,6 +33,8 @@ class Root(TableGroup):
             "catalog": Row("localfirst.cli.catalog:app", "Catalogs: where models are looked up."),
             "bundle": Row("localfirst.cli.bundle:app", "Bundles: models and engines for a machine without a network."),
             "store": Row("localfirst.cli.store:app", "Store: the models' files on this disk."),
+            "login": Row("localfirst.cli.account:login_app", "Log in to the hub."),
+            "logout": Row("localfirst.cli.account:logout", "Log out of the hub."),
             "hw": Row("localfirst.cli.hw:hw", "Show this machine."),
             "doctor": Row("localfirst.cli.doctor:doctor", "Find what is wrong."),
             "completion": Row("localfirst.cli.completion:completion", "Print the completion script of a shell."),
@@ -63,10 +65,18 @@ def lf(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Use no network, whatever the command.")] = False,
+    mirror: Annotated[
+        str | None,
+        typer.Option("--mirror", metavar="URL", help="Fetch from this copy of the hub; it is given no token."),
+    ] = None,
 ) -> None:
     """Take the options that stand before a command."""
     if offline:
         os.environ["LF_OFFLINE"] = "1"  # where every command that could use the network looks
+    if mirror is not None:
+        from localfirst.cli import options
+
+        options.use_mirror(mirror)
 
 
 def main() -> None:
