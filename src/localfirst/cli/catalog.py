@@ -106,6 +106,7 @@ def check(
     ] = None,
     json: options.Json = False,
     offline: options.Offline = False,
+    _mirror: options.Mirror = None,
 ) -> None:
     """Compare the catalog with the hub.
 

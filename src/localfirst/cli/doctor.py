@@ -20,6 +20,7 @@ def doctor(
     force: Annotated[bool, typer.Option("--force", help="Replace the FILE of --record.")] = False,
     json: options.Json = False,
     offline: options.Offline = False,
+    _mirror: options.Mirror = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the evidence of every check.")] = False,
 ) -> None:
     """Find what is wrong.

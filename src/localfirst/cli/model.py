@@ -96,6 +96,7 @@ def info(
     json: options.Json = False,
     profile: options.Profile = None,
     offline: options.Offline = False,
+    _mirror: options.Mirror = None,
 ) -> None:
     """Show a model.
 
@@ -121,6 +122,7 @@ def explain(
     json: options.Json = False,
     profile: options.Profile = None,
     offline: options.Offline = False,
+    _mirror: options.Mirror = None,
 ) -> None:
     """Explain the choice of a build.
 
@@ -156,6 +158,7 @@ def pull(
     accept_license: options.AcceptLicense = False,
     json: options.Json = False,
     offline: options.Offline = False,
+    _mirror: options.Mirror = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Fetch a model.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -29,6 +30,15 @@ def parse_size(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def use_mirror(url: str | None) -> str | None:
+    """Set where every command that asks a hub looks first."""
+    if url is not None:
+        from localfirst.store.endpoint import check_mirror
+
+        os.environ["LF_MIRROR"] = check_mirror(url)
+    return url
 
 
 def complete_profile(incomplete: str) -> list[str]:
@@ -70,6 +80,16 @@ RuntimeArgument = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Offline = Annotated[bool, typer.Option("--offline", envvar="LF_OFFLINE", help="Use no network.", show_envvar=False)]
+Mirror = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror",
+        metavar="URL",
+        help="Fetch from this copy of the hub; it gets no token.",
+        callback=use_mirror,
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")]
 Profile = Annotated[
     str | None,

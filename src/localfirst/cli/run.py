@@ -61,6 +61,7 @@ def run(
     accept_license: options.AcceptLicense = False,
     no_install: options.NoInstall = False,
     offline: options.Offline = False,
+    _mirror: options.Mirror = None,
     quiet: options.Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which build runs where, and why.")] = False,
 ) -> None:
