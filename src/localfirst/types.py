@@ -359,6 +359,18 @@ class InstalledModel(NamedTuple):
         return self._asdict() | {"files": [file._asdict() for file in self.files]}
 
 
+class FileProgress(NamedTuple):
+    """How far one file of a long step is, in bytes; `None` for what is unknown."""
+
+    path: str
+    done: int
+    total: int | None = None
+    number: int | None = None
+    """Which of the files it is, from 1."""
+    of: int | None = None
+    """How many files there are."""
+
+
 class Progress(NamedTuple):
     """How far a long step is, for whoever draws it. `total` and `rate_per_s` are `None` while unknown."""
 
@@ -366,4 +378,12 @@ class Progress(NamedTuple):
     done: int
     total: int | None = None
     rate_per_s: float | None = None
+    """Only of what is being done now: bytes that were there already do not count."""
     detail: Mapping[str, str] = MappingProxyType({})
+    """Words: a `notice`, the `cause` of another try, the last `line` of a program."""
+    file: FileProgress | None = None
+    """The file that is on its way."""
+    retries: int = 0
+    """How often something was tried again."""
+    wait_s: float | None = None
+    """With a notice that is over when the step goes on: the seconds until it does, 0 where nobody knows."""

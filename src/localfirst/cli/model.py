@@ -164,7 +164,8 @@ def pull(
     """Fetch a model.
 
     The build that fits this machine, every byte verified. Run it again to continue where it stopped. With --locked
-    nothing is chosen: it is what `lf model lock` wrote down, to the byte, or nothing.
+    nothing is chosen: it is what `lf model lock` wrote down, to the byte, or nothing. With --json, stdout has a JSON
+    object a line: events "progress" (a few a second) and "notice", and last the model, as "done".
     """
     if locked is not None:
         from localfirst.cli.lockfile import pull_locked
@@ -175,14 +176,14 @@ def pull(
     if model is None:
         raise UsageError("Name a model to fetch", hint="`lf list --fits` shows what runs here")
     from localfirst.cli import consent, output
-    from localfirst.cli.progress import show_progress
+    from localfirst.cli.progress import show_events, show_progress
     from localfirst.services.files import pull_model
     from localfirst.services.planning import make_wanted
 
     wanted = make_wanted(device=device, backend=backend, quantization=quant, tier=tier, min_tps=min_tps)
 
     def fetch(accepted: bool) -> InstalledModel:
-        with show_progress(quiet=quiet or json) as report:
+        with show_events() if json and not quiet else show_progress(quiet=quiet) as report:
             return pull_model(model, wanted, offline=offline, accept_license=accepted, report=report)
 
     return output.print_pulled(consent.ask(fetch, accepted=accept_license), json=json)

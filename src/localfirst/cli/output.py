@@ -230,7 +230,7 @@ def print_installed(runtime: Runtime) -> None:
 def print_pulled(model: InstalledModel, *, json: bool = False) -> None:
     """Print that a model is on this disk."""
     if json:
-        return print_json(shapes.installed_to_json(model))
+        return print_json({"event": "done"} | shapes.installed_to_json(model))
     return stdout_screen().write_lines([f"{_name_installed(model)} is ready: {_measure_files(model)}, verified"])
 
 

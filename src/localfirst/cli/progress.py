@@ -1,27 +1,32 @@
-"""Long steps, drawn while they last, on stderr: a bar on a terminal, a line every few seconds elsewhere."""
+"""Long steps, drawn while they last: a bar on a terminal, a line every few seconds elsewhere, events for programs."""
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from localfirst.cli.screen import clip, line, stderr_screen
-from localfirst.cli.views.words import say_share
-from localfirst.units import format_bytes, format_seconds
+from localfirst.cli.screen import line, stderr_screen, stdout_screen
+from localfirst.cli.views.progress import Moment, progress_to_json, render_moment, say_log_line, say_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rich.progress import Progress as Bars
-    from rich.progress import TaskID
+    from rich.console import RenderableType
+    from rich.live import Live
 
     from localfirst.cli.screen import Screen
     from localfirst.types import Progress
 
     Report = Callable[[Progress], None]
 
+__all__ = ["EventProgress", "LineProgress", "say_progress", "show_events", "show_progress"]
+
 LINE_INTERVAL_S = 5.0
+EVENT_INTERVAL_S = 0.25
+_FRAMES_PER_S = 8
 
 
 @contextmanager
@@ -30,8 +35,8 @@ def show_progress(*, quiet: bool, screen: Screen | None = None) -> Iterator[Repo
     screen = screen or stderr_screen()
     if quiet:
         yield lambda _: None
-    elif screen.terminal:
-        bar = _Bar(screen)
+    elif screen.cursor:
+        bar = BarProgress(screen)
         try:
             yield bar.report
         finally:
@@ -40,22 +45,28 @@ def show_progress(*, quiet: bool, screen: Screen | None = None) -> Iterator[Repo
         yield LineProgress(screen).report
 
 
-def say_progress(progress: Progress) -> str:
-    """`1.23 of 2.49 GB, 49 %, 12.3 MB/s, 1:42 left`: as much of it as is known."""
-    parts = [_say_done(progress)]
-    if progress.total:
-        parts.append(f"{100 * progress.done // progress.total} %")
-    if progress.rate_per_s:
-        parts.append(f"{format_bytes(round(progress.rate_per_s))}/s")
-        if progress.total:
-            parts.append(f"{format_seconds(round((progress.total - progress.done) / progress.rate_per_s))} left")
-    return ", ".join(part for part in parts if part)
+@contextmanager
+def show_events() -> Iterator[Report]:
+    """Give a function to report to that writes a JSON object for each event, on a line of its own."""
+    yield EventProgress(stdout_screen()).report
 
 
-def _say_done(progress: Progress) -> str:
-    if progress.total is None:
-        return format_bytes(progress.done) if progress.done else line(progress.detail.get("line"))
-    return say_share(format_bytes(progress.done), format_bytes(progress.total))
+class EventProgress:
+    """An object for each notice, and one a few times a second for the step that goes on."""
+
+    def __init__(self, screen: Screen, clock: Callable[[], float] = time.monotonic) -> None:
+        self._screen = screen
+        self._clock = clock
+        self._next_at = float("-inf")
+
+    def report(self, progress: Progress) -> None:
+        """Write an event if it is time for one."""
+        now = self._clock()
+        if "notice" not in progress.detail:
+            if now < self._next_at and progress.done != progress.total:
+                return
+            self._next_at = now + EVENT_INTERVAL_S
+        self._screen.write(json.dumps(progress_to_json(progress)) + "\n")
 
 
 class LineProgress:
@@ -72,53 +83,75 @@ class LineProgress:
         if notice := progress.detail.get("notice"):
             self._screen.write_lines([f"{name}: {line(notice)}"])
             return
-        now, text = self._clock(), say_progress(progress)
+        now, text = self._clock(), say_log_line(progress)
         if text and (now >= self._next_at.get(name, now) or progress.done == progress.total):
             self._screen.write_lines([f"{name}: {text}"])
             self._next_at[name] = now + LINE_INTERVAL_S
 
 
-class _Bar:
-    """A bar for each step; Rich is imported when the first report comes, since most commands never have one."""
+class BarProgress:
+    """The step that goes on, drawn several times a second; Rich is imported when the first report comes.
 
-    def __init__(self, screen: Screen) -> None:
+    A notice stays above it; one that is over when the step goes on is shown below it until then.
+    """
+
+    def __init__(self, screen: Screen, clock: Callable[[], float] = time.monotonic) -> None:
         self._screen = screen
-        self._bars: Bars | None = None
-        self._tasks: dict[str, TaskID] = {}
+        self._clock = clock
+        self._live: Live | None = None
+        self._latest: Progress | None = None
+        self._moved_at = 0.0
+        self._waiting: str | None = None
+        self._until = 0.0
+        self._lock = threading.Lock()
 
     def report(self, progress: Progress) -> None:
-        from rich.text import Text
+        """Remember how far the step is; it is drawn when its time comes."""
+        live, notice = self._live or self._start(), progress.detail.get("notice")
+        with self._lock:
+            if notice is None:
+                if self._latest is None or progress.done != self._latest.done or progress.what != self._latest.what:
+                    self._moved_at, self._waiting = self._clock(), None
+                self._latest = progress
+            elif progress.wait_s is not None:
+                self._latest = (self._latest or progress)._replace(retries=progress.retries)
+                if cause := progress.detail.get("cause"):
+                    self._waiting, self._until = cause, self._clock() + progress.wait_s
+                return
+        if notice is not None:
+            from rich.text import Text
 
-        bars = self._bars or self._start()
-        name = line(progress.what)
-        if notice := progress.detail.get("notice"):
-            bars.console.print(Text(f"{name}: {line(notice)}"), soft_wrap=True)
-            return
-        if name not in self._tasks:
-            self._tasks[name] = bars.add_task(name, total=None, state="")
-        room = (self._screen.width or 80) // 2
-        bars.update(
-            self._tasks[name],
-            completed=progress.done,
-            total=progress.total,
-            state=clip(say_progress(progress), room),
-        )
+            live.console.print(Text(f"{line(progress.what)}: {line(notice)}"), soft_wrap=True)
 
     def stop(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        """Take away what was drawn."""
+        if self._live is not None:
+            self._live.stop()
 
-    def _start(self) -> Bars:
+    def draw(self) -> list[str]:
+        """The lines as they are now."""
+        with self._lock:
+            if self._latest is None:
+                return []
+            now = self._clock()
+            moment = Moment(self._latest, now - self._moved_at, self._waiting, self._until - now)
+        return render_moment(moment, self._screen)
+
+    def _start(self) -> Live:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.live import Live
+        from rich.text import Text
 
-        bar = BarColumn(bar_width=None, style="dim", complete_style="green", finished_style="green", pulse_style="dim")
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            bar,
-            TextColumn("{task.fields[state]}", markup=False),
-        )
+        def render() -> RenderableType:
+            return Text("\n").join(Text.from_ansi(row, no_wrap=True, overflow="crop") for row in self.draw())
+
         console = Console(file=self._screen.stream, markup=False, highlight=False, emoji=False)
-        self._bars = Progress(*columns, console=console, transient=True, expand=True)
-        self._bars.start()
-        return self._bars
+        self._live = Live(
+            get_renderable=render,
+            console=console,
+            refresh_per_second=_FRAMES_PER_S,
+            transient=True,
+            redirect_stdout=False,
+        )
+        self._live.start()
+        return self._live
