@@ -117,7 +117,7 @@ class Download:
                 raise self._give_up(f"nothing happened for {format_seconds(quiet_s)}")
             if quiet_s > _STALL_S and not self._said_silence:
                 self._said_silence = True
-                self._meter.notice(f"no data for {format_seconds(quiet_s)}; still waiting")
+                self._meter.stall(quiet_s)
 
     def _sync_now_and_then(self) -> None:
         """Make durable while more is coming, so that the end has little left to wait for."""
@@ -237,7 +237,7 @@ class Download:
             wait_s = _RANDOM.uniform(longest / 2, longest)
         self._quiet_since = time.monotonic() + wait_s
         if wait_s:
-            self._meter.retry(f"{retry.cause}; trying again in {format_seconds(wait_s)}")
+            self._meter.retry(retry.cause, wait_s)
         with self._changed:
             self._changed.wait_for(lambda: self._ended, wait_s)
 

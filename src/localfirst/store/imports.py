@@ -96,7 +96,8 @@ def _refer(found: Found, name: str, folder: Path, report: Callable[[Progress], N
 
 
 def _copy(found: Found, name: str, folder: Path, report: Callable[[Progress], None]) -> InstalledModel:
-    meter = Meter(name, sum(_find_sizes(found).values()), report)
+    sizes = _find_sizes(found)
+    meter = Meter(name, sum(sizes.values()), report, files=sizes)
     files = staging.stage(found.root, found.paths, folder, meter)
     model = _describe(found, name, files)._replace(root=str(folder / layout.FILES), keeper=None)
     with explained(folder):
@@ -223,7 +224,7 @@ def _find_sizes(found: Found) -> dict[str, int]:
 
 def _hash_files(found: Found, name: str, report: Callable[[Progress], None]) -> tuple[InstalledFile, ...]:
     sizes = _find_sizes(found)
-    meter = Meter(name, sum(sizes.values()), report)
+    meter = Meter(name, sum(sizes.values()), report, files=sizes)
     try:
         return tuple(
             InstalledFile(path, size, hash_file(found.root / path, partial(meter.add, file=path)))

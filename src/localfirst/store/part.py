@@ -74,10 +74,10 @@ class Part:
         if not self._journal.found:
             self._journal.fill(min(os.fstat(self._descriptor).st_size, self.file.size_bytes))
         self.inherited_bytes = self._journal.present_bytes
-        self._meter.add(self.inherited_bytes, self.file.path)
+        self._meter.found(self.inherited_bytes, self.file.path)
         self._start_hashes(read_trail(self._trail_path, self.file.size_bytes))
         while self.hash_ready():
-            self._meter.add(0, self.file.path)
+            self._meter.found(0, self.file.path)
 
     def _start_hashes(self, known: bytes | None = None) -> None:
         self._trail = Trail(known)

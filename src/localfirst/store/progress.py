@@ -103,7 +103,9 @@ class Meter:
     def stall(self, quiet_s: float) -> None:
         """Say that nothing has come for a while."""
         with self._lock:
-            self._report(self._make(None, {"notice": f"no data for {format_seconds(quiet_s)}"}, wait_s=0.0))
+            self._report(
+                self._make(None, {"notice": f"no data for {format_seconds(quiet_s)}; still waiting"}, wait_s=0.0)
+            )
 
     def _make(
         self,

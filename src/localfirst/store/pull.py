@@ -231,7 +231,8 @@ def _tell_other_revision(installed: InstalledModel, variant: Variant, report: Ca
 def _install(job: _Job, folder: Path, report: Callable[[Progress], None], lease: Lease) -> InstalledModel:
     notices: list[str] = []
     chosen = select_files(job.variant, job.listing, notices.append)
-    meter = Meter(job.model.name, sum(file.size_bytes for file in chosen), report)
+    sizes = {file.path: file.size_bytes for file in chosen}
+    meter = Meter(job.model.name, sum(sizes.values()), report, files=sizes)
     for notice in notices:
         meter.notice(notice)
     place = job.find_place(folder)
@@ -285,12 +286,12 @@ def _reuse(file: HubFile, place: Place, meter: Meter) -> InstalledFile | None:
     def count(size: int) -> None:
         nonlocal counted
         counted += size
-        meter.add(size, file.path)
+        meter.found(size, file.path)
 
     with explained(path):
         if hash_file(path, count) == file.sha256:
             return InstalledFile(file.path, file.size_bytes, file.sha256)
-    meter.add(-counted, file.path)
+    meter.found(-counted, file.path)
     return None
 
 
@@ -312,8 +313,8 @@ def _copy(file: HubFile, twins: Mapping[str, Sequence[Path]], place: Place, mete
     for twin in twins.get(file.sha256, ()):
         before = meter.done
         with suppress(OSError):  # it is fetched instead, and says so if the disk is full
-            count = partial(meter.add, file=file.path)
+            count = partial(meter.found, file=file.path)
             if copy_file(twin, place.folder / file.path, place.trails, sha256=file.sha256, count=count):
                 return InstalledFile(file.path, file.size_bytes, file.sha256)
-        meter.add(before - meter.done, file.path)
+        meter.found(before - meter.done, file.path)
     return None

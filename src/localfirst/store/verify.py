@@ -76,7 +76,8 @@ def verify(
     `quick` reads only the files that were written to since the model was recorded; of the others the size is enough.
     """
     chosen = [file for file in model.files if not quick or _is_changed(model, file)]
-    meter = Meter(model.name, sum(file.size_bytes for file in chosen), report)
+    sizes = {file.path: file.size_bytes for file in chosen}
+    meter = Meter(model.name, sum(sizes.values()), report, files=sizes)
     problems = []
     for file in model.files:
         problem = _glance(model, file) or (_compare(model, file, meter) if file in chosen else None)

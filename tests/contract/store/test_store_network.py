@@ -408,3 +408,45 @@ def test_what_is_no_mirror_is_told(monkeypatch: pytest.MonkeyPatch, url: str) ->
     error = fail()
     assert isinstance(error, UsageError)
     assert "hunter2" not in text_of(error)
+
+
+# What only the storage behind the hub meets
+
+
+def test_a_storage_that_nobody_vouches_for_is_refused_at_once(
+    tls_hub: Hub, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with Hub(make_authority(tmp_path).make_server()) as other:
+        tls_hub.storage = other.cdn_url
+        error = fail()
+        assert error.message == f"The certificate of {other.cdn_url.removeprefix('https://')} is not trusted"
+        assert (error.hint or "").startswith("SSL_CERT_FILE must have")
+        assert other.requests == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_password_that_only_the_way_to_the_storage_needs_is_asked_for_once(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    hub.add_repo("org/model", {"model.gguf": DATA})
+    hub.storage = f"{scheme}://storage.test"
+    with Proxy(password="secret") as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"http://me:wrong-secret@{proxy.host}")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        error = fail()
+        assert isinstance(error, NetworkError)
+        assert "does not accept the user and password" in error.message
+        assert "ALL_PROXY" in (error.hint or "")
+        assert "wrong-secret" not in text_of(error)
+        assert len(proxy.seen) == 1
+
+
+def test_a_proxy_that_is_down_on_the_way_to_the_storage_is_named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add_repo("org/model", {"model.gguf": DATA})
+    hub.storage = "https://storage.test"
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    error = fail()
+    assert "through 127.0.0.1:9 of HTTPS_PROXY" in (error.detail or "")
+    assert "hunter2" not in text_of(error)

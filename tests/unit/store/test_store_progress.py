@@ -84,7 +84,7 @@ def test_a_retry_is_counted_with_the_wait_and_its_cause() -> None:
         ("another revision", None, 0),
         ("503; trying again in 2.0 s", 2.0, 1),
         ("reset", 0.0, 2),
-        ("no data for 8.0 s", 0.0, 2),
+        ("no data for 8.0 s; still waiting", 0.0, 2),
     ]
 
 
