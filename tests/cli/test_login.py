@@ -21,7 +21,7 @@ def hub(lf: Lf, tmp_path: Path) -> Iterator[Hub]:
     with Hub() as running:
         running.tokens = running.accepted = {TOKEN}
         running.add_repo("org/closed", {"closed-q4_0.gguf": b"GGUF" + bytes(2000)}, private=True)
-        running.add_repo("org/gated", {"gated-q4_0.gguf": b"GGUF" + bytes(2000)}, gated=True)
+        running.add_repo("org/gated", {"gated-q4_0.gguf": b"GGUF" + bytes(3000)}, gated=True)
         lf.environment |= {"HF_ENDPOINT": running.url, "NO_PROXY": "127.0.0.1", "HF_HOME": str(tmp_path / "hf")}
         yield running
 
