@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,6 +158,22 @@ def test_a_place_that_cannot_be_written_or_read_is_named(lf: Lf, hub: Hub, tmp_p
         assert done.returncode == 1, words
         assert str(tmp_path / "odd" / "token") in done.stderr.replace("\n  ", "")
         assert "Traceback" not in done.stderr
+
+
+def test_a_token_that_renews_itself_does_so_at_home_and_never_offline(lf: Lf, hub: Hub, tmp_path: Path) -> None:
+    """As `hf auth login` keeps one after a login in a browser, an hour before its end."""
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "token").write_text(TOKEN)
+    fields = f"hf_token = {TOKEN}\nrefresh_token = hf_renewal\nexpires_at = {int(time.time()) + 3600}\n"
+    (tmp_path / "hf" / "stored_tokens").write_text(f"[oauth-tester]\n{fields}")
+    for words in (["--offline", "login", "--status"], ["doctor"], ["--offline", "doctor"]):
+        lf(*words)
+    assert hub.requests == []
+    with Hub() as other:
+        hub.redirects["oauth/token"] = f"{other.url}/oauth/token"
+        assert lf("login", "--status").returncode == 0
+        assert [request.path for request in hub.requests] == ["oauth/token", "api/whoami-v2"]
+        assert other.requests == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

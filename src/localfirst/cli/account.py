@@ -65,7 +65,9 @@ def _show_status(*, json: bool, offline: bool) -> None:
         return
     home = find_home()
     output.print_report(
-        lambda _: views.render_nobody(urlsplit(home).netloc), lambda: views.nobody_to_json(home), json=json
+        lambda screen: views.render_nobody(urlsplit(home).netloc, screen),
+        lambda: views.nobody_to_json(home),
+        json=json,
     )
     raise typer.Exit(1)
 

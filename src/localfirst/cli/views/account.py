@@ -37,9 +37,9 @@ def _render_overruling(variable: str | None, screen: Screen) -> list[str]:
     return wrap(f"{variable} is set and wins over what is kept: unset it to use that", screen.width)
 
 
-def render_nobody(host: str) -> Sequence[str]:
+def render_nobody(host: str, screen: Screen) -> Sequence[str]:
     """That nobody is logged in."""
-    return [f"Not logged in to {host}; `lf login` does it. Only gated and private models need it."]
+    return wrap(f"Not logged in to {host}; `lf login` does it. Only gated and private models need it.", screen.width)
 
 
 def render_logout(logout: Logout, screen: Screen) -> Sequence[str]:
