@@ -74,6 +74,7 @@ def create(
     accept_license: options.AcceptLicense = False,
     json: options.Json = False,
     offline: options.Offline = False,
+    _mirror: options.Mirror = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Make a bundle.

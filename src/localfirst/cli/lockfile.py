@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from localfirst.services.locking import Fulfilled
 
 
-def lock(models: options.ModelsArgument, offline: options.Offline = False, quiet: options.Quiet = False) -> None:
+def lock(
+    models: options.ModelsArgument,
+    offline: options.Offline = False,
+    _mirror: options.Mirror = None,
+    quiet: options.Quiet = False,
+) -> None:
     """Write down exactly which files models consist of.
 
     As JSON, for `lf model lock MODEL... > lf.lock`: each repository, commit, path, size and digest. `lf pull --locked
@@ -31,15 +36,17 @@ def lock(models: options.ModelsArgument, offline: options.Offline = False, quiet
 def pull_locked(path: Path, *, accept_license: bool, json: bool, offline: bool, quiet: bool) -> None:
     """Fetch what a lock file lists, and nothing else."""
     from localfirst.cli import consent, output
-    from localfirst.cli.progress import show_progress
+    from localfirst.cli.progress import show_events, show_progress
     from localfirst.cli.views import locks
     from localfirst.services import locking
 
     def fetch(accepted: bool) -> tuple[Fulfilled, ...]:
-        with show_progress(quiet=quiet or json) as report:
+        with show_events() if json and not quiet else show_progress(quiet=quiet) as report:
             return locking.pull_locked(path, offline=offline, accept_license=accepted, report=report)
 
     done = consent.ask(fetch, accepted=accept_license)
     output.print_report(
-        lambda screen: locks.render_fulfilled(done, screen), lambda: locks.fulfilled_to_json(done), json=json
+        lambda screen: locks.render_fulfilled(done, screen),
+        lambda: {"event": "done"} | locks.fulfilled_to_json(done),
+        json=json,
     )

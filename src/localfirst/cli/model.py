@@ -220,6 +220,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Fetch what is wrong, and no more than that.")] = False,
     json: options.Json = False,
     offline: options.Offline = False,
+    _mirror: options.Mirror = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Verify a model's files.

@@ -23,6 +23,7 @@ def outdated(
     models: ModelsArgument = None,
     json: options.Json = False,
     offline: options.Offline = False,
+    _mirror: options.Mirror = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Show which models have a newer revision.
@@ -55,6 +56,7 @@ def update(
     accept_license: options.AcceptLicense = False,
     json: options.Json = False,
     offline: options.Offline = False,
+    _mirror: options.Mirror = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Fetch newer revisions of models.
