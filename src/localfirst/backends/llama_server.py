@@ -16,8 +16,9 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from localfirst.errors import DeviceError, EngineError
 
@@ -44,6 +45,9 @@ PLACEMENTS = {
 """What a device may serve; ggml calls Apple's integrated GPUs plain GPUs."""
 CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
 REQUEST_TIMEOUT_S = 60.0
+LOG_S = 2.0
+"""How long to wait for the reason of a failure in the engine's log."""
+_ERROR_MARK = " E "
 
 
 class LlamaServer:
@@ -171,21 +175,29 @@ def _count_gpu_layers(options: LoadOptions) -> int:
 
 
 def _capture_stderr(action: Callable[[], None]) -> str:
-    """What native code writes to standard error while `action` runs.
+    """What native code writes to standard error while `action` runs, and until it has named an error.
 
-    Only used to repeat a failure that is known to be clean: what a crash writes must reach the real log.
+    Only used to repeat a failure that is known to be clean: what a crash writes must reach the real log. llama.cpp's
+    log is written by a thread of its own, which may be late on a busy machine.
     """
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile("a+b") as file:  # appending, wherever it is read meanwhile
         os.dup2(file.fileno(), 2)
         try:
             action()
+            deadline = time.monotonic() + LOG_S
+            while _ERROR_MARK.encode() not in _read(file) and time.monotonic() < deadline:
+                time.sleep(0.01)
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-        file.seek(0)
-        return file.read().decode(errors="replace")
+        return _read(file).decode(errors="replace")
+
+
+def _read(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 def _find_reason(log: str) -> str | None:
@@ -193,5 +205,5 @@ def _find_reason(log: str) -> str | None:
 
     `0.00.008.370 E llama_model_load: error loading model: error loading model vocabulary: cannot find tokenizer ...`
     """
-    errors = [line.partition(" E ")[2].strip() for line in log.splitlines() if " E " in line]
+    errors = [line.partition(_ERROR_MARK)[2].strip() for line in log.splitlines() if _ERROR_MARK in line]
     return errors[0].removeprefix("llama_model_load: ") if errors else None
