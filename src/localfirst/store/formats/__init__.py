@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from localfirst.types import Format
 
-__all__ = ["Found", "Told", "recognise", "tell"]
+__all__ = ["FOLDER_MARKERS", "Found", "Told", "recognise", "tell"]
 
 
 class _File(NamedTuple):
@@ -59,6 +59,7 @@ _TELL: dict[Format, Callable[[Path, Sequence[Path]], Told]] = {
     "mlx": safetensors.tell,
     "safetensors": safetensors.tell,
 }
+FOLDER_MARKERS = tuple(one.marker for one in _FOLDERS)
 # Files that are part of a folder's model, by the end of their names.
 _PARTS = (".onnx", ".safetensors", ".xml", ".onnx.data", ".json")
 _CODE = (".py", ".pyc", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".npy", ".npz", ".exe", ".sh", ".so", ".dll")

@@ -1,0 +1,20 @@
+"""Who keeps files that lie outside the store, by the word that manifests have for them."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+YOU = "you"
+TITLES = MappingProxyType(
+    {YOU: "you", "huggingface cache": "the Hugging Face cache", "ollama": "Ollama", "lmstudio": "LM Studio"}
+)
+
+
+def is_tool(keeper: str | None) -> bool:
+    """Whether these files are another tool's, which may delete them whenever it likes."""
+    return keeper not in {None, YOU}
+
+
+def say_keeper(keeper: str | None) -> str:
+    """The name of a keeper in a sentence; of one that a later release may know, its word."""
+    return TITLES.get(keeper or "", keeper or "lf")
