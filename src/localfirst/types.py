@@ -290,6 +290,10 @@ class Plan(NamedTuple):
     """How keys and values are kept."""
     revision: str | None = None
     """The commit of the files that are on this disk; `None` where none are, or they have none."""
+    keeper: str | None = None
+    """Whose the files on this disk are, where they are not the store's (see `InstalledModel`)."""
+    gone: bool = False
+    """They were another tool's, which has deleted them."""
 
 
 class Resolution(NamedTuple):

@@ -10,6 +10,8 @@ from localfirst.catalog.names import format_build
 from localfirst.cli.screen import Screen, block, line, measure, stderr_screen, stdout_screen, wrap
 from localfirst.cli.views import details, listing, shapes, words
 from localfirst.errors import UsageError
+from localfirst.store.keepers import is_tool
+from localfirst.store.verify import find_remedy
 from localfirst.units import format_bytes, format_seconds, format_tps
 
 if TYPE_CHECKING:
@@ -252,6 +254,8 @@ def print_verified(verified: Sequence[Verified], *, json: bool = False, screen: 
         screen.write_lines([f"{mark}  {_name_installed(one.model)}: {_measure_files(one.model)}"])
         for problem in one.problems:
             screen.write_lines([f"     {line(problem.path)}: {problem.problem}", *block(problem.detail, "       ")])
+        if one.problems and not one.repaired and is_tool(one.model.keeper):
+            screen.write_lines(wrap(line(find_remedy(one.model)), screen.width, "     "))
     return None
 
 

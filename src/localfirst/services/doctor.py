@@ -24,6 +24,7 @@ from localfirst.services.sight import find_sights
 from localfirst.services.usage import find_location
 from localfirst.store import endpoint, manifest, network, revisions, tokens
 from localfirst.store.disk import size_on_disk
+from localfirst.store.keepers import is_tool
 from localfirst.store.verify import check_quick
 from localfirst.units import GB, format_bytes, format_seconds, format_tps
 
@@ -186,7 +187,9 @@ def _judge_error(name: str, error: LfError) -> Check:
 def _count_models(models: Sequence[InstalledModel]) -> str:
     """`1 model, 2.49 GB`; the bytes are the store's own."""
     size = format_bytes(sum(model.size_bytes for model in models if model.keeper is None))
-    return f"{len(models)} model{'' if len(models) == 1 else 's'}, {size}"
+    kept = sum(is_tool(model.keeper) for model in models)
+    theirs = f", {kept} of them kept by other tools" if kept else ""
+    return f"{len(models)} model{'' if len(models) == 1 else 's'}, {size}{theirs}"
 
 
 def _check_folder(name: str, folder: Path) -> Check:
@@ -290,6 +293,7 @@ def _check_store() -> Iterator[Check]:
             check_quick(model)
         except LfError as error:
             hint = f"Put the files back, pull or import it again, or forget it: `lf rm {model.name}`"
+            hint = (error.hint or hint) if is_tool(model.keeper) else hint
             yield Check("Store", "problem", error.message, (error.detail or "",), hint)
     for one in damaged:
         check = _judge_error("Store", one)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import ModelFileError
 from localfirst.store import formats, layout
+from localfirst.store.keepers import is_tool
 from localfirst.types import Architecture, InstalledModel, Model, ModelFile, Variant
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def describe(installed: InstalledModel) -> Model:
     return Model(
         name=installed.name,
         title=installed.title or (told.title or "")[:TITLE_LENGTH] or installed.name,
-        vendor="you" if installed.host == "import" else (installed.repo or "").partition("/")[0],
+        vendor=_find_vendor(installed),
         parameters=told.parameters,
         active_parameters=None,
         task="chat",
@@ -54,6 +55,12 @@ def describe(installed: InstalledModel) -> Model:
             ),
         ),
     )
+
+
+def _find_vendor(installed: InstalledModel) -> str:
+    if installed.host == "import":
+        return "unknown" if is_tool(installed.keeper) else "you"
+    return (installed.repo or "").partition("/")[0]
 
 
 def read_architecture(installed: InstalledModel) -> Architecture:

@@ -12,6 +12,7 @@ from localfirst.errors import ModelFileError, NetworkError, StoreError, UnknownN
 from localfirst.services import catalogue
 from localfirst.store import consent, manifest, revisions
 from localfirst.store.revisions import History
+from localfirst.store.verify import is_gone
 from localfirst.types import ModelName
 
 if TYPE_CHECKING:
@@ -33,16 +34,20 @@ class Entry(NamedTuple):
     @property
     def installed_variants(self) -> frozenset[str]:
         """Names of the variants that are on this disk."""
-        return frozenset(model.variant for model in self.installed)
+        return frozenset(model.variant for model in self.installed if not is_gone(model))
 
     def is_pinned(self, installed: InstalledModel) -> bool:
         """Whether its user holds this current revision."""
         return any(history.pinned and history.current == installed for history in self.histories)
 
-    def tell_revision(self, plan: Plan) -> Plan:
-        """The plan with the revision of its build that is on this disk."""
-        revision = next((one.revision for one in self.installed if one.variant == plan.variant.name), None)
-        return plan._replace(revision=revision) if revision and plan.installed else plan
+    def tell_installed(self, plan: Plan) -> Plan:
+        """The plan with what its build is on this disk: the revision, who keeps the files, whether they are gone."""
+        one = next((one for one in self.installed if one.variant == plan.variant.name), None)
+        if one is None:
+            return plan
+        if is_gone(one):
+            return plan._replace(keeper=one.keeper, gone=True)
+        return plan._replace(revision=one.revision, keeper=one.keeper) if plan.installed else plan
 
 
 def find_entry(text: str, *, offline: bool = False) -> Entry:

@@ -120,7 +120,7 @@ def _is_asked(variant: Variant, only: Filter) -> bool:
 
 
 def _is_asked_for(plan: Plan, only: Filter) -> bool:
-    return (plan.installed or not only.installed) and (_is_known_to_fit(plan) or not only.fits)
+    return (plan.installed or plan.gone or not only.installed) and (_is_known_to_fit(plan) or not only.fits)
 
 
 def _is_known_to_fit(plan: Plan) -> bool:

@@ -98,7 +98,7 @@ def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str
         measured=here.measured,
         siblings=_find_siblings(entry.model),
     )
-    chosen, *rejected = (entry.tell_revision(plan) for plan in (resolution.chosen, *resolution.rejected))
+    chosen, *rejected = (entry.tell_installed(plan) for plan in (resolution.chosen, *resolution.rejected))
     return Planned(entry, Resolution(chosen, tuple(rejected)), machine)
 
 
@@ -180,7 +180,7 @@ class Here:
             installed=entry.installed_variants,
             measured=self.measured,
         )
-        return map(entry.tell_revision, plans)
+        return map(entry.tell_installed, plans)
 
 
 def _without(runtimes: Iterable[Runtime], missing: Mapping[str, str]) -> tuple[Runtime, ...]:

@@ -2,8 +2,8 @@
 
 * `models/<org>--<repo>/<commit, 12 digits>/<name>@<variant>/`: `manifest.json`, `files/<the repository's paths>`,
   `.trails/<digest>.trail` (see `trail`), and while it is being fetched `.partial/<digest>.part` with its `.journal`;
-* `models/import--<name>/import/<variant>/manifest.json`: an import's files stay where they are, unless it was asked for
-  a copy, which lies in `files/` beside it;
+* `models/import--<name>/import/<variant>/manifest.json`: an import's files and those of other tools stay where they
+  are, unless it was asked for a copy, which lies in `files/` beside it;
 * `models/.locks/<the model's folder>.lock`, and `<name>.lock` for the records and workplaces of that name;
 * `models/revisions.json`, a record of the whole store; `models/.bundles/`, a workplace: of use only while it is locked;
 * `models/lf-store.json`, in a store that was moved: an empty folder where a disk should be is none.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from localfirst import paths
 from localfirst.errors import ModelFileError
-from localfirst.store.names import is_projector, make_folder_name
+from localfirst.store.names import is_blob, is_projector, make_folder_name
 
 if TYPE_CHECKING:
     from localfirst.types import InstalledModel
@@ -92,8 +92,8 @@ def find_main(model: InstalledModel) -> Path:
         found = sorted(
             file.path for file in model.files if file.path.lower().endswith(suffix) and not is_projector(file.path)
         )
-        if not found and len(model.files) == 1:  # a file that other tools name by its digest
-            found = [model.files[0].path]
+        if not found and (len(model.files) == 1 or all(is_blob(file.path) for file in model.files)):
+            found = [model.files[0].path]  # of files that other tools name by their digests, the model comes first
         if found:
             return root / found[0]
     raise ModelFileError(f"`{model.name}` has no {marker or suffix} file", detail=str(root))

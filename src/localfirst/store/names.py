@@ -119,6 +119,11 @@ def is_projector(path: str) -> bool:
     return "mmproj" in path.rsplit("/", 1)[-1].lower()
 
 
+def is_blob(path: str) -> bool:
+    """Whether a file is named by its digest, as Ollama names all of its files."""
+    return re.fullmatch(rf"sha256-{_SHA256}", path.rsplit("/", 1)[-1]) is not None
+
+
 def make_folder_name(text: str) -> str:
     """A folder name for any text: readable, short, safe on every system, and different for different texts."""
     name = re.sub(r"[^a-z0-9._@-]+", "-", text.lower()).strip("-. ")[:60].rstrip("-. ")

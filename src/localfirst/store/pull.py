@@ -65,7 +65,7 @@ def pull(
     if installed is not None and _is_whole(installed):
         _tell_other_revision(installed, variant, report)
         return installed
-    if installed is not None:
+    if installed is not None and installed.keeper is None:
         variant = _name_files(variant, installed)
     full = f"{model.name}@{variant.name}" if not model.name.startswith("hf:") else model.name
     if variant.host == "foundry":
@@ -78,7 +78,16 @@ def pull(
             f"`{full}` is not installed, and --offline forbids fetching it",
             hint=f"Run `lf pull {full}` with a connection.",
         )
-    return fetch(model, variant, report=report, limits=limits)
+    fetched = fetch(model, variant, report=report, limits=limits)
+    if installed is not None and installed.keeper is not None and installed.shared is None:
+        _forget(installed, fetched)
+    return fetched
+
+
+def _forget(installed: InstalledModel, fetched: InstalledModel) -> None:
+    """Forget a record of files that another tool has deleted, once they were fetched; it may have lain elsewhere."""
+    if manifest.find_manifest(installed) != manifest.find_manifest(fetched):
+        manifest.remove(installed)
 
 
 def fetch(

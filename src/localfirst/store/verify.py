@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from localfirst.errors import IntegrityError
 from localfirst.store.disk import hash_file
+from localfirst.store.keepers import is_tool, say_keeper
 from localfirst.store.progress import Meter, ignore
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ def _glance(model: InstalledModel, file: InstalledFile) -> FileProblem | None:
 
 def find_remedy(model: InstalledModel) -> str:
     """What to type to mend a damaged model."""
+    if is_tool(model.keeper) and model.host == "huggingface":
+        return f"`lf pull {model.name}@{model.variant}` fetches it; `lf model rm {model.name}` forgets it."
+    if is_tool(model.keeper):
+        return f"`lf model rm {model.name}` forgets it; `lf model adopt` looks for it again."
     if model.host == "import":
         return f"Put the file back, or `lf model rm {model.name}` and import it again."
     if model.host == "builtin":
@@ -60,12 +65,18 @@ def check_quick(model: InstalledModel) -> None:
     """
     problems = [problem for file in model.files if (problem := _glance(model, file)) is not None]
     if problems:
-        remedy = f"Run `lf pull {model.name}`; what is still good is used again."
+        deleted = is_tool(model.keeper) and all(problem.problem == "missing" for problem in problems)
+        own = model.host == "huggingface" and not is_tool(model.keeper)
         raise IntegrityError(
-            f"`{model.name}` is damaged",
+            f"{say_keeper(model.keeper)} has deleted `{model.name}`" if deleted else f"`{model.name}` is damaged",
             detail="\n".join(f"{problem.problem}: {problem.detail}" for problem in problems),
-            hint=remedy if model.host == "huggingface" else find_remedy(model),
+            hint=f"Run `lf pull {model.name}`; what is still good is used again." if own else find_remedy(model),
         )
+
+
+def is_gone(model: InstalledModel) -> bool:
+    """Whether another tool keeps a model's files and no longer has all of them."""
+    return is_tool(model.keeper) and any(_glance(model, file) for file in model.files)
 
 
 def verify(

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from localfirst.cli.screen import line, measure, pad, wrap
 from localfirst.cli.views import listing, revisions, words
+from localfirst.store.keepers import is_tool, say_keeper
 from localfirst.store.revisions import say_other
+from localfirst.store.verify import find_remedy
 from localfirst.units import format_bytes, format_count, format_tokens
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ def render_model(model: Model, plans: Sequence[Plan], histories: Sequence[Histor
     yield ""
     yield from render_facts(_model_facts(model, plans, histories), screen)
     yield ""
-    yield from listing.render_variants(model.variants, [history.current.variant for history in histories], screen)
+    yield from listing.render_variants(model.variants, _list_present(plans, histories), screen)
 
 
 def _model_facts(model: Model, plans: Sequence[Plan], histories: Sequence[History]) -> Iterator[Fact]:
@@ -145,8 +147,11 @@ def _model_facts(model: Model, plans: Sequence[Plan], histories: Sequence[Histor
     yield "Task", line(model.task)
     yield "Also named", line(", ".join(model.aliases))
     variants = {variant.name: variant for variant in model.variants}
+    gone = {plan.variant.name for plan in plans if plan.gone}
     for history in histories:
         yield from _disk_facts(history, variants.get(history.current.variant))
+        if history.current.variant in gone:
+            yield "", f"deleted by {say_keeper(history.current.keeper)}: {find_remedy(history.current)}"
     if not plans:
         yield "Here", "no engine that can be had on this machine loads one of its builds"
     elif (best := plans[0]).verdict == "no":
@@ -156,12 +161,19 @@ def _model_facts(model: Model, plans: Sequence[Plan], histories: Sequence[Histor
         yield "", _say_cost(best)
 
 
+def _list_present(plans: Sequence[Plan], histories: Sequence[History]) -> list[str]:
+    """The builds on this disk whose files are there."""
+    gone = {plan.variant.name for plan in plans if plan.gone}
+    return [history.current.variant for history in histories if history.current.variant not in gone]
+
+
 def _disk_facts(history: History, variant: Variant | None) -> Iterator[Fact]:
     """What of one build is on this disk: its current revision, the others, and the one that the catalog names."""
     one = history.current
     if len(history.models) == 1 and not history.pinned:
         at = f", revision {revisions.say_revision(one)}" if one.revision else ""
-        yield "On disk", f"{line(one.variant)}, {format_bytes(one.size_bytes)}{at}, {line(one.root)}"
+        kept = f", kept by {say_keeper(one.keeper)}" if is_tool(one.keeper) else ""
+        yield "On disk", f"{line(one.variant)}, {format_bytes(one.size_bytes)}{at}{kept}, {line(one.root)}"
     else:
         yield "On disk", f"{line(one.variant)}, {line(one.root)}"
         for text in revisions.list_revisions(history):

@@ -134,7 +134,7 @@ def _model_row(plan: Plan) -> dict[str, str]:
     return _name_cells(plan) | {
         "TOK/S": words.say_speed(plan.speed),
         "FROM": words.TIERS[plan.variant.tier],
-        "STATE": words.say_state(plan.variant, installed=plan.installed),
+        "STATE": words.say_state(plan.variant, installed=plan.installed, keeper=plan.keeper, gone=plan.gone),
         "REVISION": (plan.revision or "")[:12],
     }
 

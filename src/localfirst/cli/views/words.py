@@ -85,12 +85,17 @@ def say_shortfall(plan: Plan) -> str | None:
     return f"{format_bytes(plan.need.total_bytes - plan.free_bytes)} short"
 
 
-def say_state(variant: Variant, *, installed: bool) -> str:
+_KEPT = {"huggingface cache": "in HF cache", "ollama": "in Ollama", "lmstudio": "in LM Studio"}
+
+
+def say_state(variant: Variant, *, installed: bool, keeper: str | None = None, gone: bool = False) -> str:
     """Where the files are, or what stands between them and a download, in a word or two; nothing where nothing does."""
     if variant.host == "builtin":
         return "built in"
+    if gone:
+        return "files gone"
     if installed:
-        return "on disk"
+        return _KEPT.get(keeper or "", "on disk")
     if variant.confidence == "memory":
         return "unconfirmed"
     return "gated" if variant.gated else ""
