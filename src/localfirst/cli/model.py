@@ -34,6 +34,7 @@ class ModelGroup(TableGroup):
             "pin": Row("localfirst.cli.update:pin", "Hold a model at its revision."),
             "unpin": Row("localfirst.cli.update:unpin", "Let a pinned model be updated again."),
             "lock": Row("localfirst.cli.lockfile:lock", "Write down exactly which files models consist of."),
+            "adopt": Row("localfirst.cli.adopt:adopt", "Use the models of other tools."),
             "verify": Row("localfirst.cli.model:verify", "Verify a model's files."),
         }
     )
