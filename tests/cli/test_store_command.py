@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import signal
 import sys
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import Lf
 from tests.contract.store.store_models import install, leave_partial, make_bytes
+from tests.fixtures.scripted import make_gguf
 
 from localfirst.store import layout
 from localfirst.store.lock import hold
@@ -141,3 +144,19 @@ def test_an_interrupted_move_says_how_to_go_on(lf: Lf, store: Path, tmp_path: Pa
     assert "goes on with it" in " ".join(lf("store", "location").stdout.split())
     assert lf("store", "move", str(tmp_path / "new")).returncode == 0
     assert lf("model", "verify", "--all").returncode == 0
+
+
+def test_df_tells_of_bytes_that_another_tool_has_too(lf: Lf, tmp_path: Path) -> None:
+    content = random.Random(1).randbytes(2_000_000)  # noqa: S311
+    make_gguf(tmp_path / "own-q4_0.gguf", "hi")
+    with (tmp_path / "own-q4_0.gguf").open("ab") as file:
+        file.write(content)
+    assert lf("model", "import", str(tmp_path / "own-q4_0.gguf"), "--name", "own", "--copy").returncode == 0
+    data = (tmp_path / "own-q4_0.gguf").read_bytes()
+    blobs = tmp_path / "ollama" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"sha256-{hashlib.sha256(data).hexdigest()}").write_bytes(data)
+    lf.environment["OLLAMA_MODELS"] = str(tmp_path / "ollama")
+    (duplicate,) = json.loads(lf("store", "df", "--json").stdout)["duplicates"]
+    assert [copy["owner"] for copy in duplicate["copies"]] == ["own", "ollama"]
+    assert "could be saved" in lf("store", "df").stdout

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from localfirst import paths
 from localfirst.store import manifest, pointer, usage
 from localfirst.store.disk import explained
+from localfirst.store.foreign import find_foreign_files
 from localfirst.store.gc import find_garbage
 from localfirst.store.roots import find_roots
 from localfirst.store.survey import measure, survey
@@ -136,8 +137,18 @@ def measure_usage(now: float) -> Usage:
         free_bytes=disk.free,
         disk_bytes=disk.total,
         shared=_find_shared(),
-        duplicates=usage.find_duplicates(usage.find_copies(installed), usage.find_copies(manifest.find_shared())),
+        duplicates=usage.find_duplicates(usage.find_copies(installed), _find_copies_of_others()),
     )
+
+
+def _find_copies_of_others() -> tuple[usage.Copy, ...]:
+    """Files of shared stores, and of other tools as far as these say their digests."""
+    foreign = (
+        usage.Copy(file.tool, file.path, file.size_bytes, file.sha256_announced)
+        for file in find_foreign_files()
+        if file.sha256_announced is not None
+    )
+    return (*usage.find_copies(manifest.find_shared()), *foreign)
 
 
 def _list(folder: Path) -> list[Path]:
