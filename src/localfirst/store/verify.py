@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from localfirst.errors import IntegrityError
 from localfirst.store.disk import hash_file
@@ -22,8 +20,7 @@ _CLOCK_S = 2.0
 """How much later than the record a file may be dated: the record has whole seconds, FAT file systems every other."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileProblem:
+class FileProblem(NamedTuple):
     """A file that is not what the manifest says, with the evidence."""
 
     path: str
@@ -99,6 +96,8 @@ def verify(
 
 def _is_changed(model: InstalledModel, file: InstalledFile) -> bool:
     """Whether a file was written to since the model was recorded, as far as the file system tells."""
+    from datetime import datetime  # noqa: PLC0415 - a millisecond that lists, which only need a look, would pay
+
     try:
         recorded_s = datetime.fromisoformat(model.created).timestamp()
         return (Path(model.root) / file.path).stat().st_mtime > recorded_s + _CLOCK_S

@@ -193,7 +193,7 @@ def verified_to_json(verified: Sequence[Verified]) -> Json:
                 "variant": one.model.variant,
                 "files": len(one.model.files),
                 "size_bytes": one.model.size_bytes,
-                "problems": [asdict(problem) for problem in one.problems],
+                "problems": [problem._asdict() for problem in one.problems],
                 "repaired": one.repaired,
             }
             for one in verified
