@@ -95,6 +95,11 @@ def licenses_file() -> Path:
     return data_dir() / "licenses.json"
 
 
+def login_file() -> Path:
+    """Which hub the kept token is for."""
+    return data_dir() / "login.json"
+
+
 def history_file() -> Path:
     """Lines typed in the chat (mode 0600)."""
     return data_dir() / "history"

@@ -47,6 +47,22 @@ def test_a_piped_token_opens_what_was_closed_until_the_logout(lf: Lf, hub: Hub, 
     assert hub.find_tokens("cdn") == set()
 
 
+def test_a_token_that_was_kept_for_one_hub_is_not_sent_to_another(lf: Lf, hub: Hub, tmp_path: Path) -> None:
+    assert lf("login", "--token-stdin", stdin=TOKEN).returncode == 0
+    with Hub() as other:
+        other.add_repo("org/closed", {"closed-q4_0.gguf": b"GGUF" + bytes(2000)}, private=True)
+        lf.environment["HF_ENDPOINT"] = other.url
+        refused = lf("pull", "hf:org/closed")
+        assert refused.returncode == 3
+        assert "lf login" in refused.stderr
+        assert lf("login", "--status").returncode == 1
+        assert other.find_tokens("hub") == set()
+    (tmp_path / "hf" / "token").write_text("hf_of_another_tool")  # which says nothing of where it belongs
+    lf.environment["HF_ENDPOINT"] = hub.url
+    lf("pull", "hf:org/closed")
+    assert "Bearer hf_of_another_tool" in hub.find_tokens("hub")
+
+
 def test_the_status_says_who_it_is_and_ends_with_1_where_it_is_nobody(lf: Lf, hub: Hub) -> None:
     nobody = lf("login", "--status")
     assert (nobody.returncode, nobody.stdout.startswith("Not logged in")) == (1, True)

@@ -61,10 +61,11 @@ def find_login(*, offline: bool = False) -> Login | None:
         NetworkError: the hub cannot be asked.
         StoreError, UsageError: the token cannot be read, or is none.
     """
-    found = tokens.find_token()
+    home = find_home()
+    found = tokens.find_token(home)
     if found is None:
         return None
-    endpoint = Endpoint(find_home(), found.value, found.source)
+    endpoint = Endpoint(home, found.value, found.source)
     overruled = tokens.find_variable() if tokens.find_kept() else None
     return Login(endpoint, None if offline else hub.read_account(endpoint), overruled)
 

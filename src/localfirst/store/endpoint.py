@@ -93,7 +93,7 @@ def find_endpoint() -> Endpoint:
     url = find_url()
     if find_origin(url) != find_origin(find_home()):
         return Endpoint(url, is_mirror=True)
-    token = find_token() or Token(None, "")
+    token = find_token(url) or Token(None, "")
     return Endpoint(url, token.value, token.source)
 
 

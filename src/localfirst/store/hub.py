@@ -178,7 +178,7 @@ def keep_account(endpoint: Endpoint) -> Account:
     """
     account, token = read_account(endpoint), endpoint.token or ""
     _insist(
-        lambda: keep_token(token),
+        lambda: keep_token(token, endpoint.url),
         endpoint,
         explain=lambda error: _explain_status(error.response.status_code, endpoint, "your token"),
         notice=lambda _: None,

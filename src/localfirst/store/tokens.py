@@ -5,13 +5,18 @@ A token is never shown: it is a field that no `repr` has, and what comes from it
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from localfirst import paths
 from localfirst.errors import StoreError, UsageError
+from localfirst.store.address import find_origin
+from localfirst.store.disk import write_atomically
 from localfirst.store.network import prepare_hub_library
 
 STORED = "the token of `lf login`"
@@ -35,8 +40,10 @@ def find_variable() -> str | None:
     return next((name for name in _VARIABLES if os.environ.get(name, "").strip()), None)
 
 
-def find_token() -> Token | None:
-    """The token to use: the environment's, else the one that is kept, renewed where it is one that ends and renews.
+def find_token(hub_url: str) -> Token | None:
+    """The token for a hub: the environment's, else the one that is kept, renewed where it is one that ends and renews.
+
+    One that `lf login` has kept for another hub is none.
 
     Raises:
         UsageError: it is none.
@@ -54,7 +61,23 @@ def find_token() -> Token | None:
     if not value:
         return None
     source = variable or ("HF_OIDC_RESOURCE" if os.environ.get("HF_OIDC_RESOURCE") else STORED)
+    if source == STORED and _belongs_elsewhere(value, hub_url):
+        return None
     return Token(check_token(value, source), source)
+
+
+def _belongs_elsewhere(value: str, hub_url: str) -> bool:
+    """Whether a kept token is one that `lf login` has kept for another hub; huggingface_hub keeps one for all."""
+    try:
+        note = json.loads(paths.login_file().read_text(encoding="utf-8"))
+        return bool(note["token"] == _fingerprint(value) and find_origin(note["hub"]) != find_origin(hub_url))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # of the hub's own tools, which say nothing of where it belongs
+
+
+def _fingerprint(value: str) -> str:
+    """What tells a token from others and gives nothing of it away."""
+    return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
 def check_token(value: str, source: str) -> str:
@@ -87,8 +110,8 @@ def find_kept() -> Path | None:
         raise _unreadable(error) from error
 
 
-def keep_token(value: str) -> None:
-    """Keep a token that the hub knows; huggingface_hub asks it once more.
+def keep_token(value: str, hub_url: str) -> None:
+    """Keep a token for the hub that knows it; huggingface_hub asks it once more.
 
     Raises:
         StoreError: the place cannot be written.
@@ -98,7 +121,10 @@ def keep_token(value: str) -> None:
     from huggingface_hub import constants, login
     from huggingface_hub.errors import HfHubHTTPError
 
+    note = paths.login_file()
     try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, json.dumps({"hub": hub_url, "token": _fingerprint(value)}) + "\n")
         login(value)
     except HfHubHTTPError:
         raise
@@ -107,7 +133,7 @@ def keep_token(value: str) -> None:
         raise StoreError(
             "The token cannot be kept",
             detail=f"{constants.HF_TOKEN_PATH}: {detail}",
-            hint="Set HF_HOME to a folder of yours, or set HF_TOKEN for each command instead.",
+            hint="Set HF_HOME and LF_HOME to folders of yours, or set HF_TOKEN for each command instead.",
         ) from error
 
 
@@ -120,13 +146,15 @@ def forget_tokens() -> bool:
     prepare_hub_library()
     from huggingface_hub import constants, logout
 
-    paths = [Path(constants.HF_TOKEN_PATH), Path(constants.HF_STORED_TOKENS_PATH)]
-    before = _find_present(paths)
+    places = [Path(constants.HF_TOKEN_PATH), Path(constants.HF_STORED_TOKENS_PATH)]
+    before = _find_present(places)
     if not before:
         return False
     with suppress(OSError):  # git is not installed, or HF_TOKEN is set as well: the files tell whether they are gone
         logout()
-    if left := _find_present(paths):
+    with suppress(OSError):  # of no meaning without the token
+        paths.login_file().unlink(missing_ok=True)
+    if left := _find_present(places):
         raise StoreError(
             "The token cannot be removed",
             detail="\n".join(map(str, left)),
@@ -135,8 +163,8 @@ def forget_tokens() -> bool:
     return True
 
 
-def _find_present(paths: list[Path]) -> list[Path]:
-    return [path for path in paths if os.path.lexists(path)]
+def _find_present(places: list[Path]) -> list[Path]:
+    return [path for path in places if os.path.lexists(path)]
 
 
 def _unreadable(error: Exception) -> StoreError:
