@@ -157,7 +157,7 @@ def pull(
         Path | None, typer.Option("--locked", metavar="FILE", help="Fetch exactly what this lock file lists.")
     ] = None,
     accept_license: options.AcceptLicense = False,
-    json: options.Json = False,
+    json: options.JsonLines = False,
     offline: options.Offline = False,
     _mirror: options.Mirror = None,
     quiet: options.Quiet = False,

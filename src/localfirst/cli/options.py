@@ -79,6 +79,7 @@ RuntimeArgument = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line: what happens, then the result.")]
 Offline = Annotated[bool, typer.Option("--offline", envvar="LF_OFFLINE", help="Use no network.", show_envvar=False)]
 Mirror = Annotated[
     str | None,

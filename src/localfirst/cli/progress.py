@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from localfirst.cli.screen import line, stderr_screen, stdout_screen
+from localfirst.cli.screen import line, stderr_screen, stdout_screen, wrap
 from localfirst.cli.views.progress import Moment, progress_to_json, render_moment, say_log_line, say_progress
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ class BarProgress:
         if notice is not None:
             from rich.text import Text
 
-            live.console.print(Text(f"{line(progress.what)}: {line(notice)}"), soft_wrap=True)
+            for row in wrap(f"{line(progress.what)}: {line(notice)}", self._screen.width):
+                live.console.print(Text(row), soft_wrap=True)
 
     def stop(self) -> None:
         """Take away what was drawn."""

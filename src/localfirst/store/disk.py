@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # EFBIG: a limit on file sizes (ulimit -f, FAT32) looks like a full disk and is solved like one.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PLACE = "Set LF_HOME to a folder that there is, or that can be made."
+_HINTS = {errno.ENOTDIR: _NO_PLACE, errno.ENOENT: _NO_PLACE}
 READ_BYTES = 2**20
 MORE_SPACE = "Free some space (`lf store gc`, `lf rm`), or put the store on a larger disk: `lf store move DIR`."
 
@@ -48,7 +50,7 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(
             f"The store cannot be used: {error.strerror or error}",
             detail=str(error.filename or path),
-            hint="Make the folder writable, or set LF_HOME to a folder that is.",
+            hint=_HINTS.get(error.errno or 0, "Make the folder writable, or set LF_HOME to a folder that is."),
         ) from error
 
 

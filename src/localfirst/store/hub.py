@@ -117,7 +117,8 @@ def _insist(
             RecursionError,
         ) as error:  # huggingface_hub trusts the reply's shape
             said = make_inert(str(error))[:200] if endpoint.token is None else ""
-            raise _no_hub(endpoint, f"{type(error).__name__}: {said}".rstrip(": ")) from error
+            what = "no JSON" if isinstance(error, ValueError) else type(error).__name__
+            raise _no_hub(endpoint, f"{what}: {said}".rstrip(": ")) from error
         notice(f"{endpoint.host}: {cause}; trying again")
         time.sleep(2 * limits.backoff_s * attempt)
     raise AssertionError("unreachable: the last attempt returns or raises")

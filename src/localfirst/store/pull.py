@@ -25,7 +25,7 @@ from localfirst.store.part import detach, find_part, reopen
 from localfirst.store.progress import Meter, ignore
 from localfirst.store.select import select_files
 from localfirst.store.transfer import Place, Transfer
-from localfirst.store.verify import check_quick
+from localfirst.store.verify import check_quick, is_changed, settle, verify
 from localfirst.store.wire import Limits
 from localfirst.types import InstalledFile, InstalledModel, ModelFile, Progress
 
@@ -61,6 +61,7 @@ def pull(
     installed = manifest.find(model.name, variant.name)
     if installed is not None and installed.host == "import":
         check_quick(installed)  # there is nowhere to fetch its files
+        _tell_changed(installed, report)
         return installed
     if installed is not None and _is_whole(installed):
         _tell_other_revision(installed, variant, report)
@@ -219,10 +220,11 @@ class _Job:
 
 
 def _is_whole(installed: InstalledModel) -> bool:
-    try:
-        check_quick(installed)
-    except IntegrityError:
+    """Whether all files have their sizes, and those that were written to since are the same all the same."""
+    if verify(installed, quick=True):
         return False
+    if installed.keeper is None and installed.shared is None:
+        settle(installed)
     return True
 
 
@@ -230,6 +232,16 @@ def _name_files(variant: Variant, installed: InstalledModel) -> Variant:
     """The variant as it is installed: these files of this revision, whatever is named now."""
     files = tuple(ModelFile(*file) for file in installed.files)
     return variant._replace(repo=installed.repo or variant.repo, revision=installed.revision, files=files)
+
+
+def _tell_changed(installed: InstalledModel, report: Callable[[Progress], None]) -> None:
+    """Say that files of the user's own are not as they were; what became of them is for the user to know."""
+    changed = [file.path for file in installed.files if is_changed(installed, file)]
+    if changed:
+        notice = (
+            f"{', '.join(changed)} was written to since; `lf model verify {installed.name}` tells if it is the same"
+        )
+        report(Progress(installed.name, installed.size_bytes, installed.size_bytes, None, {"notice": notice}))
 
 
 def _tell_other_revision(installed: InstalledModel, variant: Variant, report: Callable[[Progress], None]) -> None:

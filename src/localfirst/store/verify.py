@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -83,7 +85,7 @@ def verify(
 
     `quick` reads only the files that were written to since the model was recorded; of the others the size is enough.
     """
-    chosen = [file for file in model.files if not quick or _is_changed(model, file)]
+    chosen = [file for file in model.files if not quick or is_changed(model, file)]
     sizes = {file.path: file.size_bytes for file in chosen}
     meter = Meter(model.name, sum(sizes.values()), report, files=sizes)
     problems = []
@@ -94,15 +96,30 @@ def verify(
     return tuple(problems)
 
 
-def _is_changed(model: InstalledModel, file: InstalledFile) -> bool:
+def is_changed(model: InstalledModel, file: InstalledFile) -> bool:
     """Whether a file was written to since the model was recorded, as far as the file system tells."""
-    from datetime import datetime  # noqa: PLC0415 - a millisecond that lists, which only need a look, would pay
-
     try:
-        recorded_s = datetime.fromisoformat(model.created).timestamp()
-        return (Path(model.root) / file.path).stat().st_mtime > recorded_s + _CLOCK_S
+        return (Path(model.root) / file.path).stat().st_mtime > _find_recorded_s(model) + _CLOCK_S
     except (OSError, ValueError):
         return True
+
+
+def settle(model: InstalledModel) -> None:
+    """Date the files that were written to since as they were, once they were found the same: to read them once will do.
+
+    Only for files of the store.
+    """
+    for file in model.files:
+        if is_changed(model, file):
+            with suppress(OSError, ValueError):  # a store that cannot be written is read again
+                recorded_s = _find_recorded_s(model)
+                os.utime(Path(model.root) / file.path, (recorded_s, recorded_s))
+
+
+def _find_recorded_s(model: InstalledModel) -> float:
+    from datetime import datetime  # noqa: PLC0415 - a millisecond that lists, which only need a look, would pay
+
+    return datetime.fromisoformat(model.created).timestamp()
 
 
 def _compare(model: InstalledModel, file: InstalledFile, meter: Meter) -> FileProblem | None:

@@ -182,7 +182,7 @@ FAILING = {
     ),
     "redirects in a circle": ({"kind": "loop", "where": "hub"}, NetworkError, "more than 5 redirects"),
     "hub down": ({"kind": "status", "status": 503, "where": "api"}, NetworkError, "answers 503"),
-    "hub is a web page": ({"kind": "html", "where": "api"}, NetworkError, "JSONDecodeError"),
+    "hub is a web page": ({"kind": "html", "where": "api"}, NetworkError, "no JSON"),
     "file gone from the hub": ({"kind": "status", "status": 404, "where": "hub"}, UnknownNameError, "answers 404"),
     "hub refuses the file": ({"kind": "status", "status": 403, "where": "hub"}, LicenseError, "answers 403"),
     "hub refuses the listing": ({"kind": "status", "status": 403, "where": "api"}, LicenseError, "answers 403"),

@@ -329,3 +329,25 @@ def test_a_revision_is_fetched_beside_another_one(hub: Hub) -> None:
     assert read(fetch(model, variant, limits=WIDE)) == DATA[::-1]
     assert read(old) == DATA
     assert len(manifest.find_all()) == 2
+
+
+def test_a_pull_reads_again_what_was_written_to_since_and_mends_it(hub: Hub) -> None:
+    model = get()
+    path = Path(model.root) / "model.gguf"
+    spoil(model, 5)
+    os.utime(path, (path.stat().st_mtime + 100,) * 2)
+    hub.bytes_sent = 0
+    assert read(get()) == DATA
+    assert hub.bytes_sent > 0
+
+
+def test_what_was_touched_and_is_the_same_is_read_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    from localfirst.store import verify as verifying
+
+    model, hashed = get(), []
+    path = Path(model.root) / "model.gguf"
+    os.utime(path, (path.stat().st_mtime + 100,) * 2)
+    real = verifying.hash_file
+    monkeypatch.setattr(verifying, "hash_file", lambda *given: hashed.append(given[0]) or real(*given))
+    assert get() == get() == model
+    assert hashed == [path]

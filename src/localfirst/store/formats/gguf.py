@@ -52,7 +52,14 @@ def find(path: Path) -> Found:
     _check_whole(path.name, headers)
     projector = _find_projector(path.name, beside)
     if projector is not None:
-        _read(path.parent / projector)
+        try:
+            _read(path.parent / projector)
+        except ModelFileError as error:
+            raise ModelFileError(
+                f"{projector}, the projector beside {path.name}, is damaged: {error.message}",
+                detail=error.detail,
+                hint="Download it again, or move it away to use the model without it.",
+            ) from error
     paths = shards if projector is None else (*shards, projector)
     quantization = find_gguf_quantization(path.name) or headers[0].file_type or headers[0].main_type
     return Found("gguf", path.parent, paths, quantization)
