@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PLAIN = re.compile(r"(?i)https?://[^\s\\\x00-\x20\x7f]+")
 _PORTS = {"http": 80, "https": 443}
 
 
 def find_origin(url: str) -> tuple[str, str, int] | None:
-    """Scheme, host and port of a web address, or `None` if it is none."""
+    r"""Scheme, host and port of a web address, or `None` if it is none.
+
+    What two parsers read differently is none: of `https://evil.example\@hub.example`, some take the one host and some
+    the other.
+    """
+    if not _PLAIN.fullmatch(url):
+        return None
     try:
         parts = urlsplit(url)
         usual = _PORTS[parts.scheme]

@@ -235,9 +235,13 @@ def _parse_runtime(record: Any) -> PackedRuntime:
     return PackedRuntime(name, _text(record["engine"]), _text(record["version"]))
 
 
+_MOST_BYTES = 2**53
+"""Larger than any file, and what every JSON reader has exactly."""
+
+
 def _parse_member(record: Any, source: str) -> Member:
     size = record["size_bytes"]
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < _MOST_BYTES:
         raise ValueError("`size_bytes` is no size")
     return Member(_text(record["path"]), size, check_sha256(record["sha256"], source))
 

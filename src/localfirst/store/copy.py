@@ -29,9 +29,10 @@ def copy_file(
     target.parent.mkdir(parents=True, exist_ok=True)
     trail = Trail()
     try:
-        with source.open("rb", buffering=0) as reading, unfinished.open("wb", buffering=0) as writing:
+        with source.open("rb", buffering=0) as reading, unfinished.open("w+b", buffering=0) as writing:
             shared = share_blocks(reading.fileno(), writing.fileno())
-            while block := read_all(reading.fileno(), BLOCK_BYTES):
+            source_or_clone = writing if shared else reading  # the source may change after it was cloned
+            while block := read_all(source_or_clone.fileno(), BLOCK_BYTES):
                 trail.add(block)
                 if not shared:
                     write_all(writing.fileno(), block)

@@ -12,6 +12,7 @@ from localfirst.store.tokens import Token, find_token
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 
+_ONLY_SAFE = "your token is only sent by https, and HF_ENDPOINT says http"
 _NOT_KNOWN = "Invalid credentials"
 """How a hub says that it knows no such token. Source: huggingface_hub, `utils/_http.py`, `hf_raise_for_status`."""
 
@@ -69,6 +70,8 @@ class Endpoint:
         """What opens a private repository, as the end of a hint."""
         if self.is_mirror:
             return "your token is not sent to a mirror: for a private one leave out --mirror"
+        if not is_safe(self.url):
+            return _ONLY_SAFE
         if self.token is None:
             return "for a private one `lf login`, or set HF_TOKEN"
         return "for a private one log in with an account that may see it (`lf login --status`)"
@@ -78,6 +81,8 @@ class Endpoint:
             return (
                 "Your token is not sent to a mirror: leave out --mirror, or name by HF_ENDPOINT a hub that may have it."
             )
+        if not is_safe(self.url):
+            return f"Accept the terms at {page} in a browser; {_ONLY_SAFE}."
         return (
             f"Accept the terms at {page} in a browser, then `lf login` with a token of that account, or set HF_TOKEN."
         )
@@ -93,7 +98,7 @@ def find_endpoint() -> Endpoint:
     url = find_url()
     if find_origin(url) != find_origin(find_home()):
         return Endpoint(url, is_mirror=True)
-    token = find_token(url) or Token(None, "")
+    token = (find_token(url) if is_safe(url) else None) or Token(None, "")
     return Endpoint(url, token.value, token.source)
 
 

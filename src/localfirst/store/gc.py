@@ -14,7 +14,7 @@ from localfirst import paths
 from localfirst.store import layout, manifest
 from localfirst.store.claim import is_busy, try_hold
 from localfirst.store.disk import explained
-from localfirst.store.survey import TEMPORARY, Extent, find_parts, is_superseded, measure
+from localfirst.store.survey import Extent, find_parts, find_temporary, is_superseded, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -148,6 +148,5 @@ def _find_temporary(found: Survey, models: Path) -> Iterator[Garbage]:
     """What writers that were killed left beside the files that they were to replace."""
     folders = [leaf.folder for leaf in found.leaves if leaf.kind == "model"]
     for folder in (*folders, models, paths.data_dir()):
-        for path in folder.glob(f"*{TEMPORARY}"):
-            if path.is_file():
-                yield Garbage("leftover", path.name, path, *measure(path, set()))
+        for path in find_temporary(folder):
+            yield Garbage("leftover", path.name, path, *measure(path, set()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import threading
 from pathlib import Path
@@ -19,7 +20,6 @@ from localfirst.store.disk import read_all, write_all
 
 BLOCK_BYTES = 2**20
 SCHEMA = "lf.journal/1"
-ETAG_MAX = 200
 _HEADER_BYTES = 512
 _ENTRY = struct.Struct("<II")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -196,8 +196,11 @@ class Journal:
 
 
 def is_strong(etag: str) -> bool:
-    """Whether an entity tag promises the same bytes; a weak one does not (RFC 9110, 13.1.5)."""
-    return etag.isascii() and etag.isprintable() and etag.startswith('"') and len(etag) <= ETAG_MAX
+    """Whether an entity tag promises the same bytes; a weak one does not (RFC 9110, 8.8.3 and 13.1.5).
+
+    One with a backslash or longer than any server's is not kept: it would not fit into the header.
+    """
+    return re.fullmatch(r'"[!#-\[\]-~]{1,200}"', etag) is not None
 
 
 def read_boot_id() -> str | None:

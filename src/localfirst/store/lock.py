@@ -55,7 +55,7 @@ def hold_anywhere(
     with ExitStack() as held:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            waiting = "waiting for process {}, which is fetching it"
+            waiting = "waiting for process {}, which works on it"
             told = lock.hold(path, lambda owner: notice(waiting.format(owner)), beating=beating, stale_s=lock.STALE_S)
             lease = held.enter_context(told)
         if lease.taken_over:

@@ -26,7 +26,7 @@ from localfirst.store.disk import READ_BYTES, check_space, explained, hash_file,
 from localfirst.store.lock import hold_anywhere as hold
 from localfirst.store.part import detach
 from localfirst.store.progress import Meter
-from localfirst.store.survey import TEMPORARY, find_folders, prune
+from localfirst.store.survey import TEMPORARY, find_folders, find_temporary, prune
 from localfirst.types import Progress
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def move(target: Path, *, report: Report) -> Moved:
         ended = _finish(report)
         note = pointer.read_note()
         pointer.require_present(note.models)
-        if target.resolve() == note.models.resolve():
+        if _is_same(target, note.models):
             return ended or Moved(None, note.models)
         _check_target(target, note)
         if note.target and note.target != target:
@@ -121,6 +121,14 @@ def _alone(report: Report) -> Iterator[None]:
         yield
 
 
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two paths are one folder, also by another mount or another spelling of its name."""
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return one.resolve() == other.resolve()
+
+
 def _list(folder: Path) -> list[Path]:
     """What is in a folder but for empty shells of ours."""
     if not folder.is_dir():
@@ -133,13 +141,13 @@ def _check_target(target: Path, note: pointer.Note) -> None:
     with explained(target):
         if target.exists() and not target.is_dir():
             raise UsageError(f"{target} is not a folder")
-        inner, outer = target.resolve(), note.models.resolve()
-        if inner.is_relative_to(outer):
+        resolved = target.resolve()
+        if any(_is_same(parent, note.models) for parent in (resolved, *resolved.parents)):
             raise UsageError(f"{target} is inside the store itself", detail=f"the store: {note.models}")
-        known = target in {note.target, pointer.find_default()} or pointer.is_store(target)
-        if _list(target) and not known:
+        if _list(target) and target not in {note.target, pointer.find_default()}:
+            is_store = pointer.is_store(target)
             raise UsageError(
-                f"{target} is not empty, and not a store",
+                f"{target} has another store, which may be in use" if is_store else f"{target} is not empty",
                 detail=", ".join(sorted(path.name for path in _list(target))[:10]),
                 hint=f"Name a folder for the models alone: `lf store move {target / 'lf-models'}`",
             )
@@ -174,10 +182,21 @@ def _take_all(models: Path, target: Path, *, fresh: bool, locks: ExitStack, repo
             taken.append(str(folder.relative_to(models).as_posix()))
     for name in layout.RECORDS:
         locks.enter_context(hold(layout.find_record_lock(models, name), name, report))
+    if fresh:
+        _drop_removed(models, target)
     with explained(models):
         for path in layout.find_records(models):
             write_atomically(target / path.name, path.read_text(encoding="utf-8"))
         write_atomically(models / TAKEN, json.dumps(taken))
+
+
+def _drop_removed(models: Path, target: Path) -> None:
+    """Take out of the new place what was removed from the old one since a killed move had brought it there."""
+    with explained(target):
+        there = {folder.relative_to(models) for folder in find_folders(models)}
+        for folder in list(find_folders(target)):
+            if folder.relative_to(target) not in there:
+                manifest.remove_tree(folder)
 
 
 def _check_space(target: Path, needed_bytes: int) -> None:
@@ -206,7 +225,7 @@ def _finish(report: Report) -> Moved | None:
         return None
     models, source = note.models, note.source
     left: list[Path] = []
-    if source.exists() and source.resolve() != models.resolve():
+    if source.exists() and not _is_same(source, models):
         pointer.require_present(models)
         with explained(source):
             left = _empty(source, models, report)
@@ -223,7 +242,7 @@ def _empty(source: Path, models: Path, report: Report) -> list[Path]:
             folder = source / name
             with hold(layout.find_lock(folder), folder.name, report) as lease:
                 if lease.taken_over:
-                    detach(folder / layout.PARTIAL)
+                    detach(folder / layout.PARTIAL, lease.beat)
                 if folder.is_dir() and name not in taken:
                     with hold(layout.find_lock(models / name), folder.name, report):
                         meter = Meter(folder.name, sum(_measure(path) for path in _find_files(folder)), report)
@@ -246,7 +265,7 @@ def _empty(source: Path, models: Path, report: Report) -> list[Path]:
                 layout.find_record_lock(source, name).unlink()
     prune(source, until=float("inf"))
     records = layout.find_records(source)
-    for path in (*source.glob(f"*{TEMPORARY}"), *records, source / TAKEN, source / layout.MARK):
+    for path in (*find_temporary(source), *records, source / TAKEN, source / layout.MARK):
         path.unlink(missing_ok=True)
     with suppress(OSError):  # Windows removes no open file
         manifest.remove_tree(source / layout.LOCKS)
@@ -272,7 +291,7 @@ def _read_taken(source: Path) -> set[str]:
 
 def _discard(note: pointer.Note) -> None:
     """Remove what a move that was given up has brought to its target, if nothing else was there before."""
-    if note.fresh and note.target and pointer.is_ours(note.target) and note.target.resolve() != note.models.resolve():
+    if note.fresh and note.target and pointer.is_ours(note.target) and not _is_same(note.target, note.models):
         with explained(note.target):
             for folder in find_folders(note.target):
                 manifest.remove_tree(folder)

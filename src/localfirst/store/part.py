@@ -9,17 +9,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from localfirst.store.disk import read_all, sync_file, sync_folder
+from localfirst.store.disk import read_all, sync_file, sync_folder, write_all
 from localfirst.store.journal import BLOCK_BYTES, Gap, Journal
 from localfirst.store.trail import Trail, find_trail, read_trail
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from localfirst.store.listing import HubFile
@@ -71,7 +71,9 @@ class Part:
 
         Without a journal the bytes are a beginning: earlier versions of this program wrote them so.
         """
-        if not self._journal.found:
+        if self.file.sha256 is None and self.file.git_sha1 is None:
+            self._journal.clear()  # nothing would tell whether these bytes are right
+        elif not self._journal.found:
             self._journal.fill(min(os.fstat(self._descriptor).st_size, self.file.size_bytes))
         self.inherited_bytes = self._journal.present_bytes
         self._meter.found(self.inherited_bytes, self.file.path)
@@ -268,15 +270,18 @@ def reopen(folder: Path, partial: Path, trails: Path, file: HubFile) -> None:
             find_trail(trails, file.sha256).replace(part.with_suffix(".trail"))
 
 
-def detach(folder: Path) -> None:
+def detach(folder: Path, beat: Callable[[], None]) -> None:
     """Give every unfinished file new storage, so that a process that hangs with one open can no longer change it.
 
-    What cannot be copied for want of space is thrown away.
+    What cannot be copied for want of space is thrown away. `beat` is called again and again.
     """
     for path in folder.glob("*.part"):
         copy = path.with_suffix(".copy")
         try:
-            shutil.copyfile(path, copy)
+            with path.open("rb", buffering=0) as reading, copy.open("wb", buffering=0) as writing:
+                while block := reading.read(BLOCK_BYTES):
+                    write_all(writing.fileno(), block)
+                    beat()
             copy.replace(path)
         except OSError:
             with suppress(OSError):

@@ -7,13 +7,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localfirst import lock, paths
 from localfirst.errors import IntegrityError, StoreError, UsageError
 from localfirst.store import layout, manifest, revisions
+from localfirst.store.claim import claim_record
 from localfirst.store.disk import explained, sync_folder
 from localfirst.store.lock import hold
 from localfirst.store.verify import check_quick
-from localfirst.types import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from localfirst.store.progress import Report
     from localfirst.types import InstalledModel
 
-_WORK = ".bundles"
+(_WORK,) = layout.WORKPLACES
 
 
 @contextmanager
@@ -31,16 +30,8 @@ def open_workplace(report: Report) -> Iterator[Path]:
     Raises:
         StoreError: it cannot be made.
     """
-    root = paths.models_dir()
-
-    def say_waiting(owner: str) -> None:
-        report(Progress("bundle", 0, None, None, {"notice": f"waiting for process {owner}, which works on another"}))
-
     with ExitStack() as held:
-        with explained(root):
-            (root / ".locks").mkdir(parents=True, exist_ok=True)
-            held.enter_context(lock.hold(root / ".locks" / "bundles.lock", say_waiting))
-        work = root / _WORK
+        work = held.enter_context(claim_record(_WORK, report)) / f".{_WORK}"
         with explained(work):
             if work.exists():
                 shutil.rmtree(work)
@@ -94,6 +85,8 @@ def place(model: InstalledModel, staged: Path, report: Report) -> None:
     folder = manifest.find_manifest(model).parent
     root = Path(model.root)
     with hold(layout.find_lock(folder), model.name, report):
+        if find_twin(model) is not None:  # placed meanwhile by another process, which may also have taken the name
+            return
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             manifest.clear(folder)  # there only if the model is damaged

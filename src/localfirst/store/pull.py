@@ -160,7 +160,7 @@ def _fetch(job: _Job, report: Callable[[Progress], None]) -> InstalledModel:
             if installed is not None and _is_whole(installed):
                 return installed
             if lease.taken_over:
-                detach(folder / layout.PARTIAL)
+                detach(folder / layout.PARTIAL, lease.beat)
             try:
                 return _install(job, folder, _beating(report, lease), lease)
             except (KeyboardInterrupt, SystemExit):

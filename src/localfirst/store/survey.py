@@ -30,6 +30,15 @@ Kind = Literal["model", "revision", "partial", "leftover", "damaged", "newer"]
 
 _REVISION = re.compile(r"import|[0-9a-f]{12}")
 TEMPORARY = ".tmp"
+_WRITTEN = r"(?a)(.*\.json)?\.\d+\.tmp"
+"""What a record is written as before it gets its name, by the number of its process: see `disk.write_atomically`."""
+
+
+def find_temporary(folder: Path) -> list[Path]:
+    """Records in a folder that were being written; what else may be called so is not this program's."""
+    return [path for path in folder.glob(f"*{TEMPORARY}") if re.fullmatch(_WRITTEN, path.name) and path.is_file()]
+
+
 """The end of a name that a file has while it is written."""
 
 

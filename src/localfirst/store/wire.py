@@ -288,7 +288,7 @@ def _check(response: urllib3.BaseHTTPResponse, file: HubFile, gap: Gap) -> int:
         if length is not None and length != str(file.size_bytes):
             raise Retry(f"{host} sends {length} bytes where {file.size_bytes} are expected")
         return 0
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("Content-Range", ""), re.ASCII)
+    match = re.fullmatch(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", headers.get("Content-Range", ""), re.ASCII)
     if (
         match is None
         or int(match[1]) != gap.start

@@ -178,7 +178,7 @@ def test_a_manifest_of_a_newer_version_moves_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("full", "is not empty, and not a store"), ("file", "is not a folder"), ("home/models/in", "inside the store")],
+    [("full", "full is not empty"), ("file", "is not a folder"), ("home/models/in", "inside the store")],
 )
 def test_a_folder_that_will_not_do_is_refused_before_anything_is_done(tmp_path: Path, name: str, reason: str) -> None:
     install()
@@ -391,11 +391,49 @@ def test_a_lock_that_is_held_is_not_taken(tmp_path: Path) -> None:
         assert free
 
 
-def test_a_store_of_ours_is_joined(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that had a store already: its models are there afterwards, and those that were moved."""
+def test_a_store_that_may_be_in_use_is_not_moved_into(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install("there", commit="a")
     move.move(tmp_path / "disk", report=ignore)
     monkeypatch.setenv("LF_HOME", str(tmp_path / "another"))
     install("here", commit="b")
+    with pytest.raises(UsageError, match="another store, which may be in use"):
+        move.move(tmp_path / "disk", report=ignore)
+    check_models({"here"})
+
+
+def test_the_same_folder_by_another_mount_is_where_the_store_is(home: Path, tmp_path: Path) -> None:
+    install("a", commit="a")
+    alias = tmp_path / "alias"
+    alias.mkdir()
+    mounted = subprocess.run(["/bin/mount", "--bind", str(home / "models"), str(alias)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no right to mount a folder twice: {mounted.stderr.decode().strip()}")
+    try:
+        assert move.move(alias, report=ignore).source is None
+        with pytest.raises(UsageError, match="inside the store itself"):
+            move.move(alias / "deeper", report=ignore)
+        check_models({"a"})
+    finally:
+        subprocess.run(["/bin/umount", str(alias)], check=True)
+
+
+def test_what_was_removed_after_a_killed_move_does_not_come_back(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("a", commit="a")
+    install("b", commit="b")
+    real = move.layout.find_records
+
+    def stop(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(move.layout, "find_records", stop)
+    with pytest.raises(KeyboardInterrupt):
+        move.move(tmp_path / "disk", report=ignore)
+    monkeypatch.setattr(move.layout, "find_records", real)
+    (model,) = (one for one in manifest.find_all() if one.name == "a")
+    manifest.remove(model)
     move.move(tmp_path / "disk", report=ignore)
-    check_models({"there", "here"})
+    check_models({"b"})

@@ -132,7 +132,7 @@ def test_the_second_process_waits_says_so_and_downloads_nothing(hub: Hub, start:
     first = start()
     first.read_until("done", 2 * MB)
     second = start()
-    assert second.read_until("notice") == f"waiting for process {first.process.pid}, which is fetching it"
+    assert second.read_until("notice") == f"waiting for process {first.process.pid}, which works on it"
     assert first.read_until("sha256") == second.read_until("sha256") == sha256(DATA)
     assert hub.bytes_sent == SIZE
 
@@ -163,7 +163,7 @@ def test_the_second_process_takes_over_from_one_that_hangs(
     )
     assert verify(installed) == ()
     notices = [text for text in told if text]
-    assert notices[0] == f"waiting for process {first.process.pid}, which is fetching it"
+    assert notices[0] == f"waiting for process {first.process.pid}, which works on it"
     assert notices[1] == "that process gave no sign of life for 1.0 s; taking over"
     first.process.send_signal(signal.SIGCONT)
     assert first.read_until("sha256") == sha256(DATA)  # it finds what was installed meanwhile

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import string
+from contextlib import suppress
 from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from localfirst.errors import IntegrityError
+from localfirst.store.address import find_origin
 from localfirst.store.names import (
     check_paths,
     check_sha1,
@@ -154,3 +158,17 @@ def test_folder_names_are_safe_and_different_for_different_texts(one: str, two: 
     assert set(name) <= set(string.ascii_lowercase + string.digits + "._@-")
     assert len(name) <= 69
     assert (name == make_folder_name(two)) is (one == two)
+
+
+@given(st.text(alphabet="\\@/:.ab1[]%#? \t", max_size=14))
+def test_what_is_asked_is_what_the_token_is_for(middle: str) -> None:
+    """The two parsers of addresses agree on the host of everything that has an origin."""
+    url = f"https://{middle}hub.example/x"
+    origin = find_origin(url)
+    if origin is not None:
+        with suppress(LocationParseError):  # then nobody is asked
+            assert (parse_url(url).host or "").strip("[]") == origin[1]
+
+
+def test_an_address_that_is_read_in_two_ways_is_none() -> None:
+    assert find_origin("https://evil.example\\@hub.example/x") is None
