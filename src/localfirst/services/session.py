@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from localfirst.services.planning import Planned
-    from localfirst.types import Machine, Plan, Runtime, Wanted
+    from localfirst.types import InstalledModel, Machine, Plan, Runtime, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,11 @@ def open_session(
     allowed = allowed or Allowed()
     planned, runtime = _prepare(name, wanted, allowed, report, chosen)
     plan = planned.resolution.chosen
-    installed = next((model for model in planned.entry.installed if model.variant == plan.variant.name), None)
+    installed = _find_installed(planned)
     if installed is None:
         installed = pull.pull(planned.entry.model, plan.variant, offline=not allowed.network, report=report)
     elif (notice := revisions.say_other(installed, plan.variant)) and not planned.entry.is_pinned(installed):
         report(Progress(installed.name, 0, None, None, {"notice": notice}))
-    verify.check_quick(installed)
     load = protocol.Load(
         backend=runtime.backend,
         main=str(layout.find_main(installed)),
@@ -99,6 +98,8 @@ def _prepare(
             chosen(plan)
         if allowed.network:  # else nothing is fetched, and that is said where it is missing
             consent.require(plan, accepted=allowed.accept_license)
+        if (installed := _find_installed(planned)) is not None:
+            verify.check_quick(installed)  # no engine is fetched for files that are gone
         assert plan.runtime is not None  # noqa: S101 - the resolver chooses no plan without a runtime
         try:
             return planned, engines.ensure(
@@ -114,6 +115,11 @@ def _prepare(
                 engines.remember_failure(plan.runtime, error)
             notice = f"{error.message}; doing without it"
             report(Progress(plan.runtime.name, 0, detail={"notice": notice}))
+
+
+def _find_installed(planned: Planned) -> InstalledModel | None:
+    chosen = planned.resolution.chosen.variant.name
+    return next((model for model in planned.entry.installed if model.variant == chosen), None)
 
 
 def make_sampling(plan: Plan, asked: Mapping[str, float | int | None]) -> Sampling:

@@ -10,12 +10,13 @@ import pytest
 from tests.fixtures.scripted import make_gguf
 
 from localfirst.conversation import Answer, Message
-from localfirst.errors import DeviceError, LfError, RuntimeMissingError
+from localfirst.errors import DeviceError, IntegrityError, LfError, RuntimeMissingError
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import folder
 from localfirst.runtimes.table import find_row
 from localfirst.services import planning
 from localfirst.services.engines import find_runtime
+from localfirst.services.importing import import_model
 from localfirst.services.session import Allowed, open_session
 from localfirst.types import Device, Progress, Wanted
 from localfirst.units import GIB
@@ -97,3 +98,12 @@ def test_where_nothing_else_runs_it_the_first_failure_is_the_error(
     assert not isinstance(caught.value, DeviceError)
     assert "llama-cuda" in caught.value.message
     assert caught.value.exit_code == 8
+
+
+def test_no_engine_is_installed_for_files_that_are_gone(tmp_path: Path) -> None:
+    import_model(tmp_path / "model.gguf", "mine", copy=False, report=lambda _: None)
+    (tmp_path / "model.gguf").unlink()
+    with pytest.raises(IntegrityError) as caught:
+        open_session("mine", Wanted(backend="llama-cuda"))
+    assert "Put the file back" in (caught.value.hint or "")
+    assert folder.read_failure(ROW) is None  # nothing was tried
