@@ -201,3 +201,29 @@ def test_what_is_on_this_disk_is_listed_though_another_build_is_better(lf: Lf, h
     assert lf("pull", "phi-4-mini").returncode == 0
     listed = json.loads(lf("list", "--installed", "--json", "--profile", "macbook-air-m2-8gb").stdout)["models"]
     assert ("phi-4-mini", "int4-cpu") in {(one["name"], one["variant"]) for one in listed}
+
+
+def test_a_repository_whose_file_is_gone_is_shown_fetched_again_mended_and_removed(lf: Lf, hub: Hub) -> None:
+    name = "hf:HuggingFaceTB/SmolLM2-360M-Instruct-GGUF"
+    assert lf("pull", name).returncode == 0
+
+    def lose() -> None:
+        (path,) = (lf.home / "models").rglob("*.gguf")
+        path.unlink()
+
+    lose()
+    shown = lf("model", "info", name)
+    assert (shown.returncode, "On disk" in shown.stdout) == (0, True), shown.stderr
+    refused = lf("run", name, "hi")
+    assert (refused.returncode, refused.stdout) == (7, "")
+    assert "missing" in refused.stderr
+    assert f"lf pull {name}" in " ".join(refused.stderr.split())
+    assert "missing" in lf("model", "verify", name).stdout
+    assert lf("model", "verify", name, "--repair").returncode == 0
+    assert lf("run", name, "hi").stdout == f"{REPLY}\n"
+    lose()
+    assert lf("pull", name).returncode == 0
+    assert lf("run", name, "hi").stdout == f"{REPLY}\n"
+    lose()
+    assert lf("rm", name).returncode == 0
+    assert lf("rm", name).returncode == 3

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.errors import ModelFileError
 from localfirst.store import formats, layout
 from localfirst.store.keepers import is_tool
-from localfirst.types import Architecture, InstalledModel, Model, ModelFile, Variant
+from localfirst.types import InstalledModel, Model, ModelFile, Variant
 
 if TYPE_CHECKING:
     from localfirst.store.formats import Told
@@ -18,10 +19,7 @@ TITLE_LENGTH = 80
 
 def describe(installed: InstalledModel) -> Model:
     """The model as a catalog entry of one variant, without what files tell that cannot be read any more."""
-    try:
-        told = _ask(installed)
-    except ModelFileError:
-        told = formats.Told()
+    told = tell(installed)
     return Model(
         name=installed.name,
         title=installed.title or (told.title or "")[:TITLE_LENGTH] or installed.name,
@@ -63,23 +61,13 @@ def _find_vendor(installed: InstalledModel) -> str:
     return (installed.repo or "").partition("/")[0]
 
 
-def read_architecture(installed: InstalledModel) -> Architecture:
-    """The architecture that a model's own files tell; an empty one where their format is not read.
+def tell(installed: InstalledModel) -> Told:
+    """What a model's own files tell; nothing where their format is not read, or they are gone or damaged.
 
-    Raises:
-        ModelFileError: the files can no longer be read as what they were.
+    What is wrong with them is said where they are needed: all that mends or forgets a model has to work without them.
     """
-    return _ask(installed).architecture
-
-
-def _ask(installed: InstalledModel) -> Told:
     root = Path(installed.root)
-    try:
+    with suppress(ModelFileError, OSError):
         files = tuple(root / file.path for file in installed.files)
         return formats.tell(installed.format, layout.find_main(installed), files)
-    except OSError as error:
-        raise ModelFileError(
-            f"The files of `{installed.name}` can no longer be read",
-            detail=str(error),
-            hint=f"Put them back, or forget the model: `lf model rm {installed.name}`",
-        ) from error
+    return formats.Told()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog import names
 from localfirst.catalog.judge import is_quantization
-from localfirst.errors import ModelFileError, NetworkError, StoreError, UnknownNameError, UsageError
+from localfirst.errors import NetworkError, StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.store import consent, manifest, revisions
 from localfirst.store.revisions import History
@@ -168,15 +167,12 @@ def _refine(model: Model, installed: tuple[InstalledModel, ...]) -> Model:
 
     For one model that is asked for; a list opens no file.
     """
-    from localfirst.services.imported import read_architecture
+    from localfirst.services.imported import tell
 
     for one in installed:
         if one.format == "gguf":
-            with suppress(ModelFileError):  # what is wrong with the file is said when it is loaded
-                told = {
-                    name: value for name, value in read_architecture(one)._asdict().items() if value not in (None, ())
-                }
-                return model._replace(architecture=model.architecture._replace(**told))
+            told = {name: value for name, value in tell(one).architecture._asdict().items() if value not in (None, ())}
+            return model._replace(architecture=model.architecture._replace(**told))
     return model
 
 
@@ -213,7 +209,7 @@ def _find_path(asked: ModelName, path: Path) -> Entry:
 
 def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offline: bool) -> Entry:
     """A repository's builds: what is on this disk needs no hub to be found again."""
-    from localfirst.services.imported import read_architecture
+    from localfirst.services.imported import tell
     from localfirst.store.hub import describe
 
     full = f"hf:{asked.repo}@{asked.revision}" if asked.revision else f"hf:{asked.repo}"
@@ -225,8 +221,8 @@ def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offli
             if offline:
                 raise
         else:
-            architecture = read_architecture(histories[0].current)
-            return Entry(asked, model._replace(architecture=architecture), histories)
+            told = tell(histories[0].current)
+            return Entry(asked, model._replace(architecture=told.architecture, parameters=told.parameters), histories)
     return Entry(asked, add_terms(describe(asked, offline=offline)), histories)
 
 
