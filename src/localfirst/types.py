@@ -352,6 +352,8 @@ class InstalledModel(NamedTuple):
     They are never written and never removed; `None`: the store's own."""
     shared: str | None = None
     """The store of others that it was found in (`LF_SHARED_STORES`), which is never written; `None`: one's own."""
+    license: str | None = None
+    """As its catalog or its hub named it; `None`: neither did, or an older version of this program wrote the record."""
 
     @property
     def size_bytes(self) -> int:

@@ -227,3 +227,26 @@ def test_a_repository_whose_file_is_gone_is_shown_fetched_again_mended_and_remov
     lose()
     assert lf("rm", name).returncode == 0
     assert lf("rm", name).returncode == 3
+
+
+def test_what_a_hub_said_of_a_repository_is_still_known_once_it_is_pulled(lf: Lf, hub: Hub, tmp_path: Path) -> None:
+    name = "hf:HuggingFaceTB/SmolLM2-360M-Instruct-GGUF"
+
+    def show() -> dict[str, str]:
+        rows = (row.split(maxsplit=1) for row in lf("model", "info", name, "--offline").stdout.splitlines())
+        return {row[0]: row[1] for row in rows if len(row) == 2}
+
+    assert lf("pull", name).returncode == 0
+    assert show()["License"].startswith("mit")
+    listed = {one["name"]: one for one in json.loads(lf("list", "--installed", "--json").stdout)["models"]}
+    assert listed[name]["license"] == "mit"
+    params = next(row.split()[1] for row in lf("list", "--installed").stdout.splitlines() if row.split()[:1] == [name])
+    assert show()["Parameters"] == params != "?"
+    (path,) = (lf.home / "models").rglob("*.gguf")
+    os.truncate(path, 1000)
+    assert lf("model", "verify", name, "--repair").returncode == 0
+    (tmp_path / "lf.lock").write_text(lf("model", "lock", name).stdout)
+    assert json.loads((tmp_path / "lf.lock").read_text())["models"][0]["license"] == "mit"
+    assert lf("rm", name).returncode == 0
+    assert lf("pull", "--locked", str(tmp_path / "lf.lock")).returncode == 0
+    assert show()["License"].startswith("mit")

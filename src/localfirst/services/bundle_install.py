@@ -128,6 +128,7 @@ def _make_piece(contents: Contents, packed: PackedModel) -> _Piece:
         files=tuple(InstalledFile(*file) for file in files),
         created="",
         title=packed.title,
+        license=packed.license,
     )
     return _Piece(packed, model, find_twin(model))
 

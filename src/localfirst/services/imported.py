@@ -27,7 +27,7 @@ def describe(installed: InstalledModel) -> Model:
         parameters=told.parameters,
         active_parameters=None,
         task="chat",
-        license=(told.license or "unknown")[:TITLE_LENGTH],
+        license=(installed.license or told.license or "unknown")[:TITLE_LENGTH],
         license_url=None,
         family=installed.name,
         size=None,

@@ -209,7 +209,7 @@ def _find_path(asked: ModelName, path: Path) -> Entry:
 
 def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offline: bool) -> Entry:
     """A repository's builds: what is on this disk needs no hub to be found again."""
-    from localfirst.services.imported import tell
+    from localfirst.services import imported
     from localfirst.store.hub import describe
 
     full = f"hf:{asked.repo}@{asked.revision}" if asked.revision else f"hf:{asked.repo}"
@@ -221,12 +221,16 @@ def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offli
             if offline:
                 raise
         else:
-            told = tell(histories[0].current)
-            return Entry(asked, model._replace(architecture=told.architecture, parameters=told.parameters), histories)
+            own = imported.describe(histories[0].current)
+            told = {name: getattr(own, name) for name in ("architecture", "parameters", "license")}
+            return Entry(asked, add_terms(model._replace(**told)), histories)
     return Entry(asked, add_terms(describe(asked, offline=offline)), histories)
 
 
 def add_terms(model: Model) -> Model:
-    """A repository's model with what the catalog knows of its licence: whether it has terms, and where they are."""
+    """A repository's model with what the catalog knows of its licence: where it is, and whether it asks for consent."""
     known = next((one for one in catalogue.load_models() if one.license == model.license), None)
-    return model._replace(license_url=known.license_url, terms=known.terms) if known else model
+    if known is None:
+        return model
+    accepted = known.terms and consent.is_accepted(known.license_url or known.license)
+    return model._replace(license_url=known.license_url, terms=known.terms and not accepted)

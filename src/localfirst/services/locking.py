@@ -314,6 +314,7 @@ def _describe(model: LockedModel) -> tuple[Model, Variant]:
         files=tuple(InstalledFile(file.path, file.size_bytes, file.sha256 or "") for file in model.files),
         created="",
         title=known.title if known else model.repo,
+        license=None if model.license == "unknown" else model.license,
     )
     described = builds.describe_installed((installed,), None)
     files = tuple(ModelFile(file.path, file.size_bytes, file.sha256) for file in model.files)

@@ -166,7 +166,7 @@ def describe_installed(models: Sequence[InstalledModel], file: str | None) -> Mo
         parameters=None,
         active_parameters=None,
         task="chat",
-        license="unknown",
+        license=first.license or "unknown",
         license_url=None,
         family=repo.split("/")[-1].lower(),
         size=None,

@@ -119,6 +119,7 @@ def parse_manifest(text: str, folder: Path) -> InstalledModel:
         created=_parse_text(record, "created"),
         title=_parse_optional(record, "title"),
         keeper=keeper,
+        license=_parse_optional(record, "license"),
     )
 
 

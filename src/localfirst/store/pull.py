@@ -279,6 +279,7 @@ def _install(job: _Job, folder: Path, report: Callable[[Progress], None], lease:
         files=files,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         title=job.model.title,
+        license=job.listing.license if job.model.license == "unknown" else job.model.license,
     )
     lease.check()
     manifest.write(installed)
