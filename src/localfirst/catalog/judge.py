@@ -53,6 +53,17 @@ class Stage(IntEnum):
     RUNS = 8
 
 
+class Disks(NamedTuple):
+    """Free bytes where what is missing would come to, and whether that is both the files and the engine."""
+
+    models_bytes: int | None
+    """`None`: unknown."""
+    engines_bytes: int | None = None
+    """`None`: engines are installed on the same disk as the models."""
+    installs: bool = True
+    """Whether an engine that is missing would be installed; else it takes no disk."""
+
+
 class Ask(NamedTuple):
     """What a model is judged against: the machine and its runtimes, the user's words, and what is there already."""
 
@@ -60,7 +71,7 @@ class Ask(NamedTuple):
     runtimes: Sequence[Runtime]
     wanted: Wanted
     installed: Collection[str]
-    disk_free_bytes: int | None
+    disks: Disks
     measured: Mapping[tuple[str, str, str], Rates]
 
 
@@ -81,10 +92,17 @@ class Candidate(NamedTuple):
     """Memory that it may take; `None` where the machine does not say."""
     speed: Speed
     installed: bool
-    download_bytes: int | None
-    """Bytes still to fetch: the variant and the runtime, where they are not there."""
+    files_bytes: int | None
+    """Still to fetch of the variant; `None`: unknown."""
+    engine_bytes: int
+    """That the runtime would take, where it is not there."""
     stage: Stage = Stage.RUNS
     problem: str | None = None
+
+    @property
+    def download_bytes(self) -> int | None:
+        """Bytes still to fetch: the variant and the runtime, where they are not there."""
+        return None if self.files_bytes is None else self.files_bytes + self.engine_bytes
 
     @property
     def runs(self) -> bool:
@@ -135,7 +153,8 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
         budget_bytes=budget_bytes,
         speed=speed,
         installed=installed,
-        download_bytes=_find_download(variant, runtime, installed=installed),
+        files_bytes=0 if installed else variant.size_bytes,
+        engine_bytes=_find_engine_size(runtime),
     )
     for stage, check in CHECKS:
         problem = check(candidate, ask)
@@ -243,10 +262,23 @@ def _check_memory(candidate: Candidate, _ask: Ask) -> str | None:
 
 
 def _check_disk(candidate: Candidate, ask: Ask) -> str | None:
-    missing_bytes = candidate.download_bytes
-    if missing_bytes is None or ask.disk_free_bytes is None or missing_bytes <= ask.disk_free_bytes:
+    files_bytes, free_bytes = candidate.files_bytes or 0, ask.disks.models_bytes
+    engine_bytes = candidate.engine_bytes if ask.disks.installs else 0
+    if is_engine_short(candidate, ask):
+        files_bytes, free_bytes = 0, ask.disks.engines_bytes
+    elif ask.disks.engines_bytes is not None:
+        engine_bytes = 0
+    if free_bytes is None or files_bytes + engine_bytes <= free_bytes:
         return None
-    return f"needs {format_bytes(missing_bytes)} of disk, {format_bytes(ask.disk_free_bytes)} is free"
+    what = "needs" if files_bytes else "its engine needs"
+    more = " with its engine" if files_bytes and engine_bytes else ""
+    return f"{what} {format_bytes(files_bytes + engine_bytes)} of disk{more}, {format_bytes(free_bytes)} is free"
+
+
+def is_engine_short(candidate: Candidate, ask: Ask) -> bool:
+    """Whether engines have a disk of their own, on which there is no room for the one that would be installed."""
+    _, free_bytes, installs = ask.disks
+    return installs and free_bytes is not None and candidate.engine_bytes > free_bytes
 
 
 def _check_speed(candidate: Candidate, ask: Ask) -> str | None:
@@ -287,10 +319,7 @@ def _find_needed_backend(variant: Variant) -> str | None:
     return next((backend for word, backend in QUANTIZATION_BACKENDS.items() if word in quantization), None)
 
 
-def _find_download(variant: Variant, runtime: Runtime | None, *, installed: bool) -> int | None:
-    variant_bytes = 0 if installed else variant.size_bytes
-    if variant_bytes is None:
-        return None
+def _find_engine_size(runtime: Runtime | None) -> int:
     if runtime is None or runtime.state in READY_STATES:
-        return variant_bytes
-    return variant_bytes + (runtime.installed_bytes or runtime.download_bytes or 0)
+        return 0
+    return runtime.installed_bytes or runtime.download_bytes or 0

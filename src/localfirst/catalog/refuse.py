@@ -1,10 +1,10 @@
-"""What to say when no candidate runs: the error of the one that got furthest, with every candidate's reason."""
+"""What to say when no candidate runs: the error of the one that got furthest, with the reasons that tell of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.judge import Ask, Candidate, Stage, is_backend, is_quantization
+from localfirst.catalog.judge import Ask, Candidate, Stage, is_backend, is_engine_short, is_quantization
 from localfirst.errors import DeviceError, DiskFullError, LfError, NoFitError, RuntimeMissingError, UnknownNameError
 from localfirst.units import format_bytes
 
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from localfirst.types import Model
 
 SHOW_FITTING = "`lf model list --fits` shows what runs here"
+MORE_SPACE = "Free some space (`lf store gc`, `lf rm`), or put the store on a larger disk: `lf store move DIR`"
+MORE_ENGINE_SPACE = "Free some space where engines are installed, or set LF_HOME to a folder on a larger disk"
 
 
 def make_refusal(model: Model, candidates: Sequence[Candidate], ask: Ask, *, smaller: Model | None) -> LfError:
     """The error to raise: none of the `candidates` runs, the first got furthest; `smaller` is a sibling that does."""
     if not candidates:
         return RuntimeMissingError(f"`{model.name}` has no builds in the catalog")
-    furthest, detail = candidates[0], "\n".join(map(describe, candidates))
+    furthest = candidates[0]
+    if furthest.stage >= Stage.MEMORY:  # an engine here loads these; that none loads the others is not why
+        candidates = [candidate for candidate in candidates if candidate.stage is furthest.stage]
+    detail = "\n".join(dict.fromkeys(map(describe, candidates)))
     if furthest.stage is Stage.UNNAMED:
         return _refuse_name(model, ask, detail)
     if furthest.stage in {Stage.ENGINE, Stage.DEVICE, Stage.DEMAND}:
@@ -36,7 +41,7 @@ def make_refusal(model: Model, candidates: Sequence[Candidate], ask: Ask, *, sma
         return DiskFullError(
             f"Not enough free disk for `{model.name}`: {furthest.problem}",
             detail=detail,
-            hint="make room: `lf list --installed` shows what is there, `lf model rm MODEL` removes one",
+            hint=MORE_ENGINE_SPACE if is_engine_short(furthest, ask) else MORE_SPACE,
         )
     return _refuse_fit(model, furthest, detail, smaller)
 
@@ -52,6 +57,8 @@ def refuse_build(model: Model, quantization: str | None, detail: str | None = No
 
 def describe(candidate: Candidate) -> str:
     """One line for a candidate that does not run: what it is, and why not."""
+    if candidate.stage is Stage.UNNAMED:  # whatever would load it
+        return f"{candidate.variant.name} ({candidate.variant.format}): {candidate.problem}"
     where = candidate.runtime.name if candidate.runtime else candidate.variant.format
     return f"{candidate.variant.name} ({where}, {candidate.placement}): {candidate.problem}"
 

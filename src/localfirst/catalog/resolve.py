@@ -12,7 +12,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.catalog.judge import Ask, Candidate, find_candidates
+from localfirst.catalog.judge import Ask, Candidate, Disks, find_candidates
 from localfirst.catalog.memory.build import CONTEXT_DEFAULT_TOKENS
 from localfirst.catalog.names import format_name
 from localfirst.catalog.refuse import make_refusal
@@ -111,7 +111,7 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
     *,
     wanted: Wanted = NOTHING_WANTED,
     installed: Collection[str] = (),
-    disk_free_bytes: int | None = None,
+    disks: Disks | None = None,
     measured: Mapping[tuple[str, str, str], Rates] = NOTHING_MEASURED,
     siblings: Sequence[Model] = (),
 ) -> Resolution:
@@ -123,7 +123,7 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
         runtimes: the engine builds of this release as they stand on this machine.
         wanted: the user's demands: quantization, backend, device, context, least speed.
         installed: names of the variants that are on disk.
-        disk_free_bytes: where downloads go; the machine's own figure if not given.
+        disks: where downloads go; the machine's own disk for all if not given.
         measured: what runs reached by (model, variant, runtime) name; they replace estimates.
         siblings: models to suggest from when this one does not fit; others than its own family's are ignored.
 
@@ -134,8 +134,7 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
         NoFitError: memory, or speed, is not enough.
         DiskFullError: what has to be fetched is larger than the free disk.
     """
-    disk_free_bytes = machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes
-    ask = Ask(machine, runtimes, wanted, installed, disk_free_bytes, measured)
+    ask = Ask(machine, runtimes, wanted, installed, disks or Disks(machine.disk_free_bytes), measured)
     ranked = list(_rank(model, ask))
     if not ranked or not ranked[0][0].runs:
         raise make_refusal(model, list(chain(*ranked)), ask, smaller=_find_smaller(model, siblings, ask))
@@ -150,15 +149,14 @@ def find_plans(  # noqa: PLR0913 - as resolve
     *,
     wanted: Wanted = NOTHING_WANTED,
     installed: Collection[str] = (),
-    disk_free_bytes: int | None = None,
+    disks: Disks | None = None,
     measured: Mapping[tuple[str, str, str], Rates] = NOTHING_MEASURED,
 ) -> Iterator[Plan]:
     """Every candidate's plan, best first, those that cannot run (`verdict` `no`) last; arguments as in `resolve`.
 
     Each is made when it is asked for: most lists want only the best of each model.
     """
-    disk_free_bytes = machine.disk_free_bytes if disk_free_bytes is None else disk_free_bytes
-    ask = Ask(machine, runtimes, wanted, installed, disk_free_bytes, measured)
+    ask = Ask(machine, runtimes, wanted, installed, disks or Disks(machine.disk_free_bytes), measured)
     return _make_plans(_rank(model, ask), ask)
 
 

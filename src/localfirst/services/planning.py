@@ -6,16 +6,19 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst import paths
 from localfirst.catalog import resolve as resolver
+from localfirst.catalog.judge import Disks
 from localfirst.catalog.memory.build import CACHE_BYTES
 from localfirst.catalog.refuse import refuse_build
 from localfirst.catalog.rules import TIERS
-from localfirst.errors import DeviceError, RuntimeMissingError, UnknownNameError, UsageError
+from localfirst.errors import DeviceError, DiskFullError, RuntimeMissingError, UnknownNameError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.services import catalogue
 from localfirst.services.library import Entry, find_entry
 from localfirst.services.sight import find_sights
+from localfirst.store.disk import find_apart
 from localfirst.store.measurements import find_rates
 from localfirst.types import Resolution, Wanted
 
@@ -84,20 +87,24 @@ def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, off
 
 def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str] = NOTHING_MISSING) -> Planned:
     machine = here.machine
-    resolution = resolver.resolve(
-        entry.model,
-        machine,
-        _without(here.runtimes, missing),
-        wanted=wanted._replace(
-            quantization=wanted.quantization or entry.asked.quantization,
-            backend=wanted.backend or entry.asked.backend,
-            device=wanted.device or entry.asked.device,
-        ),
-        installed=entry.installed_variants,
-        disk_free_bytes=machine.disk_free_bytes,
-        measured=here.measured,
-        siblings=_find_siblings(entry.model),
-    )
+    try:
+        resolution = resolver.resolve(
+            entry.model,
+            machine,
+            _without(here.runtimes, missing),
+            wanted=wanted._replace(
+                quantization=wanted.quantization or entry.asked.quantization,
+                backend=wanted.backend or entry.asked.backend,
+                device=wanted.device or entry.asked.device,
+            ),
+            installed=entry.installed_variants,
+            disks=here.disks,
+            measured=here.measured,
+            siblings=_find_siblings(entry.model),
+        )
+    except DiskFullError as error:
+        detail = "\n".join((error.detail or "", *here.list_folders()))
+        raise DiskFullError(error.message, detail=detail, hint=error.hint) from None
     chosen, *rejected = (entry.tell_installed(plan) for plan in (resolution.chosen, *resolution.rejected))
     return Planned(entry, Resolution(chosen, tuple(rejected)), machine)
 
@@ -110,18 +117,20 @@ def plan_fetch(  # noqa: PLR0913 - one keyword per thing that callers decide
     report: Callable[[Progress], None],
     missing: Mapping[str, str] = NOTHING_MISSING,
     machine: Machine | None = None,
+    installs: bool = False,
 ) -> Planned:
     """As `plan_model`, but no build is chosen whose size nobody knows: its hub is asked first.
 
     Offline, a build that is on this disk is chosen where one will do, though a better one could be fetched otherwise.
-    `missing` has the runtimes to do without, each with the reason.
+    `missing` has the runtimes to do without, each with the reason. `installs`: whether an engine that is missing will
+    be installed as well, for which there has to be disk.
 
     Raises:
         LfError: as `plan_model`, or as the hub answers.
     """
     from localfirst.store.pull import measure
 
-    here = Here(machine)
+    here = Here(machine, installs=installs)
     entry = find_entry(text, offline=offline)
     if offline and (present := _keep_present(entry)):
         with suppress(UnknownNameError, DeviceError, RuntimeMissingError):  # another build or engine is asked for
@@ -161,14 +170,27 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
 
 
 class Here:
-    """A machine with its runtimes and what was measured on it, looked up once for many models."""
+    """A machine with its disks, its runtimes and what was measured on it, looked up once for many models."""
 
-    def __init__(self, machine: Machine | None = None) -> None:
-        """Take `machine`, or probe this one; its engines then say what they see."""
+    def __init__(self, machine: Machine | None = None, *, installs: bool = True) -> None:
+        """Take `machine`, or probe this one; its engines then say what they see.
+
+        `installs`: whether an engine that is missing would be installed, and thus take disk.
+        """
         self.machine = machine or probe()
+        self._is_recorded = machine is not None
+        apart = None if machine else find_apart(paths.runtimes_dir(), paths.models_dir())
+        self.disks = Disks(self.machine.disk_free_bytes, apart, installs)
         runtimes = find_runtimes_for(self.machine)
         self.runtimes = runtimes if machine else with_sights(runtimes, find_sights(runtimes, self.machine))
         self.measured = find_rates(self.machine)
+
+    def list_folders(self) -> tuple[str, ...]:
+        """Where that comes to which would be written, a line each; none for another machine."""
+        if self._is_recorded:
+            return ()
+        engines = (f"engines: {paths.runtimes_dir()}",) if self.disks.installs else ()
+        return f"models: {paths.models_dir()}", *engines
 
     def find_plans(self, entry: Entry, wanted: Wanted = NOTHING_WANTED) -> Iterator[Plan]:
         """Every way to run a model here, best first; those that cannot run come last."""
@@ -178,6 +200,7 @@ class Here:
             self.runtimes,
             wanted=wanted,
             installed=entry.installed_variants,
+            disks=self.disks,
             measured=self.measured,
         )
         return map(entry.tell_installed, plans)

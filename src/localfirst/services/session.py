@@ -88,7 +88,9 @@ def _prepare(
     while True:
         try:
             missing = {runtime: error.message for runtime, error in failures.items()}
-            planned = plan_fetch(name, wanted, offline=not allowed.network, report=report, missing=missing)
+            planned = plan_fetch(
+                name, wanted, offline=not allowed.network, report=report, missing=missing, installs=True
+            )
         except LfError:
             if failures:
                 raise next(iter(failures.values())) from None

@@ -89,9 +89,25 @@ def write_atomically(path: Path, text: str) -> None:
 
 def free_bytes(path: Path) -> int:
     """Free space where `path` is or will be."""
+    return shutil.disk_usage(_find_existing(path)).free
+
+
+def find_apart(path: Path, other: Path) -> int | None:
+    """Free bytes where `path` is or will be, if that is another disk than `other`'s.
+
+    `None` where it is the same one, or one that cannot be looked at.
+    """
+    with suppress(OSError):
+        path, other = _find_existing(path), _find_existing(other)
+        if path.stat().st_dev != other.stat().st_dev:
+            return shutil.disk_usage(path).free
+    return None
+
+
+def _find_existing(path: Path) -> Path:
     while not path.exists() and path != path.parent:
         path = path.parent
-    return shutil.disk_usage(path).free
+    return path
 
 
 def check_space(path: Path, needed_bytes: int, *, hint: str = MORE_SPACE) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.catalog.fit import find_need
+from localfirst.catalog.judge import Disks
 from localfirst.catalog.resolve import find_plans, resolve
 from localfirst.catalog.rules import ORIGIN_RANKS, TIERS, find_bits
 from localfirst.errors import (
@@ -289,11 +290,35 @@ def test_an_embedding_model_is_not_a_chat() -> None:
 
 
 def test_what_does_not_fit_the_disk_is_refused_unless_it_is_there() -> None:
-    error = refuse(make_model(), disk_free_bytes=2 * GB)
+    error = refuse(make_model(), disks=Disks(2 * GB))
     assert isinstance(error, DiskFullError)
     assert error.detail == "q4_k_m (llama-cpu, cpu): needs 2.50 GB of disk, 2.00 GB is free"
-    assert choose(make_model(), disk_free_bytes=2 * GB, installed=["q4_k_m"]).installed
+    assert choose(make_model(), disks=Disks(2 * GB), installed=["q4_k_m"]).installed
     assert isinstance(refuse(make_model(), make_machine(disk_free_bytes=2 * GB)), DiskFullError)
+
+
+MISSING = (LLAMA._replace(state="installable", installed_bytes=GB),)
+
+
+@pytest.mark.parametrize(
+    ("disks", "installed", "problem"),
+    [
+        (Disks(3 * GB), (), "needs 3.50 GB of disk with its engine, 3.00 GB is free"),
+        (Disks(3 * GB, installs=False), (), None),
+        (Disks(3 * GB, 2 * GB), (), None),
+        (Disks(2 * GB, 2 * GB), (), "needs 2.50 GB of disk, 2.00 GB is free"),
+        (Disks(3 * GB, GB // 2), (), "its engine needs 1.00 GB of disk, 500 MB is free"),
+        (Disks(3 * GB, GB // 2, installs=False), (), None),
+        (Disks(0, 2 * GB), ("q4_k_m",), None),
+        (Disks(0), ("q4_k_m",), "its engine needs 1.00 GB of disk, 0 B is free"),
+        (Disks(0, installs=False), ("q4_k_m",), None),
+    ],
+)
+def test_files_and_engine_each_take_their_own_disk(
+    disks: Disks, installed: tuple[str, ...], problem: str | None
+) -> None:
+    plan = next(find_plans(make_model(), make_machine(), MISSING, disks=disks, installed=installed))
+    assert (plan.reason if plan.verdict == "no" else None) == problem
 
 
 def test_a_context_that_does_not_fit_is_shortened_out_loud() -> None:
@@ -385,7 +410,7 @@ def test_a_named_build_that_cannot_run_is_refused_with_its_own_reason() -> None:
     assert error.detail is not None
     assert error.detail.splitlines() == [
         "int4-gpu (onnx, gpu): made for cuda; this machine has no NVIDIA GPU",
-        "q4_k_m (llama-cpu, cpu): you asked for @int4-gpu",
+        "q4_k_m (gguf): you asked for @int4-gpu",
     ]
 
 
@@ -414,6 +439,19 @@ def test_a_model_that_does_not_fit_names_both_numbers_and_a_smaller_one() -> Non
     )
     assert error.hint == "a smaller one of the same family fits: `lf model run example:4b`"
     assert refuse(large).hint == "free 29.6 GB more by ending other programs, or see `lf model list --fits`"
+
+
+def test_a_refusal_names_each_build_once_and_only_those_that_the_reason_is_true_of() -> None:
+    others = tuple(LLAMA._replace(name=f"llama-{number}") for number in range(3))
+    with pytest.raises(UnknownNameError) as raised:
+        resolve(make_model(), make_machine(), (LLAMA, *others), wanted=Wanted(quantization="q2_k"))
+    assert raised.value.detail == "q4_k_m (gguf): you asked for @q2_k"
+    full = refuse(make_model(VARIANT, CUDA), disks=Disks(2 * GB))
+    assert full.detail == "q4_k_m (llama-cpu, cpu): needs 2.50 GB of disk, 2.00 GB is free"
+    assert "`lf store gc`" in (full.hint or "")
+    assert "`lf store move DIR`" in (full.hint or "")
+    large = refuse(make_model(VARIANT._replace(size_bytes=40 * GB), CUDA))
+    assert len((large.detail or "").splitlines()) == 1
 
 
 def test_a_model_without_builds_is_refused() -> None:
@@ -693,7 +731,7 @@ def test_the_same_facts_give_the_same_plans_in_any_order(
 
 
 @given(models, free_memory, wishes, installations)
-def test_a_resolution_agrees_with_the_list_or_is_refused_with_every_reason(
+def test_a_resolution_agrees_with_the_list_or_is_refused_with_its_reasons(
     model: Model, free: int, wanted: Wanted, installed: set[str]
 ) -> None:
     machine = make_machine(available_bytes=free)
@@ -703,6 +741,10 @@ def test_a_resolution_agrees_with_the_list_or_is_refused_with_every_reason(
         resolution = resolve(model, machine, RUNTIMES, wanted=wanted, installed=installed)
     except LfError as error:
         assert plans[0].verdict == "no"
-        assert len((error.detail or "").splitlines()) == len(plans)  # noqa: PT017
+        rows = [row for row in (error.detail or "").splitlines() if not row.startswith("`--min-tps 0`")]
+        told = [row.partition(": ")[2] for row in rows]
+        assert told[0] == plans[0].reason
+        assert set(told) <= {plan.reason for plan in plans}
+        assert len(set(rows)) == len(rows)
     else:
         assert [resolution.chosen, *resolution.rejected] == plans
