@@ -110,6 +110,9 @@ def create(
 def install(
     file: BundleArgument,
     models_only: Annotated[bool, typer.Option("--models-only", help="Leave out the engines that are in it.")] = False,
+    trust_engines: Annotated[
+        bool, typer.Option("--trust-engines", help="Also take engines that no digest is known of: those for GPUs.")
+    ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -123,7 +126,7 @@ def install(
     from localfirst.services import bundle_install
 
     with show_progress(quiet=quiet or json) as report:
-        done = bundle_install.install(file, models_only=models_only, report=report)
+        done = bundle_install.install(file, models_only=models_only, trust_engines=trust_engines, report=report)
     output.print_report(partial(bundles.render_installed, done), partial(bundles.installed_to_json, done), json=json)
 
 

@@ -73,13 +73,14 @@ def find_leftovers(name: str) -> tuple[Path, ...]:
 
 def _find(prefix: str) -> tuple[Path, ...]:
     """Folders called `<prefix><version>`; a digit after it keeps `onnx-cpu` apart from `onnx-cpu-native`."""
-    base = paths.runtimes_dir()
-    if not base.is_dir():
+    try:
+        present = list(paths.runtimes_dir().iterdir())
+    except OSError:  # there is none, or it cannot be read
         return ()
     return tuple(
         sorted(
             path
-            for path in base.iterdir()
+            for path in present
             if path.name.startswith(prefix) and path.name[len(prefix) :][:1].isdigit() and path.is_dir()
         )
     )

@@ -45,7 +45,9 @@ def remove_unused(folder: Path, rows: Sequence[RuntimeRow] = RUNTIMES) -> bool:
     Raises:
         StoreError: the folder of the runtimes cannot be written.
     """
-    name = next(row.name for row in rows if folder in (*find_leftovers(row.name), *find_folders(row.name)))
+    names = (row.name for row in rows if folder in (*find_leftovers(row.name), *find_folders(row.name)))
+    if (name := next(names, None)) is None:
+        return False  # another process was faster
     try:
         with suppress(_BusyError), lock.hold(paths.runtimes_dir() / f".{name}.lock", _refuse):
             if not folder.name.startswith("."):

@@ -63,10 +63,11 @@ class Installed(NamedTuple):
     """Catalogs that were added for models that this program did not know."""
 
 
-def install(path: Path, *, models_only: bool = False, report: Report) -> Installed:
+def install(path: Path, *, models_only: bool = False, trust_engines: bool = False, report: Report) -> Installed:
     """Verify a bundle, then put its models, the catalog entries that are missing here, and its engines in place.
 
-    Nothing is placed before every byte was found right. What is here already is kept.
+    Nothing is placed before every byte was found right. What is here already is kept. With `trust_engines` an engine
+    may come whose digest is not known here, since its maker's index has none.
 
     Raises:
         UsageError: no such file, or a name in it means another model here.
@@ -77,6 +78,8 @@ def install(path: Path, *, models_only: bool = False, report: Report) -> Install
     with store.open_bundle(path) as bundle, open_workplace(report) as work:
         contents, files = bundle.contents, work / "files"
         rows = () if models_only else _find_missing_engines(contents)
+        if not trust_engines:
+            _refuse_unknown(rows)
         known = catalogue.load_models()
         check_models(contents, known, _OTHER_VERSION)
         pieces = tuple(_make_piece(contents, packed) for packed in contents.models if packed.host != "builtin")
@@ -166,6 +169,21 @@ def _install_engine(row: RuntimeRow, contents: Contents, files: Path, report: Re
     with explained(folder):
         recipe = wheels.write_recipe(row, folder, contents.find_wheels(row.name), folder.parent)
     engines.install_wheels(row.name, recipe, report=report)
+
+
+def _refuse_unknown(rows: Sequence[RuntimeRow]) -> None:
+    """Refuse engines that nothing here can be compared with: installing one runs it.
+
+    Raises:
+        IntegrityError: there is one.
+    """
+    unknown = [row.name for row in rows if row.index_url is not None]
+    if unknown:
+        raise IntegrityError(
+            f"The engine `{unknown[0]}` in this bundle has a digest that this lf cannot compare",
+            detail=f"Its maker's index names none. Not pinned: {', '.join(unknown)}",
+            hint="If you trust whoever made this bundle: `--trust-engines`; else `--models-only` leaves engines out.",
+        )
 
 
 def _add_catalogs(contents: Contents, known: Sequence[Model], files: Path) -> tuple[str, ...]:

@@ -152,4 +152,7 @@ def _find_copies_of_others() -> tuple[usage.Copy, ...]:
 
 
 def _list(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
+    try:
+        return list(folder.iterdir())
+    except OSError:  # there is none, or it cannot be read
+        return []

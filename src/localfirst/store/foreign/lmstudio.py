@@ -79,7 +79,7 @@ def _find_repositories(folder: Path) -> Iterator[tuple[Path, str]]:
 def _find_links(folder: Path, start: str) -> Iterator[Refusal]:
     """Folders by links, which its users make: they are not followed, and it is said how to have them."""
     for entry in list_folder(folder):
-        if entry.is_symlink() and entry.is_dir():
+        if entry.is_symlink() and Path(entry.path).is_dir():  # which takes a link to itself for none
             target = os.path.realpath(entry.path)
             yield Refusal(KEEPER, start + entry.name, "unusable", f"it is a link; `lf model import {target}` takes it")
 
