@@ -330,6 +330,17 @@ class InstalledFile(NamedTuple):
     sha256: str
 
 
+def format_build(name: str, variant: str) -> str:
+    """A build by the names of its model and its own, as it may be typed: `phi-4-mini@int4-cpu`, `hf:org/repo:q4@main`.
+
+    After a repository's name an `@` means a revision.
+    """
+    if not name.startswith("hf:"):
+        return f"{name}@{variant}"
+    repo, at, revision = name.partition("@")
+    return f"{repo}:{variant}{at}{revision}"
+
+
 class InstalledModel(NamedTuple):
     """A model on this disk: what its manifest says."""
 
@@ -359,6 +370,11 @@ class InstalledModel(NamedTuple):
     def size_bytes(self) -> int:
         """The sum of its files."""
         return sum(file.size_bytes for file in self.files)
+
+    @property
+    def full_name(self) -> str:
+        """Its name, as it may be typed; of an import there is one build."""
+        return self.name if self.host == "import" else format_build(self.name, self.variant)
 
     def to_record(self) -> dict[str, object]:
         """Its fields by name, those of its files too: what JSON takes."""

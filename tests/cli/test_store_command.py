@@ -36,7 +36,12 @@ def test_df_says_what_takes_how_much(lf: Lf, store: Path) -> None:
     shown = lf("store", "df")
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = [line.split() for line in shown.stdout.splitlines()]
-    for words in (["Models", "1"], ["Old", "revisions", "1"], ["Partial", "downloads", "1"], ["Files", "of", "others"]):
+    for words in (
+        ["Models", "1"],
+        ["Unused", "revisions", "1"],
+        ["Partial", "downloads", "1"],
+        ["Files", "of", "others"],
+    ):
         assert any(line[: len(words)] == words for line in lines), words
     assert "`lf store gc` would free" in shown.stdout
     usage = json.loads(lf("store", "df", "--json").stdout)

@@ -23,7 +23,7 @@ import re
 from typing import TYPE_CHECKING
 
 from localfirst.errors import UnknownNameError, UsageError
-from localfirst.types import ModelName
+from localfirst.types import ModelName, format_build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -179,14 +179,6 @@ def format_name(model: Model, variant: Variant | None = None, backend: str | Non
     """The full form, which `parse_name` takes apart again: `phi-4-mini@int4-cpu#onnx`, `hf:org/repo:int4-cpu@main`."""
     name = format_build(model.name, variant.name) if variant else model.name
     return f"{name}#{backend}" if backend else name
-
-
-def format_build(name: str, variant: str) -> str:
-    """The same for the names of a model and of a build of it."""
-    if not name.startswith("hf:"):
-        return f"{name}@{variant}"
-    repo, at, revision = name.partition("@")
-    return f"{repo}:{variant}{at}{revision}"
 
 
 def _looks_like_path(typed: str) -> bool:

@@ -6,7 +6,6 @@ import json as json_format
 import sys
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.names import format_build
 from localfirst.cli.screen import Screen, block, line, measure, stderr_screen, stdout_screen, wrap
 from localfirst.cli.views import details, listing, shapes, words
 from localfirst.errors import UsageError
@@ -253,14 +252,17 @@ def print_verified(verified: Sequence[Verified], *, json: bool = False, screen: 
         mark = screen.paint(state, "bold red" if state == "BAD" else "bold green")
         screen.write_lines([f"{mark}  {_name_installed(one.model)}: {_measure_files(one.model)}"])
         for problem in one.problems:
-            screen.write_lines([f"     {line(problem.path)}: {problem.problem}", *block(problem.detail, "       ")])
+            detail = [] if one.repaired else block(problem.detail, "       ")
+            screen.write_lines([f"     {line(problem.path)}: {problem.problem}", *detail])
+        if one.remedy:
+            screen.write_lines([f"     {text}" for text in wrap(line(one.remedy), screen.width and screen.width - 5)])
         if one.problems and not one.repaired and is_tool(one.model.keeper):
             screen.write_lines(wrap(line(find_remedy(one.model)), screen.width, "     "))
     return None
 
 
 def _name_installed(model: InstalledModel) -> str:
-    return line(model.name if model.host == "import" else format_build(model.name, model.variant))
+    return line(model.full_name)
 
 
 def _measure_files(model: InstalledModel) -> str:

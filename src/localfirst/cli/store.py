@@ -47,7 +47,7 @@ def store() -> None:
 def df(json: options.Json = False) -> None:
     """Show what takes how much space.
 
-    Models, downloads that were not finished, old revisions, engines, and files that are on this disk twice.
+    Models, downloads that were not finished, unused revisions, engines, and files that are on this disk twice.
     """
     from localfirst.cli import output
     from localfirst.cli.views import store
@@ -69,7 +69,7 @@ def gc(
 ) -> None:
     """Remove what nothing needs.
 
-    Downloads that nobody goes on with, revisions that a newer one has replaced, and what killed commands left.
+    Downloads that nobody goes on with, revisions that are not in use, and what killed commands left.
     Models stay, and so does every file that lf did not put there.
     """
     from localfirst.cli import output

@@ -17,7 +17,7 @@ from localfirst.store import adopt, manifest
 from localfirst.store.foreign import TOOLS, Build, Scan, scan
 from localfirst.store.keepers import say_keeper
 from localfirst.store.verify import find_remedy, is_gone
-from localfirst.types import InstalledFile, Progress
+from localfirst.types import InstalledFile, Progress, format_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -184,8 +184,8 @@ class _Adopting:
                     manifest.remove(one)
                 continue
             reason = f"{say_keeper(one.keeper)} has deleted it. {find_remedy(one)}"
-            label = one.title if one.host == "import" and one.title else _say_name(one)
-            yield Item(one.keeper or "", label, "gone", _say_name(one), one.size_bytes, reason)
+            label = one.title if one.host == "import" and one.title else one.full_name
+            yield Item(one.keeper or "", label, "gone", one.full_name, one.size_bytes, reason)
 
     def _list_own(self) -> list[InstalledModel]:
         """What may be changed: not what is in shared stores, which are only read."""
@@ -298,13 +298,9 @@ def find_catalog_build(
 
 
 def _say(found: Build, state: State, target: adopt.Target) -> Item:
-    name = target.name if target.host == "import" else f"{target.name}@{target.variant}"
+    name = target.name if target.host == "import" else format_build(target.name, target.variant)
     return Item(found.keeper, found.label, state, name, found.size_bytes)
 
 
 def _say_same(found: Build, other: InstalledModel) -> Item:
-    return Item(found.keeper, found.label, "same", _say_name(other), found.size_bytes)
-
-
-def _say_name(model: InstalledModel) -> str:
-    return model.name if model.host == "import" else f"{model.name}@{model.variant}"
+    return Item(found.keeper, found.label, "same", other.full_name, found.size_bytes)

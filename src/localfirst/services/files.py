@@ -29,6 +29,11 @@ class Verified:
     repaired: bool = False
     """Whether the problems are no more."""
 
+    @property
+    def remedy(self) -> str | None:
+        """What to type, where there are problems still."""
+        return verify.find_remedy(self.model) if self.problems and not self.repaired else None
+
 
 @dataclass(frozen=True, slots=True)
 class Removal:

@@ -107,7 +107,7 @@ def find_on_disk(text: str, command: str) -> tuple[Entry, tuple[History, ...]]:
         raise UnknownNameError(f"`{text}` is not on this disk", hint="See what is: `lf list --installed`") from None
     asked = entry.asked
     if asked.backend or asked.device:
-        builds = ", ".join(f"`{command} {entry.model.name}@{one.variant}`" for one in entry.installed)
+        builds = ", ".join(f"`{command} {one.full_name}`" for one in entry.installed)
         raise UsageError(
             f"`{text}` says which engine or device, not which build",
             hint=builds or "See what is on this disk: `lf list --installed`",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.judge import is_quantization
-from localfirst.catalog.names import format_build
 from localfirst.errors import IntegrityError, NetworkError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import consent
@@ -19,7 +18,7 @@ from localfirst.store.compare import hash_git
 from localfirst.store.listing import HubFile
 from localfirst.store.lockfile import LockedFile, LockedModel
 from localfirst.store.select import select_files
-from localfirst.types import InstalledFile, InstalledModel, ModelFile, Progress
+from localfirst.types import InstalledFile, InstalledModel, ModelFile, Progress, format_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from localfirst.catalog.names import format_build, parse_name
+from localfirst.catalog.names import parse_name
 from localfirst.errors import CatalogError, LfError, NetworkError, UnknownNameError, UsageError
 from localfirst.services import consent
 from localfirst.services.catalogue import load_models
@@ -17,6 +17,7 @@ from localfirst.store.compare import find_changes
 from localfirst.store.names import is_commit
 from localfirst.store.select import is_glob
 from localfirst.store.verify import check_quick
+from localfirst.types import format_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -63,9 +63,7 @@ def find_twin(model: InstalledModel) -> InstalledModel | None:
         hint = f"To take the bundle's: `lf model rm {model.name}` first"
         if model.repo is None:
             raise UsageError(f"There is another model named `{model.name}` here", detail=detail, hint=hint)
-        raise IntegrityError(
-            f"`{model.name}@{model.variant}` is installed with other digests", detail=detail, hint=hint
-        )
+        raise IntegrityError(f"`{model.full_name}` is installed with other digests", detail=detail, hint=hint)
     try:
         check_quick(there)
     except IntegrityError:

@@ -27,7 +27,7 @@ from localfirst.store.select import select_files
 from localfirst.store.transfer import Place, Transfer
 from localfirst.store.verify import check_quick, is_changed, settle, verify
 from localfirst.store.wire import Limits
-from localfirst.types import InstalledFile, InstalledModel, ModelFile, Progress
+from localfirst.types import InstalledFile, InstalledModel, ModelFile, Progress, format_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +68,7 @@ def pull(
         return installed
     if installed is not None and installed.keeper is None:
         variant = _name_files(variant, installed)
-    full = f"{model.name}@{variant.name}" if not model.name.startswith("hf:") else model.name
+    full = format_build(model.name, variant.name)
     if variant.host == "foundry":
         raise UnknownNameError(
             f"`{full}` is served by Foundry Local's own catalog, from which nothing can be fetched here",

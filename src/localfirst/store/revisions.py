@@ -156,7 +156,7 @@ def find_target(history: History, revision: str | None = None) -> InstalledModel
     if revision is None:
         if (previous := history.previous) is None:
             raise UnknownNameError(
-                f"`{current.name}@{current.variant}` has no earlier revision on this disk",
+                f"`{current.full_name}` has no earlier revision on this disk",
                 detail=_list_revisions(history),
                 hint=f"For a later one: `lf model update {current.name}`" if len(history.models) > 1 else None,
             )
@@ -164,9 +164,7 @@ def find_target(history: History, revision: str | None = None) -> InstalledModel
     found = [model for model in history.models if (model.revision or "").startswith(revision.lower())]
     if len(found) != 1 or not revision:
         problem = f"several revisions that begin with `{revision}`" if found else f"no revision `{revision}`"
-        raise UnknownNameError(
-            f"`{current.name}@{current.variant}` has {problem} on this disk", detail=_list_revisions(history)
-        )
+        raise UnknownNameError(f"`{current.full_name}` has {problem} on this disk", detail=_list_revisions(history))
     return found[0]
 
 

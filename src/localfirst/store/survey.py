@@ -18,6 +18,7 @@ from localfirst.errors import IntegrityError, StoreError
 from localfirst.store import layout, manifest
 from localfirst.store.disk import size_on_disk
 from localfirst.store.verify import check_quick
+from localfirst.types import format_build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,10 +55,14 @@ class Leaf(NamedTuple):
         """What people call it, with the revision where that tells it apart."""
         if self.model is not None:
             revision = f", revision {self.model.revision[:12]}" if self.model.revision else ""
-            variant = "" if self.model.host == "import" else f"@{self.model.variant}"
-            return f"{self.model.name}{variant}{revision if self.kind == 'revision' else ''}"
+            return f"{self.model.full_name}{revision if self.kind == 'revision' else ''}"
         repo, _, leaf = self.folder.parts[-3:]
-        return leaf if not leaf.startswith("@") else f"hf:{repo.replace('--', '/', 1)}{leaf}"
+        if repo.startswith("import--"):
+            return repo.removeprefix("import--")
+        if not leaf.startswith("@"):
+            return leaf
+        variant, at, revision = leaf[1:].partition("@")
+        return format_build(f"hf:{repo.replace('--', '/', 1)}{at}{revision}", variant)
 
 
 class Survey(NamedTuple):

@@ -82,8 +82,9 @@ class Transfer:
                     if problem is None:
                         digest = part.finish(place.folder / file.path, place.trails)
                         return InstalledFile(file.path, file.size_bytes, digest)
+                    what = "is damaged" if part.inherited_bytes else "arrived damaged"
                     part.reset()
-                    self._meter.notice(f"{file.path} arrived damaged; fetching it again")
+                    self._meter.notice(f"{file.path} {what}; fetching it again")
                 part.discard()
         raise IntegrityError(
             f"{file.path} of `{place.repo}` is not the file that was announced",

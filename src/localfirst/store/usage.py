@@ -65,7 +65,7 @@ def find_copies(models: Iterable[InstalledModel]) -> tuple[Copy, ...]:
     """The files of models, as duplicates are looked for among them."""
     return tuple(
         Copy(
-            model.name if model.host == "import" else f"{model.name}@{model.variant}",
+            model.full_name,
             Path(model.root) / file.path,
             file.size_bytes,
             file.sha256,

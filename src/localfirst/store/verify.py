@@ -46,7 +46,7 @@ def _glance(model: InstalledModel, file: InstalledFile) -> FileProblem | None:
 def find_remedy(model: InstalledModel) -> str:
     """What to type to mend a damaged model."""
     if is_tool(model.keeper) and model.host == "huggingface":
-        return f"`lf pull {model.name}@{model.variant}` fetches it; `lf model rm {model.name}` forgets it."
+        return f"`lf pull {model.full_name}` fetches it; `lf model rm {model.name}` forgets it."
     if is_tool(model.keeper):
         return f"`lf model rm {model.name}` forgets it; `lf model adopt` looks for it again."
     if model.host == "import":

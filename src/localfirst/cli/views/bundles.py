@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from localfirst.cli.screen import line, pad, wrap
 from localfirst.cli.views.table import Column, fit, format_row
+from localfirst.types import format_build
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _list_contents(contents: Contents, screen: Screen) -> list[str]:
 
 
 def _describe_model(contents: Contents, model: PackedModel) -> dict[str, str]:
-    name = line(f"{model.name}@{model.variant}")
+    name = line(format_build(model.name, model.variant))
     if model.host == "builtin":
         return {"name": name, "what": "part of lf itself"}
     files = contents.find_members(model.folder)
@@ -110,7 +111,7 @@ def render_installed(done: Installed, screen: Screen) -> list[str]:
 def _say_placed(placed: Placed) -> str:
     model = placed.model
     size = f"{format_bytes(model.size_bytes)} in {_count(len(model.files), 'file')}"
-    return f"{line(model.name)}@{line(model.variant)} is {'here already' if placed.kept else 'ready'}: {size}, verified"
+    return f"{line(model.full_name)} is {'here already' if placed.kept else 'ready'}: {size}, verified"
 
 
 def bundle_to_json(shown: Shown) -> dict[str, Any]:

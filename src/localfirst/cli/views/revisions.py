@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from localfirst.catalog.names import format_build
 from localfirst.cli.screen import line, measure, wrap
 from localfirst.units import format_bytes
 
@@ -47,7 +46,7 @@ _QUIET = ("newest", "other files", "fixed", "kept")
 
 def name_installed(model: InstalledModel) -> str:
     """An installed build's name, as it may be typed."""
-    return line(model.name if model.host == "import" else format_build(model.name, model.variant))
+    return line(model.full_name)
 
 
 def say_revision(model: InstalledModel) -> str:

@@ -195,6 +195,7 @@ def verified_to_json(verified: Sequence[Verified]) -> Json:
                 "size_bytes": one.model.size_bytes,
                 "problems": [problem._asdict() for problem in one.problems],
                 "repaired": one.repaired,
+                "remedy": one.remedy,
             }
             for one in verified
         ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "model": "Models",
-    "revision": "Old revisions",
+    "revision": "Unused revisions",
     "partial": "Partial downloads",
     "leftover": "Leftovers",
     "damaged": "Damaged models",
@@ -35,7 +35,7 @@ KINDS = {
 }
 GARBAGE = {
     "partial": "partial download",
-    "revision": "old revision",
+    "revision": "unused revision",
     "leftover": "leftover",
     "runtime": "old runtime",
     "move": "unfinished move",
@@ -282,7 +282,7 @@ def render_removal(name: str, removal: Removal, screen: Screen) -> list[str]:
     if removal.kept_bytes:
         kept = f"{format_bytes(removal.kept_bytes)} stay: a model that you imported has its files from there"
         lines += wrap(kept, screen.width)
-    for build, store in dict.fromkeys((f"{model.name}@{model.variant}", model.shared) for model in removal.shared):
+    for build, store in dict.fromkeys((model.full_name, model.shared) for model in removal.shared):
         lines += wrap(f"{line(build)} is still in the shared store {line(store)}", screen.width)
     return lines
 
