@@ -17,6 +17,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -83,7 +84,14 @@ class LlamaServer:
         return self._request("POST", route, json.dumps(body))
 
     def close(self) -> None:
-        """Free the model. No completion may be running: the engine would wait for it while holding Python's lock."""
+        """Free the model. No completion may be running: the engine would wait for it while holding Python's lock.
+
+        It would wait for ever, too, if its loop had not begun yet, since the loop forgets at its beginning that it was
+        told to end. The list of adapters comes from that loop: once it is there, the loop runs.
+        Source: llama.cpp, `tools/server/server-queue.cpp`, `start_loop` and `terminate`.
+        """
+        with suppress(OSError, EngineError, http.client.HTTPException):  # it has crashed: there is no loop to wait for
+            self.get("/lora-adapters")
         self._server = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
