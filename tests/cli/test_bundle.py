@@ -147,7 +147,7 @@ def test_a_model_of_ones_own_is_packed_as_a_copy(lf: Lf, there: Lf, hub: Hub, tm
     (tmp_path / "model.gguf").unlink()
     assert there("bundle", "install", str(path)).returncode == 0
     assert there("--offline", "run", "my-own", "hi").stdout == f"{REPLY}\n"
-    assert there("bundle", "install", str(path)).stdout.startswith("my-own@")
+    assert there("bundle", "install", str(path)).stdout.startswith("my-own ")
     removed = there("rm", "my-own")
     assert (removed.returncode, "freed" in removed.stdout) == (0, True)
     assert list_models(there) == []
