@@ -14,7 +14,7 @@ from tests.fixtures.hub import Hub, make_model
 from tests.fixtures.proxy import Proxy
 
 from localfirst.errors import LfError, NetworkError, UnknownNameError, UsageError
-from localfirst.store.endpoint import find_endpoint
+from localfirst.store.endpoint import Endpoint, find_endpoint
 from localfirst.store.fetch import fetch_text
 from localfirst.store.hub import reach, read_listing
 from localfirst.store.network import find_proxy
@@ -328,6 +328,9 @@ def test_an_upgrade_to_https_of_the_same_name_does_not_take_the_token_along(
         with Proxy({"hub.test:80": plain.url, "hub.test:443": other.url}) as proxy:
             monkeypatch.setenv("ALL_PROXY", proxy.url)
             assert read_listing("org/model", None).repo == "org/model"
+            assert plain.find_tokens("hub") == set()  # whoever is on the way could read it
+            endpoint = Endpoint("http://hub.test", secret)
+            assert read_listing("org/model", None, endpoint=endpoint).repo == "org/model"
     assert plain.find_tokens("hub") == {"Bearer hf_secret"}
     assert other.find_tokens("hub") == set()
 
