@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.cli.test_offline import trace
 from tests.conftest import Lf
-from tests.fixtures.hub import Hub
+from tests.fixtures.hub import Hub, sha256
 from tests.fixtures.scripted import make_gguf, make_onnx
 
 REPLY = "Pulled, verified, and all by myself."
@@ -113,6 +113,10 @@ def test_a_damaged_byte_is_found_by_verify_and_mended_by_pull(lf: Lf, hub: Hub) 
     verified = lf("model", "verify", "smollm2-360m")
     assert verified.returncode == 7
     assert "digest" in verified.stdout
+    (found,) = json.loads(lf("model", "verify", "--all", "--json").stdout)["models"][0]["problems"]
+    assert found["path"] == path.name
+    assert found["found_sha256"] == sha256(bytes(data))
+    assert found["expected_sha256"] not in {None, found["found_sha256"]}
     os.truncate(path, 1000)
     refused = lf("run", "smollm2-360m", "hi", "--offline")
     assert refused.returncode == 7
@@ -219,7 +223,12 @@ def test_a_repository_whose_file_is_gone_is_shown_fetched_again_mended_and_remov
     assert "missing" in refused.stderr
     assert f"lf pull {name}" in " ".join(refused.stderr.split())
     assert "missing" in lf("model", "verify", name).stdout
-    assert lf("model", "verify", name, "--repair").returncode == 0
+    offline = lf("--offline", "model", "verify", "--all", "--repair")
+    assert (offline.returncode, "with a connection" in offline.stderr) == (7, True)
+    assert [line[:4].strip() for line in offline.stdout.splitlines() if line[0] != " "] == ["BAD", "ok", "ok"]
+    repaired = json.loads(lf("model", "verify", name, "--repair", "--json").stdout)["models"][0]
+    assert repaired["repaired"]
+    assert repaired["problems"][0] | {"found_sha256": None, "detail": None} == repaired["problems"][0]
     assert lf("run", name, "hi").stdout == f"{REPLY}\n"
     lose()
     assert lf("pull", name).returncode == 0

@@ -10,7 +10,7 @@ import typer
 
 from localfirst.cli import options
 from localfirst.cli.groups import Row, TableGroup, make_app
-from localfirst.errors import UsageError
+from localfirst.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from localfirst.types import InstalledModel
@@ -235,5 +235,12 @@ def verify(
     with show_progress(quiet=quiet or json) as report:
         verified = verify_models(model, every=every, quick=quick, repair=repair, offline=offline, report=report)
     output.print_verified(verified, json=json)
-    if any(one.problems and not one.repaired for one in verified):
+    bad = [one for one in verified if one.remedy]
+    if bad and repair and offline:
+        raise IntegrityError(
+            "Files are damaged, and --offline forbids to fetch what is wrong",
+            detail=", ".join(one.model.full_name for one in bad),
+            hint="Run it again with a connection.",
+        )
+    if bad:
         raise typer.Exit(7)

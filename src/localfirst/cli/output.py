@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from localfirst.cli.screen import Screen, block, line, measure, stderr_screen, stdout_screen, wrap
 from localfirst.cli.views import details, listing, shapes, words
 from localfirst.errors import UsageError
-from localfirst.store.keepers import is_tool
-from localfirst.store.verify import find_remedy
 from localfirst.units import format_bytes, format_seconds, format_tps
 
 if TYPE_CHECKING:
@@ -256,8 +254,6 @@ def print_verified(verified: Sequence[Verified], *, json: bool = False, screen: 
             screen.write_lines([f"     {line(problem.path)}: {problem.problem}", *detail])
         if one.remedy:
             screen.write_lines([f"     {text}" for text in wrap(line(one.remedy), screen.width and screen.width - 5)])
-        if one.problems and not one.repaired and is_tool(one.model.keeper):
-            screen.write_lines(wrap(line(find_remedy(one.model)), screen.width, "     "))
     return None
 
 

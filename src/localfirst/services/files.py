@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from localfirst.errors import NetworkError, UnknownNameError, UsageError
+from localfirst.errors import UnknownNameError, UsageError
 from localfirst.services import consent
 from localfirst.services.catalogue import load_models
 from localfirst.services.imported import describe
@@ -111,7 +111,7 @@ def verify_models(  # noqa: PLR0913 - one keyword per option
     Raises:
         UsageError: neither a model nor all were asked for, or both.
         UnknownNameError: the model is not on this disk.
-        NetworkError: something is to be repaired offline; LfError: or cannot be fetched.
+        LfError: something is to be repaired and cannot be fetched. Offline it stays as it is.
     """
     if (name is None) != every:
         raise UsageError("Name one model or say `--all`", hint="See what is on this disk: `lf list --installed`")
@@ -124,10 +124,8 @@ def verify_models(  # noqa: PLR0913 - one keyword per option
 
 def _repair(checked: Verified, *, offline: bool, report: Callable[[Progress], None]) -> Verified:
     model = checked.model
-    if not checked.problems or model.host != "huggingface" or model.keeper is not None:
+    if offline or not checked.problems or model.host != "huggingface" or model.keeper is not None:
         return checked
-    if offline:
-        raise NetworkError(f"`{model.name}` is damaged, and --offline forbids fetching what is wrong")
     damaged = [problem.path for problem in checked.problems]
     return replace(checked, model=pull.repair(model, describe(model), damaged, report=report), repaired=True)
 

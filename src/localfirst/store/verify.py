@@ -28,6 +28,8 @@ class FileProblem(NamedTuple):
     path: str
     problem: Literal["missing", "size", "digest", "unreadable"]
     detail: str
+    found_sha256: str | None = None
+    """Of bytes that were read and are others; what they should be the manifest says."""
 
 
 def _glance(model: InstalledModel, file: InstalledFile) -> FileProblem | None:
@@ -129,5 +131,5 @@ def _compare(model: InstalledModel, file: InstalledFile, meter: Meter) -> FilePr
     except OSError as error:
         return FileProblem(file.path, "unreadable", f"{path}: {error.strerror}")
     if found != file.sha256:
-        return FileProblem(file.path, "digest", f"{path}\nmanifest: {file.sha256}\nfile:     {found}")
+        return FileProblem(file.path, "digest", f"{path}\nmanifest: {file.sha256}\nfile:     {found}", found)
     return None

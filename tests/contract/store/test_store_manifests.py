@@ -210,7 +210,8 @@ def test_each_kind_of_damage_is_found() -> None:
     check_quick(model)
     (problem,) = verify(model)
     wrong = sha256(b"W" + good[1:])
-    assert problem == FileProblem("f/model.onnx", "digest", f"{path}\nmanifest: {sha256(good)}\nfile:     {wrong}")
+    told = f"{path}\nmanifest: {sha256(good)}\nfile:     {wrong}"
+    assert problem == FileProblem("f/model.onnx", "digest", told, wrong)
 
     path.write_bytes(good[:-1])
     (problem,) = verify(model)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from localfirst.services.files import Verified
     from localfirst.services.pins import PinCheck
     from localfirst.store.revisions import History
+    from localfirst.store.verify import FileProblem
     from localfirst.types import InstalledModel, Machine, Model, Plan, Resolution, Runtime, Variant
 
 Json = dict[str, Any]
@@ -193,12 +194,24 @@ def verified_to_json(verified: Sequence[Verified]) -> Json:
                 "variant": one.model.variant,
                 "files": len(one.model.files),
                 "size_bytes": one.model.size_bytes,
-                "problems": [problem._asdict() for problem in one.problems],
+                "problems": [_problem_to_json(one, problem) for problem in one.problems],
                 "repaired": one.repaired,
                 "remedy": one.remedy,
             }
             for one in verified
         ]
+    }
+
+
+def _problem_to_json(one: Verified, problem: FileProblem) -> Json:
+    """What was wrong with a file; its detail and digest are told only where that is still so."""
+    expected = next((file.sha256 for file in one.model.files if file.path == problem.path), None)
+    return {
+        "path": problem.path,
+        "problem": problem.problem,
+        "expected_sha256": expected,
+        "found_sha256": None if one.repaired else problem.found_sha256,
+        "detail": None if one.repaired else problem.detail,
     }
 
 
