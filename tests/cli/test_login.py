@@ -198,6 +198,7 @@ def test_on_a_terminal_the_token_is_typed_unseen(lf: Lf, hub: Hub, tmp_path: Pat
 
     command, *words = lf.command("login")
     child = pexpect.spawn(command, words, env=lf.env(), encoding="utf-8", timeout=60)
+    child.expect_exact(f"Make a token at {hub.url}/settings/tokens")
     child.expect("not shown")
     child.sendline(TOKEN)
     child.expect("as tester")
@@ -220,6 +221,7 @@ def test_who_changes_his_mind_is_let_go(lf: Lf, hub: Hub, key: str, codes: set[i
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus in codes
+    assert f"{child.before}".replace("^C", "").startswith("): \r\n"), "what follows begins a line"
     assert "Traceback" not in f"{child.before}"
     assert hub.requests == []
 

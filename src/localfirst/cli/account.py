@@ -85,8 +85,15 @@ def _read_token(*, piped: bool) -> str:
     else:
         raise UsageError("There is no terminal to type a token in", hint="Pipe it in: `lf login --token-stdin < FILE`")
     if not token:
-        raise UsageError("No token was given", hint="Make one at https://huggingface.co/settings/tokens")
+        raise UsageError("No token was given", hint=f"Make one at {_find_page()}")
     return token
+
+
+def _find_page() -> str:
+    """Where the hub makes tokens."""
+    from localfirst.store.endpoint import find_home
+
+    return f"{find_home()}/settings/tokens"
 
 
 def _ask() -> str:
@@ -96,13 +103,17 @@ def _ask() -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error", GetPassWarning)
         try:
-            return getpass("Token (it is not shown): ").strip()
+            return getpass(f"Make a token at {_find_page()}\nToken (it is not shown): ").strip()
         except GetPassWarning as error:
             raise UsageError(
                 "This terminal would show what is typed", hint="Pipe it in: `lf login --token-stdin < FILE`"
             ) from error
         except EOFError:
+            sys.stderr.write("\n")  # the line with the prompt has not ended
             return ""
+        except KeyboardInterrupt:
+            sys.stderr.write("\n")
+            raise
 
 
 def logout(json: options.Json = False) -> None:
