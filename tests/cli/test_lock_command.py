@@ -190,7 +190,13 @@ def test_a_hostile_lock_file_touches_nothing(world: World, there: Lf, tmp_path: 
         refused = there("pull", "--locked", str(file))
         assert refused.returncode in {2, 7}
         assert "Traceback" not in refused.stderr
-    assert there("pull", "acme-tiny", "--locked", str(file)).returncode == 2
+    file.write_text(text[:-20])
+    assert "lf model lock" in there("pull", "--locked", str(file)).stderr
+    refused = there("pull", "acme-tiny", "--quant", "q4", "--locked", str(file))
+    assert (refused.returncode, "Leave out `acme-tiny`, `--quant`" in refused.stderr) == (2, True)
+    file.write_text(text)
+    refused = there("--offline", "pull", "--locked", str(file))
+    assert (refused.returncode, "with a connection" in refused.stderr) == (6, True)
     assert there("pull").returncode == 2
     assert len(world.hub.requests) == requests
     assert not (there.home / "models").exists()

@@ -171,8 +171,12 @@ def pull(
     if locked is not None:
         from localfirst.cli.lockfile import pull_locked
 
-        if (model, backend, quant, device, tier, min_tps) != (None,) * 6:
-            raise UsageError("A lock file says which builds to fetch", hint="Leave out all that chooses one")
+        choices = {
+            model: model, "--backend": backend, "--quant": quant, "--device": device, "--tier": tier,
+            "--min-tps": min_tps,
+        }  # fmt: skip
+        if chosen := [f"`{word}`" for word, value in choices.items() if value is not None]:
+            raise UsageError("A lock file says which builds to fetch", hint=f"Leave out {', '.join(chosen)}")
         return pull_locked(locked, accept_license=accept_license, json=json, offline=offline, quiet=quiet)
     if model is None:
         raise UsageError("Name a model to fetch", hint="`lf list --fits` shows what runs here")

@@ -101,7 +101,10 @@ def _lock_published(entry: Entry, variant: Variant, offline: bool, report: Repor
 
     if offline:
         name = format_build(entry.model.name, variant.name)
-        raise NetworkError(f"`{name}` is not installed, and --offline forbids asking which files it has")
+        raise NetworkError(
+            f"`{name}` is not installed, and --offline forbids asking which files it has",
+            hint=f"Run `lf model lock {name}` with a connection.",
+        )
     listing = read_listing(variant.repo, variant.revision, report=report)
     files = select_files(variant, listing, lambda _: None)
     return LockedModel(
@@ -140,6 +143,7 @@ def pull_locked(
         raise NetworkError(
             f"{len(missing)} of {len(models)} locked builds are not on this disk, and --offline forbids fetching them",
             detail="\n".join(format_build(model.name, model.variant) for model in missing),
+            hint=f"Run `lf pull --locked {path}` with a connection.",
         )
     _tell(missing, report)
     listings = {model: _check_hub(model, report) for model in missing}

@@ -28,6 +28,7 @@ MAX_BYTES = 32 * 2**20
 """Larger files are no lock files. A thousand models of a hundred files each take 20 MB."""
 _NAME = r"\w[\w .+-]*"
 _REVISION = r"(?a)\w[\w./-]*"
+_REWRITE = "Write one: `lf model lock MODEL > lf.lock`"
 _MAX_MODELS = 1000
 _MAX_FILES = 20_000
 _MAX_TEXT = 300
@@ -91,12 +92,12 @@ def read_lock(path: Path) -> tuple[LockedModel, ...]:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise _refuse("it is too large")
+            raise _refuse("it is too large", _REWRITE)
         return parse_lock(content.decode())
     except OSError as error:
         raise UsageError(f"{path} cannot be read", detail=error.strerror) from error
     except UnicodeDecodeError as error:
-        raise _refuse("it is not UTF-8") from error
+        raise _refuse("it is not UTF-8", _REWRITE) from error
 
 
 def parse_lock(text: str) -> tuple[LockedModel, ...]:
@@ -108,12 +109,12 @@ def parse_lock(text: str) -> tuple[LockedModel, ...]:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _refuse(f"it is no JSON: {error}") from error
+        raise _refuse(f"it is no JSON: {error}", _REWRITE) from error
     schema = record.get("schema") if isinstance(record, dict) else None
     if schema != SCHEMA:
         if isinstance(schema, str) and schema.startswith("lf.lock/"):
             raise _refuse(f"its schema is {ascii(schema)[:40]}", "It was written by a newer lf: install that.")
-        raise _refuse(f"its schema is not {SCHEMA}", "Write one: `lf model lock MODEL > lf.lock`")
+        raise _refuse(f"its schema is not {SCHEMA}", _REWRITE)
     listed = record.get("models")
     if not isinstance(listed, list) or not 0 < len(listed) <= _MAX_MODELS:
         raise _refuse("`models` is no list of models")
