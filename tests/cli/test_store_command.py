@@ -164,4 +164,6 @@ def test_df_tells_of_bytes_that_another_tool_has_too(lf: Lf, tmp_path: Path) -> 
     lf.environment["OLLAMA_MODELS"] = str(tmp_path / "ollama")
     (duplicate,) = json.loads(lf("store", "df", "--json").stdout)["duplicates"]
     assert [copy["owner"] for copy in duplicate["copies"]] == ["own", "ollama"]
-    assert "could be saved" in lf("store", "df").stdout
+    shown = lf("store", "df").stdout
+    assert "could be saved" in shown
+    assert f"Ollama: {blobs}" in shown

@@ -153,13 +153,28 @@ def test_what_cannot_move_says_why(world: World, weights: tuple[bytes, bytes], t
     world.file.unlink()
     del world.hub.repos["acme/loose-GGUF"]
     requests = len(world.hub.requests)
-    assert world.look() == {"acme-tiny": "gone", LOOSE: "gone", f"{LOOSE}@{commit}": "fixed", "mine": "kept"}
+    assert world.look() == {"acme-tiny": "gone", LOOSE: "not-found", f"{LOOSE}@{commit}": "fixed", "mine": "kept"}
     assert len(world.hub.requests) == requests + 1
     done = lf("model", "update", "--all")
     assert (done.returncode, "no catalog has this build" in done.stdout) == (0, True)
+    assert "for a private one `lf login`" in " ".join(done.stdout.split())
+    assert (
+        lf("model", "outdated", "mine").stdout
+        == "kept       mine  its files are your own; nothing was asked about them\n"
+    )
     assert lf("model", "update", "starter").returncode == 3
     assert lf("model", "update").returncode == 2
     assert lf("model", "update", "mine", "--all").returncode == 2
+
+
+def test_where_nothing_can_be_asked_nothing_is_said_to_be_the_newest(lf: Lf, tmp_path: Path) -> None:
+    make_gguf(tmp_path / "tiny.gguf", "Mine.")
+    assert lf("model", "import", str(tmp_path / "tiny.gguf"), "--name", "mine").returncode == 0
+    shown = " ".join(lf("model", "outdated").stdout.split())
+    assert shown == "Nothing was asked about 1 build, whose files are kept by you or other tools"
+    refused = lf("model", "rollback", "mine")
+    assert (refused.returncode, "None" in refused.stderr) == (3, False)
+    assert "kept by you" in refused.stderr
 
 
 def test_a_hub_that_is_down_is_told_for_each_model_and_the_others_are_updated(

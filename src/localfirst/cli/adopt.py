@@ -17,7 +17,7 @@ def adopt(
 ) -> None:
     """Use the models of other tools.
 
-    Finds those of the Hugging Face cache, Ollama and LM Studio, verifies them, and uses them where they lie: nothing
+    Finds those of the HF cache, Ollama and LM Studio, verifies them, and uses them where they lie: nothing
     is copied, and nothing of theirs is changed. Run it again after those tools have fetched or deleted something.
     """
     from localfirst.cli import output

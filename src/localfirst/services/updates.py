@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     Report = Callable[[Progress], None]
 
-State = Literal["newest", "newer", "other files", "fixed", "kept", "gone", "unknown"]
+State = Literal["newest", "newer", "other files", "fixed", "kept", "gone", "not found", "unknown"]
 """It is the newest; there is a newer one; a newer commit changes none of its files; its name says which commit; its
-files are kept by others; no catalog or repository has this build any more; the hub did not tell."""
+files are kept by others; no catalog or repository has this build any more; the hub shows no such repository, or not to
+this user; the hub did not tell."""
 
 
 class Outlook(NamedTuple):
@@ -131,7 +132,7 @@ def _look(history: History, model: Model | None, hub: _Hub | None, thorough: boo
             return Outlook(history, "gone", error=UnknownNameError("no catalog has this build any more"))
         return _look_at_catalog(history, model, variant, hub, thorough)
     except (UnknownNameError, CatalogError) as error:
-        return Outlook(history, "gone", error=error)
+        return Outlook(history, "not found" if isinstance(error, UnknownNameError) else "gone", error=error)
     except LfError as error:
         return Outlook(history, "unknown", error=error)
 
@@ -174,7 +175,8 @@ def _look_at_repository(history: History, hub: _Hub | None) -> Outlook:
         None,
     )
     if variant is None:
-        raise UnknownNameError(f"the repository has no such build any more at {listing.commit[:12]}")
+        lost = UnknownNameError(f"the repository has no such build any more at {listing.commit[:12]}")
+        return Outlook(history, "gone", error=lost)
     model = add_terms(model._replace(name=history.current.name))
     return _compare(history, model, variant._replace(name=history.current.variant), listing)
 

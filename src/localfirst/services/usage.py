@@ -144,7 +144,7 @@ def measure_usage(now: float) -> Usage:
 def _find_copies_of_others() -> tuple[usage.Copy, ...]:
     """Files of shared stores, and of other tools as far as these say their digests."""
     foreign = (
-        usage.Copy(file.tool, file.path, file.size_bytes, file.sha256_announced)
+        usage.Copy(file.tool, file.path, file.size_bytes, file.sha256_announced, file.tool)
         for file in find_foreign_files()
         if file.sha256_announced is not None
     )

@@ -6,8 +6,9 @@ from types import MappingProxyType
 
 YOU = "you"
 TITLES = MappingProxyType(
-    {YOU: "you", "huggingface cache": "the Hugging Face cache", "ollama": "Ollama", "lmstudio": "LM Studio"}
+    {YOU: "you", "huggingface cache": "the HF cache", "ollama": "Ollama", "lmstudio": "LM Studio"}
 )
+"""One name for each, wherever a user reads of it."""
 
 
 def is_tool(keeper: str | None) -> bool:

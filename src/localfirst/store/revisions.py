@@ -16,6 +16,7 @@ from localfirst import paths
 from localfirst.errors import StoreError, UnknownNameError, UsageError
 from localfirst.store.claim import claim_record
 from localfirst.store.disk import explained, write_atomically
+from localfirst.store.keepers import say_keeper
 from localfirst.store.names import is_commit
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def find_target(history: History, revision: str | None = None) -> InstalledModel
             raise UnknownNameError(
                 f"`{current.full_name}` has no earlier revision on this disk",
                 detail=_list_revisions(history),
-                hint=f"For a later one: `lf model update {current.name}`" if len(history.models) > 1 else None,
+                hint=_say_way_on(history),
             )
         return previous
     found = [model for model in history.models if (model.revision or "").startswith(revision.lower())]
@@ -168,10 +169,20 @@ def find_target(history: History, revision: str | None = None) -> InstalledModel
     return found[0]
 
 
-def _list_revisions(history: History) -> str:
-    return "\n".join(
-        f"{model.revision}{'  current' if model == history.current else ''}" for model in reversed(history.models)
-    )
+def _say_way_on(history: History) -> str | None:
+    current = history.current
+    if current.keeper is not None:
+        return f"Its files are kept by {say_keeper(current.keeper)}, and lf has no revisions of them"
+    return f"For a later one: `lf model update {current.name}`" if len(history.models) > 1 else None
+
+
+def _list_revisions(history: History) -> str | None:
+    lines = [
+        f"{model.revision}{'  current' if model == history.current else ''}"
+        for model in reversed(history.models)
+        if model.revision is not None
+    ]
+    return "\n".join(lines) or None
 
 
 def set_pin(model: InstalledModel, installed: Iterable[InstalledModel], *, pinned: bool) -> History:

@@ -34,6 +34,8 @@ class Copy(NamedTuple):
     path: Path
     size_bytes: int
     sha256: str
+    keeper: str | None = None
+    """The tool, where it is one's."""
 
 
 class Duplicate(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from localfirst.cli.screen import line, measure, wrap
+from localfirst.store.keepers import is_tool, say_keeper
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _MARKS = {
     "fixed": ("fixed", "dim"),
     "kept": ("kept", "dim"),
     "gone": ("gone", "bold yellow"),
+    "not found": ("not found", "bold yellow"),
     "unknown": ("unknown", "bold yellow"),
     "failed": ("failed", "bold red"),
 }
@@ -35,8 +37,9 @@ _SENTENCES = {
     "newest": "{here}{pin}",
     "other files": "{here}{pin}; only other files changed since, up to {newest}",
     "fixed": "{here}{pin}, named by its commit, which never moves",
-    "kept": "its files are {whose}, and there is no newer revision of them",
+    "kept": "its files are {whose}; nothing was asked about them",
     "gone": "{here}{pin}; {why}",
+    "not found": "{here}{pin}; {why}",
     "unknown": "{here}{pin}; {why}",
 }
 _INDENT = " " * (max(len(mark) for mark, _ in _MARKS.values()) + 2)
@@ -57,15 +60,20 @@ def say_revision(model: InstalledModel) -> str:
 def render_outlooks(outlooks: Sequence[Outlook], screen: Screen, *, every: bool) -> list[str]:
     """What is newer: of every build, or only of those for which there is something to do."""
     shown = [one for one in outlooks if every or one.state not in _QUIET]
-    lines = [text for one in shown for text in _render(_find_mark(one), one, _say_outlook(one), screen)]
-    others = len(outlooks) - len(shown)
+    lines = [text for one in shown for text in _render_outlook(one, screen)]
+    hidden = [one for one in outlooks if one not in shown]
+    kept = sum(one.state == "kept" for one in hidden)
+    others = len(hidden) - kept
     if not outlooks:
         return ["No models on this disk"]
+    builds = "1 build" if kept == 1 else f"{kept} builds"
+    unasked = [f"Nothing was asked about {builds}, whose files are kept by you or other tools"] if kept else []
     if not shown:
-        return ["Nothing newer" if others == 1 else f"Nothing newer for any of {others} builds"]
+        said = ["Nothing newer" if others == 1 else f"Nothing newer for any of {others} builds"] if others else []
+        return [*said, *wrap(" ".join(unasked), screen.width)] if unasked else said
     hint = ["`lf model update --all` fetches what is newer"] if any(one.is_due for one in shown) else []
     rest = [f"{others} other{'s have' if others > 1 else ' has'} nothing newer"] if others else []
-    dim = [screen.paint(text, "dim") for text in (*rest, *hint)]
+    dim = [screen.paint(text, "dim") for said in (*rest, *unasked, *hint) for text in wrap(said, screen.width)]
     return [*lines, "", *dim] if dim else lines
 
 
@@ -84,13 +92,19 @@ def _render(mark: str, outlook: Outlook, text: str, screen: Screen) -> Iterator[
     yield from () if fits else wrap(said, screen.width, _INDENT)
 
 
+def _render_outlook(outlook: Outlook, screen: Screen) -> Iterator[str]:
+    yield from _render(_find_mark(outlook), outlook, _say_outlook(outlook), screen)
+    if outlook.state == "not found" and outlook.error and outlook.error.hint:
+        yield from wrap(line(outlook.error.hint), screen.width, _INDENT)
+
+
 def _say_outlook(outlook: Outlook) -> str:
     current, changed = outlook.history.current, outlook.changed_bytes
     return _SENTENCES[_find_mark(outlook)].format(
         here=say_revision(current),
         newest=(outlook.newest or "")[:12],
         size=f", {format_bytes(changed)} in files that differ" if changed else "",
-        whose=f"kept by {current.keeper}" if current.keeper not in {None, "you"} else "your own",
+        whose=f"kept by {say_keeper(current.keeper)}" if is_tool(current.keeper) else "your own",
         why=outlook.error.message if outlook.error else "",
         pin=", pinned" if outlook.history.pinned else "",
     )
@@ -134,7 +148,7 @@ def _render_updated(one: Updated, screen: Screen) -> Iterator[str]:
         text = f"{here} -> {say_revision(one.installed)}, verified; `lf model rollback` goes back"
         yield from _render("updated", outlook, text, screen)
     else:
-        yield from _render(_find_mark(outlook), outlook, _say_outlook(outlook), screen)
+        yield from _render_outlook(outlook, screen)
 
 
 def updated_to_json(updated: Sequence[Updated]) -> Json:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.cli.screen import block, line, wrap
 from localfirst.cli.views.table import Column, fit, format_row
+from localfirst.store.keepers import say_keeper
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
@@ -93,11 +94,16 @@ def _share_row(title: str, share: Share) -> Mapping[str, str]:
 def _render_duplicate(duplicate: Duplicate, models: Path) -> list[str]:
     """Files of the store by their names alone: where they lie is long, and nobody is to touch them."""
     size = f"  {format_bytes(duplicate.copies[0].size_bytes)}  "
-    named = [
-        f"{line(copy.owner)}: {line(copy.path.name if copy.path.is_relative_to(models) else str(copy.path))}"
-        for copy in duplicate.copies
-    ]
+    named = [f"{_say_owner(copy)}: {_say_place(copy.path, models)}" for copy in duplicate.copies]
     return [size + named[0], *(" " * len(size) + other for other in named[1:])]
+
+
+def _say_owner(copy: Copy) -> str:
+    return line(say_keeper(copy.keeper) if copy.keeper else copy.owner)
+
+
+def _say_place(path: Path, models: Path) -> str:
+    return line(path.name if path.is_relative_to(models) else str(path))
 
 
 def _render_shared(shared: Sequence[SharedStore], screen: Screen) -> list[str]:

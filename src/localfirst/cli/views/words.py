@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.catalog.names import format_name
 from localfirst.cli.screen import line
+from localfirst.store.keepers import is_tool, say_keeper
 from localfirst.units import format_bytes, format_seconds, format_tokens, format_tps
 
 if TYPE_CHECKING:
@@ -85,9 +86,6 @@ def say_shortfall(plan: Plan) -> str | None:
     return f"{format_bytes(plan.need.total_bytes - plan.free_bytes)} short"
 
 
-_KEPT = {"huggingface cache": "in HF cache", "ollama": "in Ollama", "lmstudio": "in LM Studio"}
-
-
 def say_state(variant: Variant, *, installed: bool, keeper: str | None = None, gone: bool = False) -> str:
     """Where the files are, or what stands between them and a download, in a word or two; nothing where nothing does."""
     if variant.host == "builtin":
@@ -95,7 +93,7 @@ def say_state(variant: Variant, *, installed: bool, keeper: str | None = None, g
     if gone:
         return "files gone"
     if installed:
-        return _KEPT.get(keeper or "", "on disk")
+        return f"in {say_keeper(keeper).removeprefix('the ')}" if is_tool(keeper) else "on disk"
     if variant.confidence == "memory":
         return "unconfirmed"
     return "gated" if variant.gated else ""
