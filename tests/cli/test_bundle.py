@@ -228,6 +228,21 @@ def test_a_bundle_is_shown(lf: Lf, there: Lf, hub: Hub, tmp_path: Path) -> None:
     assert [(model["name"], model["size_bytes"] > 0) for model in record["models"]] == [("smollm2-360m", True)]
 
 
+def test_a_model_without_its_engine_is_not_said_to_run(lf: Lf, hub: Hub, tmp_path: Path) -> None:
+    path = make(lf, tmp_path / "x.tar", "smollm2-360m")
+    bare = Bare(tmp_path / "bare")
+    installed = bare("bundle", "install", str(path))
+    assert installed.returncode == 0, installed.stderr
+    assert "an engine is missing: `lf runtime install llama-cpu`" in " ".join(installed.stdout.split())
+    assert json.loads(lf("bundle", "install", str(path), "--json").stdout)["missing_runtimes"] == []
+
+
+def test_what_is_there_and_no_bundle_is_not_said_to_be_absent(lf: Lf, tmp_path: Path) -> None:
+    for path, said in ((tmp_path, "is no plain file"), (tmp_path / "x", "There is no file")):
+        refused = lf("bundle", "show", str(path))
+        assert (refused.returncode, said in " ".join(refused.stderr.split())) == (2, True)
+
+
 def test_nothing_is_overwritten_and_nothing_is_fetched_for_a_place_that_is_none(
     lf: Lf, hub: Hub, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from localfirst.runtimes.table import RuntimeRow
     from localfirst.store.bundle import Contents, Member, PackedModel
-    from localfirst.types import Model, Progress
+    from localfirst.types import Format, Model, Progress
 
     Report = Callable[[Progress], None]
 
@@ -61,6 +61,8 @@ class Installed(NamedTuple):
     """None, where they were to be left out."""
     catalogs: tuple[str, ...]
     """Catalogs that were added for models that this program did not know."""
+    missing: tuple[str, ...] = ()
+    """Engines that the models need and this machine lacks, the one to install for each format."""
 
 
 def install(path: Path, *, models_only: bool = False, trust_engines: bool = False, report: Report) -> Installed:
@@ -106,7 +108,19 @@ def install(path: Path, *, models_only: bool = False, trust_engines: bool = Fals
             for one in runtimes
         ),
         catalogs=added,
+        missing=_find_lacking({model.format for model in contents.models}),
     )
+
+
+def _find_lacking(formats: set[Format]) -> tuple[str, ...]:
+    """For each format that nothing here loads yet, an engine that would, where there is one for this machine."""
+    runtimes = engines.find_runtimes()
+    loaded = {kind for one in runtimes if one.state not in {"installable", "unavailable"} for kind in one.formats}
+    offered = (
+        next((one.name for one in runtimes if one.state == "installable" and kind in one.formats), None)
+        for kind in sorted(formats - loaded)
+    )
+    return tuple(dict.fromkeys(name for name in offered if name is not None))
 
 
 class _Piece(NamedTuple):

@@ -546,7 +546,8 @@ def open_bundle(path: Path) -> Iterator[Bundle]:
         IntegrityError, StoreError: as `Bundle`.
     """
     if not path.is_file():
-        raise UsageError(f"There is no file {path}", hint="Give the path of a bundle that `lf bundle create` made")
+        problem = f"{path} is no plain file" if path.exists() else f"There is no file {path}"
+        raise UsageError(problem, hint="Give the path of a bundle that `lf bundle create` made")
     try:
         file = path.open("rb")
     except OSError as error:

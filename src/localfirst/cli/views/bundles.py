@@ -104,7 +104,11 @@ def render_installed(done: Installed, screen: Screen) -> list[str]:
         ),
     ]
     first = next(iter([placed.model.name for placed in done.models] + list(done.built_in)), None)
-    hint = f"Run it: lf --offline run {line(first)}" if first else None
+    if done.missing:
+        engines = " and ".join(f"`lf runtime install {name}`" for name in done.missing)
+        hint = f"To run it, an engine is missing: {engines}, or a bundle made without --models-only brings it"
+        return [*lines, "", *wrap(hint, screen.width)]
+    hint = f"Run it: lf --offline run {line(first)}" if first else ""
     return [*lines, *(["", screen.paint(hint, "dim")] if hint and screen.terminal else [])]
 
 
@@ -142,4 +146,5 @@ def installed_to_json(done: Installed) -> dict[str, Any]:
         "built_in": list(done.built_in),
         "runtimes": [runtime._asdict() for runtime in done.runtimes],
         "catalogs": list(done.catalogs),
+        "missing_runtimes": list(done.missing),
     }
