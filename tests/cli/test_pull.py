@@ -138,6 +138,11 @@ def test_an_interrupted_pull_says_that_it_can_go_on_and_does(lf: Lf, hub: Hub, h
     assert (process.returncode, out) == (code, "")
     assert "run the same command again to continue" in err
     assert "Traceback" not in err
+    for name in ("hf:org/slow", "hf:org/slow:q4_0"):
+        refused = lf("rm", name)
+        told = " ".join(refused.stderr.split())
+        assert (refused.returncode, "only a part of it" in told) == (3, True)
+        assert "`lf pull hf:org/slow:q4_0` goes on with it, `lf store gc` removes it" in told
     sent, hub.rate_bytes_per_s = hub.bytes_sent, None
     again = lf("pull", "hf:org/slow", "--quant", "q4_0", "--device", "cpu")
     assert again.returncode == 0, again.stderr

@@ -50,6 +50,20 @@ def test_df_says_what_takes_how_much(lf: Lf, store: Path) -> None:
     assert usage["garbage_bytes"] == usage["revision_bytes"] + usage["partial_bytes"]
 
 
+def test_what_a_process_works_on_is_not_said_to_go(lf: Lf, store: Path) -> None:
+    partial = next(store.glob("*/*/*/.partial")).parent
+    with hold(layout.find_lock(partial), "half", ignore):
+        usage = json.loads(lf("store", "df", "--json").stdout)
+    assert usage["garbage_bytes"] == usage["revision_bytes"] > 0
+
+
+def test_two_downloads_of_one_model_are_told_apart(lf: Lf, store: Path) -> None:
+    leave_partial(commit="e")
+    shown = lf("store", "gc", "--dry-run").stdout
+    for digit in "de":
+        assert f"half@q4_0, revision {digit * 12}" in shown
+
+
 def test_gc_says_before_what_it_says_after(lf: Lf, store: Path) -> None:
     would = lf("store", "gc", "--dry-run").stdout
     did = lf("store", "gc").stdout

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst import paths
 from localfirst.catalog import names
 from localfirst.catalog.judge import is_quantization
 from localfirst.errors import NetworkError, StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.store import consent, manifest, revisions
 from localfirst.store.revisions import History
+from localfirst.store.survey import find_unfinished
 from localfirst.store.verify import is_gone
 from localfirst.types import ModelName
 
@@ -104,7 +106,9 @@ def find_on_disk(text: str, command: str) -> tuple[Entry, tuple[History, ...]]:
     try:
         entry = find_entry(text, offline=True)
     except NetworkError:  # a repository's name, of which nothing is here
-        raise UnknownNameError(f"`{text}` is not on this disk", hint="See what is: `lf list --installed`") from None
+        asked = names.parse_name(text)
+        at = f"@{asked.revision}" if asked.revision else ""
+        raise _refuse_absent(text, f"hf:{asked.repo}{at}") from None
     asked = entry.asked
     if asked.backend or asked.device:
         builds = ", ".join(f"`{command} {one.full_name}`" for one in entry.installed)
@@ -121,13 +125,21 @@ def find_on_disk(text: str, command: str) -> tuple[Entry, tuple[History, ...]]:
     if asked.file is not None:  # `hf:org/repo:file`, for which only that build is an entry's variant
         found = tuple(one for one in found if one.current.variant in {variant.name for variant in entry.model.variants})
     if not found:
-        raise UnknownNameError(
-            f"`{text}` is not on this disk",
-            hint="`starter` is part of lf itself"
-            if entry.model.name == "starter"
-            else "See what is: `lf list --installed`",
-        )
+        raise _refuse_absent(text, entry.model.name)
     return entry, found
+
+
+def _refuse_absent(text: str, name: str) -> UnknownNameError:
+    """The error for a model that is not on this disk; a download of it that has not ended may be."""
+    if name == "starter":
+        return UnknownNameError(f"`{text}` is not on this disk", hint="`starter` is part of lf itself")
+    found = find_unfinished(paths.models_dir(), name)
+    if not found:
+        return UnknownNameError(f"`{text}` is not on this disk", hint="See what is: `lf list --installed`")
+    return UnknownNameError(
+        f"`{text}` is not on this disk, only a part of it, whose download has not ended",
+        hint=f"`lf pull {found[0].full_name}` goes on with it, `lf store gc` removes it",
+    )
 
 
 def find_names() -> tuple[str, ...]:

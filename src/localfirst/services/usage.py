@@ -11,7 +11,7 @@ from localfirst import paths
 from localfirst.store import manifest, pointer, usage
 from localfirst.store.disk import explained
 from localfirst.store.foreign import find_foreign_files
-from localfirst.store.gc import find_garbage
+from localfirst.store.gc import find_garbage, is_busy_now
 from localfirst.store.roots import find_roots
 from localfirst.store.survey import measure, survey
 from localfirst.store.usage import Share
@@ -62,7 +62,7 @@ class Usage:
     runtimes: Share
     caches: Share
     garbage_bytes: int
-    """What `lf store gc` would free in the store."""
+    """What `lf store gc` would free in the store; it leaves alone what a process works on."""
     free_bytes: int
     disk_bytes: int
     shared: tuple[SharedStore, ...]
@@ -120,7 +120,7 @@ def measure_usage(now: float) -> Usage:
     with explained(models):
         found = survey(models)
         kinds = usage.measure_kinds(found, seen)
-        garbage = find_garbage(found, models, older_s=0, now=now)
+        garbage = [item for item in find_garbage(found, models, older_s=0, now=now) if not is_busy_now(item)]
     runtimes = [folder for folder in _list(paths.runtimes_dir()) if folder.is_dir()]
     nearest = next(folder for folder in (models, *models.parents) if folder.is_dir())
     disk = shutil.disk_usage(nearest)

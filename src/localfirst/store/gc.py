@@ -114,17 +114,20 @@ def _is_old(item: Garbage, older_s: float, now: float) -> bool:
 def _find_in_folders(found: Survey) -> Iterator[Garbage]:
     kept = [leaf.model for leaf in found.leaves if leaf.model and leaf.model.keeper]
     needed = _find_needed(kept)
+    unfinished = [leaf.full_name for leaf in found.leaves if leaf.model is None]
     for leaf in found.leaves:
         folder, lock = leaf.folder, layout.find_lock(leaf.folder)
+        several = leaf.kind == "revision" or unfinished.count(leaf.full_name) > 1
+        name = leaf.long_name if several else leaf.full_name
         if leaf.kind == "revision":
-            yield Garbage("revision", leaf.name, folder, *_measure_unneeded([folder], needed), lock)
+            yield Garbage("revision", name, folder, *_measure_unneeded([folder], needed), lock)
         elif leaf.kind in {"partial", "leftover"}:
             parts = find_parts(folder)
             extent = _measure_unneeded(parts or [folder], needed)
             if (parts and extent.size_bytes) or not any(folder.iterdir()):
-                yield Garbage("partial" if leaf.kind == "partial" else "leftover", leaf.name, folder, *extent, lock)
+                yield Garbage("partial" if leaf.kind == "partial" else "leftover", name, folder, *extent, lock)
         elif leaf.kind == "model" and (partial := folder / layout.PARTIAL).is_dir():
-            yield Garbage("leftover", leaf.name, partial, *measure(partial, set()), lock)
+            yield Garbage("leftover", name, partial, *measure(partial, set()), lock)
 
 
 def _measure_unneeded(parts: Iterable[Path], needed: set[str]) -> Extent:

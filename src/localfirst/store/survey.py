@@ -51,18 +51,28 @@ class Leaf(NamedTuple):
     model: InstalledModel | None = None
 
     @property
-    def name(self) -> str:
-        """What people call it, with the revision where that tells it apart."""
+    def build(self) -> tuple[str, str]:
+        """The names of its model and its own; without a manifest as far as the folder's name tells."""
         if self.model is not None:
-            revision = f", revision {self.model.revision[:12]}" if self.model.revision else ""
-            return f"{self.model.full_name}{revision if self.kind == 'revision' else ''}"
+            return self.model.name, self.model.variant
         repo, _, leaf = self.folder.parts[-3:]
         if repo.startswith("import--"):
-            return repo.removeprefix("import--")
-        if not leaf.startswith("@"):
-            return leaf
-        variant, at, revision = leaf[1:].partition("@")
-        return format_build(f"hf:{repo.replace('--', '/', 1)}{at}{revision}", variant)
+            return repo.removeprefix("import--"), leaf
+        name, _, variant = leaf.partition("@")
+        variant, at, revision = variant.partition("@")
+        return name or f"hf:{repo.replace('--', '/', 1)}{at}{revision}", variant
+
+    @property
+    def full_name(self) -> str:
+        """What people call it, as it may be typed."""
+        if self.model is not None:
+            return self.model.full_name
+        return self.build[0] if self.folder.parts[-3].startswith("import--") else format_build(*self.build)
+
+    @property
+    def long_name(self) -> str:
+        """The same with its revision, which tells it apart from others of one build."""
+        return f"{self.full_name}, revision {self.folder.parts[-2]}"
 
 
 class Survey(NamedTuple):
@@ -88,6 +98,14 @@ def survey(models: Path) -> Survey:
     unknown: list[Path] = []
     found = [_classify(folder) for folder in find_folders(models, unknown)]
     return Survey(tuple(_find_superseded(found)), tuple(unknown))
+
+
+def find_unfinished(models: Path, name: str) -> tuple[Leaf, ...]:
+    """The builds of a model whose download has not ended; none where the store cannot be read."""
+    with suppress(OSError):
+        found = map(_classify, find_folders(models))
+        return tuple(leaf for leaf in found if leaf.kind == "partial" and leaf.build[0].lower() == name.lower())
+    return ()
 
 
 def find_folders(models: Path, unknown: list[Path] | None = None) -> Iterator[Path]:
