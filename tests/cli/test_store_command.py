@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -101,6 +102,24 @@ def test_a_store_is_moved_and_found_again(lf: Lf, store: Path, tmp_path: Path) -
     gone = lf("list", "--installed")
     assert (gone.returncode, "is not there" in gone.stderr) == (1, True)
     assert "is its disk connected?" in lf("store", "location").stdout
+
+
+def test_each_disk_is_counted_for_itself(lf: Lf, store: Path, tmp_path: Path) -> None:
+    memory = Path("/dev/shm")  # noqa: S108 (the one other file system that most Linux machines let everybody write)
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system to write to")
+    (lf.home / "runtimes" / "engine").mkdir(parents=True)
+    (lf.home / "runtimes" / "engine" / "lib").write_bytes(bytes(3_000_000))
+    before = json.loads(lf("store", "df", "--json").stdout)
+    assert (before["other_disks"], before["total_bytes"] > 3_000_000) == ([], True)
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        assert lf("store", "move", f"{folder}/models").returncode == 0
+        after = json.loads(lf("store", "df", "--json").stdout)
+        shown = lf("store", "df").stdout
+    assert after["total_bytes"] < 2_000_000
+    there = {one["folder"]: one["size_bytes"] for one in after["other_disks"]}
+    assert there[str(lf.home / "runtimes")] >= 3_000_000
+    assert f"\n{lf.home / 'runtimes'}: " in shown
 
 
 def test_a_folder_with_something_else_is_refused(lf: Lf, store: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from localfirst import paths
 from localfirst.store import manifest, pointer, usage
@@ -52,6 +52,16 @@ class Location:
     shared: tuple[SharedStore, ...]
 
 
+class Place(NamedTuple):
+    """A folder of this program's, and the bytes of the disk that it is on."""
+
+    folder: Path
+    share: Share
+    device: int
+    free_bytes: int
+    disk_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Bytes on the disk by kind. `kept` are models whose files others keep: bytes elsewhere, not part of the total."""
@@ -59,19 +69,30 @@ class Usage:
     models: Path
     kinds: Mapping[str, Share]
     kept: Share
-    runtimes: Share
-    caches: Share
+    runtimes: Place
+    caches: Place
     garbage_bytes: int
     """What `lf store gc` would free in the store; it leaves alone what a process works on."""
+    device: int
+    """The disk that the models are on."""
     free_bytes: int
     disk_bytes: int
     shared: tuple[SharedStore, ...]
     duplicates: tuple[Duplicate, ...]
 
     @property
+    def elsewhere(self) -> tuple[Place, ...]:
+        """Engines and caches that are on another disk than the models."""
+        return tuple(one for one in (self.runtimes, self.caches) if one.device != self.device and one.share.size_bytes)
+
+    @property
     def total_bytes(self) -> int:
-        """All that `lf` has on this disk."""
-        return sum(share.size_bytes for share in (*self.kinds.values(), self.runtimes, self.caches))
+        """All that `lf` has on the models' disk."""
+        shares = [
+            *self.kinds.values(),
+            *(one.share for one in (self.runtimes, self.caches) if one not in self.elsewhere),
+        ]
+        return sum(share.size_bytes for share in shares)
 
 
 def find_location() -> Location:
@@ -122,23 +143,29 @@ def measure_usage(now: float) -> Usage:
         kinds = usage.measure_kinds(found, seen)
         garbage = [item for item in find_garbage(found, models, older_s=0, now=now) if not is_busy_now(item)]
     runtimes = [folder for folder in _list(paths.runtimes_dir()) if folder.is_dir()]
-    nearest = next(folder for folder in (models, *models.parents) if folder.is_dir())
-    disk = shutil.disk_usage(nearest)
+    number = sum(not folder.name.startswith(".") for folder in runtimes)
+    store = _look(models, Share())
     kept = [model for model in installed if model.keeper]
     return Usage(
         models=models,
         kinds=kinds,
         kept=Share(len(kept), sum(model.size_bytes for model in kept)),
-        runtimes=Share(
-            sum(not folder.name.startswith(".") for folder in runtimes), measure(paths.runtimes_dir(), seen).size_bytes
-        ),
-        caches=Share(1, measure(paths.cache_dir(), seen).size_bytes),
+        runtimes=_look(paths.runtimes_dir(), Share(number, measure(paths.runtimes_dir(), seen).size_bytes)),
+        caches=_look(paths.cache_dir(), Share(0, measure(paths.cache_dir(), seen).size_bytes)),
         garbage_bytes=sum(item.size_bytes for item in garbage),
-        free_bytes=disk.free,
-        disk_bytes=disk.total,
+        device=store.device,
+        free_bytes=store.free_bytes,
+        disk_bytes=store.disk_bytes,
         shared=_find_shared(),
         duplicates=usage.find_duplicates(usage.find_copies(installed), _find_copies_of_others()),
     )
+
+
+def _look(folder: Path, share: Share) -> Place:
+    """A folder, which need not be there yet, on its disk."""
+    nearest = next(one for one in (folder, *folder.parents) if one.is_dir())
+    disk = shutil.disk_usage(nearest)
+    return Place(folder, share, nearest.stat().st_dev, disk.free, disk.total)
 
 
 def _find_copies_of_others() -> tuple[usage.Copy, ...]:

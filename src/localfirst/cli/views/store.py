@@ -57,19 +57,23 @@ def count(number: int, noun: str) -> str:
 
 def render_usage(usage: Usage, screen: Screen) -> list[str]:
     """What takes how much space."""
+    places = {"Runtimes": usage.runtimes, "Caches": usage.caches}
     shares = {
         **{title: usage.kinds[kind] for kind, title in KINDS.items() if kind in usage.kinds},
-        "Runtimes": usage.runtimes,
-        "Caches": usage.caches._replace(number=0),
+        **{title: place.share for title, place in places.items() if place not in usage.elsewhere},
     }
     rows = [_share_row(title, share) for title, share in shares.items() if share.size_bytes or share.number]
     rows.append({"what": "In all", "size": format_bytes(usage.total_bytes)})
     widths = fit([Column("what"), Column("number", right=True), Column("size", right=True)], rows, screen.width)
-    free = f"{format_bytes(usage.free_bytes)} free of {format_bytes(usage.disk_bytes)}"
     lines = [
-        *wrap(f"{line(str(usage.models))}: {free}", screen.width),
+        *wrap(_say_disk(usage.models, usage.free_bytes, usage.disk_bytes), screen.width),
         *(f"  {format_row(widths, row)}" for row in rows),
     ]
+    for title, place in places.items():
+        if place in usage.elsewhere:
+            row = _share_row(title, place.share)
+            lines += ["", *wrap(_say_disk(place.folder, place.free_bytes, place.disk_bytes), screen.width)]
+            lines.append(f"  {format_row(fit([Column(key) for key in row], [row], screen.width), row)}")
     if usage.kept.number:
         kept = f"{count(usage.kept.number, 'model')}, {format_bytes(usage.kept.size_bytes)}"
         lines += ["", *wrap(f"Elsewhere, since others keep the files: {kept}", screen.width)]
@@ -85,6 +89,10 @@ def render_usage(usage: Usage, screen: Screen) -> list[str]:
         hint = f"`lf store gc` would free {format_bytes(usage.garbage_bytes)}"
         lines += ["", *(screen.paint(text, "dim") for text in wrap(hint, screen.width))]
     return lines
+
+
+def _say_disk(folder: Path, free_bytes: int, disk_bytes: int) -> str:
+    return f"{line(str(folder))}: {format_bytes(free_bytes)} free of {format_bytes(disk_bytes)}"
 
 
 def _share_row(title: str, share: Share) -> Mapping[str, str]:
@@ -121,10 +129,19 @@ def usage_to_json(usage: Usage) -> Json:
         "models_folder": str(usage.models),
         **{f"{kind}_bytes": usage.kinds[kind].size_bytes if kind in usage.kinds else 0 for kind in KINDS},
         **{f"{kind}_count": usage.kinds[kind].number if kind in usage.kinds else 0 for kind in KINDS},
-        "runtime_bytes": usage.runtimes.size_bytes,
-        "runtime_count": usage.runtimes.number,
-        "cache_bytes": usage.caches.size_bytes,
+        "runtime_bytes": usage.runtimes.share.size_bytes,
+        "runtime_count": usage.runtimes.share.number,
+        "cache_bytes": usage.caches.share.size_bytes,
         "total_bytes": usage.total_bytes,
+        "other_disks": [
+            {
+                "folder": str(place.folder),
+                "size_bytes": place.share.size_bytes,
+                "free_bytes": place.free_bytes,
+                "disk_bytes": place.disk_bytes,
+            }
+            for place in usage.elsewhere
+        ],
         "kept_elsewhere_bytes": usage.kept.size_bytes,
         "kept_elsewhere_count": usage.kept.number,
         "garbage_bytes": usage.garbage_bytes,
