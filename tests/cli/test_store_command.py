@@ -65,6 +65,15 @@ def test_two_downloads_of_one_model_are_told_apart(lf: Lf, store: Path) -> None:
         assert f"half@q4_0, revision {digit * 12}" in shown
 
 
+def test_a_copy_that_was_killed_is_called_by_the_models_name(lf: Lf, store: Path) -> None:
+    copied = store / "import--hg" / "import" / "f32" / layout.PARTIAL / layout.FILES
+    copied.mkdir(parents=True)
+    (copied / "model.gguf").write_bytes(bytes(100_000))
+    (row,) = (line.split() for line in lf("store", "gc", "--dry-run").stdout.splitlines() if "unfinished copy" in line)
+    assert (row[:2], row[-1]) == (["unfinished", "copy"], "hg")
+    assert "lf pull" not in lf("rm", "hg").stderr
+
+
 def test_gc_says_before_what_it_says_after(lf: Lf, store: Path) -> None:
     would = lf("store", "gc", "--dry-run").stdout
     did = lf("store", "gc").stdout

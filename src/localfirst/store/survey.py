@@ -56,7 +56,7 @@ class Leaf(NamedTuple):
         if self.model is not None:
             return self.model.name, self.model.variant
         repo, _, leaf = self.folder.parts[-3:]
-        if repo.startswith("import--"):
+        if self.is_import:
             return repo.removeprefix("import--"), leaf
         name, _, variant = leaf.partition("@")
         variant, at, revision = variant.partition("@")
@@ -67,7 +67,12 @@ class Leaf(NamedTuple):
         """What people call it, as it may be typed."""
         if self.model is not None:
             return self.model.full_name
-        return self.build[0] if self.folder.parts[-3].startswith("import--") else format_build(*self.build)
+        return self.build[0] if self.is_import else format_build(*self.build)
+
+    @property
+    def is_import(self) -> bool:
+        """Whether it came from a file of the user's, by where it lies."""
+        return self.folder.parts[-3].startswith("import--")
 
     @property
     def long_name(self) -> str:
@@ -103,8 +108,8 @@ def survey(models: Path) -> Survey:
 def find_unfinished(models: Path, name: str) -> tuple[Leaf, ...]:
     """The builds of a model whose download has not ended; none where the store cannot be read."""
     with suppress(OSError):
-        found = map(_classify, find_folders(models))
-        return tuple(leaf for leaf in found if leaf.kind == "partial" and leaf.build[0].lower() == name.lower())
+        found = [leaf for leaf in map(_classify, find_folders(models)) if leaf.kind == "partial" and not leaf.is_import]
+        return tuple(leaf for leaf in found if leaf.build[0].lower() == name.lower())
     return ()
 
 

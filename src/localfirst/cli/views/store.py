@@ -186,10 +186,14 @@ def render_collected(collected: Collected, screen: Screen) -> list[str]:
 
 def _render_garbage(items: Sequence[Garbage], screen: Screen) -> list[str]:
     rows = [
-        {"what": GARBAGE[item.kind], "size": format_bytes(item.size_bytes), "name": line(_name(item))} for item in items
+        {"what": _say_kind(item), "size": format_bytes(item.size_bytes), "name": line(_name(item))} for item in items
     ]
     widths = fit([Column("what"), Column("size", right=True), Column("name")], rows, screen.width)
     return [format_row(widths, row) for row in rows]
+
+
+def _say_kind(item: Garbage) -> str:
+    return "unfinished copy" if item.kind == "partial" and item.path.parent.name == "import" else GARBAGE[item.kind]
 
 
 def _name(item: Garbage) -> str:
