@@ -42,6 +42,14 @@ def test_a_file_is_ready_where_it_lies(lf: Lf, gguf: Path) -> None:
     assert lf("run", "my-model-q4_0", "hi").stdout == f"{REPLY}\n"
 
 
+def test_a_damaged_original_is_not_said_to_be_mended_by_a_connection(lf: Lf, gguf: Path) -> None:
+    assert lf("model", "import", str(gguf), "--name", "mine").returncode == 0
+    gguf.write_bytes(gguf.read_bytes()[:-1] + b"x")
+    found = lf("--offline", "model", "verify", "mine", "--repair")
+    assert (found.returncode, "connection" in found.stderr) == (7, False)
+    assert "lf cannot fetch it" in found.stdout
+
+
 def test_a_copy_runs_without_its_original_and_is_removed_in_whole(lf: Lf, gguf: Path) -> None:
     size = gguf.stat().st_size
     shown = json.loads(lf("model", "import", str(gguf), "--name", "mine", "--copy", "--json").stdout)

@@ -239,12 +239,12 @@ def verify(
     with show_progress(quiet=quiet or json) as report:
         verified = verify_models(model, every=every, quick=quick, repair=repair, offline=offline, report=report)
     output.print_verified(verified, json=json)
-    bad = [one for one in verified if one.remedy]
-    if bad and repair and offline:
+    mendable = [one.model.full_name for one in verified if one.is_mendable]
+    if mendable and repair and offline:
         raise IntegrityError(
-            "Files are damaged, and --offline forbids to fetch what is wrong",
-            detail=", ".join(one.model.full_name for one in bad),
+            "Files are damaged, and --offline forbids fetching what is wrong",
+            detail="\n".join(mendable),
             hint="Run it again with a connection.",
         )
-    if bad:
+    if any(one.remedy for one in verified):
         raise typer.Exit(7)

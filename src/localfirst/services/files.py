@@ -30,6 +30,11 @@ class Verified:
     """Whether the problems are no more."""
 
     @property
+    def is_mendable(self) -> bool:
+        """Whether there are problems still, and a hub has the bytes."""
+        return bool(self.problems) and not self.repaired and self.model.host == "huggingface" and not self.model.keeper
+
+    @property
     def remedy(self) -> str | None:
         """What to type, where there are problems still."""
         return verify.find_remedy(self.model) if self.problems and not self.repaired else None
@@ -124,7 +129,7 @@ def verify_models(  # noqa: PLR0913 - one keyword per option
 
 def _repair(checked: Verified, *, offline: bool, report: Callable[[Progress], None]) -> Verified:
     model = checked.model
-    if offline or not checked.problems or model.host != "huggingface" or model.keeper is not None:
+    if offline or not checked.is_mendable:
         return checked
     damaged = [problem.path for problem in checked.problems]
     return replace(checked, model=pull.repair(model, describe(model), damaged, report=report), repaired=True)

@@ -52,7 +52,7 @@ def find_remedy(model: InstalledModel) -> str:
     if is_tool(model.keeper):
         return f"`lf model rm {model.name}` forgets it; `lf model adopt` looks for it again."
     if model.host == "import":
-        return f"Put the file back, or `lf model rm {model.name}` and import it again."
+        return f"lf cannot fetch it: put the file back, or `lf model rm {model.name}` and import it again."
     if model.host == "builtin":
         return "Install localfirst again."
     return f"`lf model verify {model.name} --repair` fetches what is wrong."

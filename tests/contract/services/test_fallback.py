@@ -105,5 +105,5 @@ def test_no_engine_is_installed_for_files_that_are_gone(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").unlink()
     with pytest.raises(IntegrityError) as caught:
         open_session("mine", Wanted(backend="llama-cuda"))
-    assert "Put the file back" in (caught.value.hint or "")
+    assert "put the file back" in (caught.value.hint or "")
     assert folder.read_failure(ROW) is None  # nothing was tried

@@ -223,7 +223,7 @@ def test_an_import_whose_file_is_gone_is_an_error_and_nothing_is_fetched(gguf: P
     gguf.unlink()
     with pytest.raises(IntegrityError) as caught:
         pull(*make_model("org/x", "model.gguf"))
-    assert caught.value.hint == "Put the file back, or `lf model rm tiny` and import it again."
+    assert caught.value.hint == "lf cannot fetch it: put the file back, or `lf model rm tiny` and import it again."
 
 
 def test_a_file_of_the_hugging_face_cache_keeps_the_name_of_its_link(gguf: Path, tmp_path: Path) -> None:
