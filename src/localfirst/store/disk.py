@@ -14,6 +14,7 @@ from localfirst.errors import DiskFullError, StoreError
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -135,6 +136,18 @@ def read_all(descriptor: int, size: int) -> bytes:
     while len(data) < size and (more := os.read(descriptor, size - len(data))):
         data += more
     return data
+
+
+def read_into(file: io.FileIO, buffer: memoryview) -> int:
+    """Fill a buffer from where a file stands; how many bytes there were, fewer where the file ends.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    filled = 0
+    while filled < len(buffer) and (more := file.readinto(buffer[filled:])):
+        filled += more
+    return filled
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,8 @@ _RANDOM = random.SystemRandom()
 _WATCH_S = 0.1
 _STALL_S = 5.0
 """Silence after which it is said that nothing comes."""
-_SYNC_EVERY_S = 0.5
+_SYNC_EVERY_S = 0.05
+"""How often it is looked whether enough has come to be made durable."""
 _ENOUGH_BYTES_PER_S = 400_000_000
 """What one processor core hashes at the least; of what comes faster, more connections bring no more."""
 _JOIN_S = 1.0
@@ -182,11 +183,11 @@ class Download:
         try:
             with self._wire.open_reply(self._source, gap, self._part.etag) as reply:
                 left = self._accept(reply, gap)
-                with self._part.open_writer(left.start) as writer:
-                    for block in reply.read_blocks():
+                with self._part.open_writer(left) as writer, closing(reply.read_blocks()) as blocks:
+                    for block in blocks:
                         if self._ended:
                             raise _Stopped
-                        writer.write(block[: left.size_bytes])
+                        writer.write(block)
                         left = Gap(writer.offset, left.end)
                         self._quiet_since, self._said_silence = time.monotonic(), False
                         if not left.size_bytes:

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from localfirst.store.disk import read_all, write_all
+from localfirst.store.disk import read_all, sync_file, write_all
 
 BLOCK_BYTES = 2**20
 SCHEMA = "lf.journal/1"
@@ -148,7 +148,7 @@ class Journal:
             for index, length in lengths.items():
                 self._durable[index] = min(length, self.lengths[index])
                 self._write_entry(index)
-        os.fsync(self._descriptor)
+        sync_file(self._descriptor)
 
     def _write_entry(self, index: int) -> None:
         entry = _ENTRY.pack(self.lengths[index], self._durable[index])

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import sys
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from localfirst.store.disk import read_all, sync_file, sync_folder, write_all
+from localfirst.store.disk import read_into, sync_file, sync_folder, write_all
 from localfirst.store.journal import BLOCK_BYTES, Gap, Journal
 from localfirst.store.trail import Trail, find_trail, read_trail
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from localfirst.store.block import Block
     from localfirst.store.listing import HubFile
     from localfirst.store.progress import Meter
 
@@ -40,6 +42,7 @@ class Part:
         self._trail_path = self.path.with_suffix(".trail")
         self._meter = meter
         self._descriptor = -1
+        self._buffer = memoryview(bytearray(BLOCK_BYTES))
         self._unsynced_bytes = 0
         self._counting = threading.Lock()
         self._doubted: set[int] = set()
@@ -49,6 +52,7 @@ class Part:
         self._journal = Journal(self._journal_path, self.file.size_bytes)
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+            self._reader = io.FileIO(self._descriptor, closefd=False)
             self._adopt()
             self._allocate()
         except BaseException:
@@ -117,13 +121,13 @@ class Part:
         """What is missing."""
         return self._journal.find_gaps()
 
-    def open_writer(self, start: int) -> Writer:
-        """A place to write from `start` on, where a gap of the journal begins.
+    def open_writer(self, gap: Gap) -> Writer:
+        """A place to write what fills a gap of the journal.
 
         Raises:
             OSError: the file cannot be opened.
         """
-        return Writer(self, self._journal, start)
+        return Writer(self, self._journal, gap)
 
     def count(self, size: int) -> None:
         """Hear of bytes that were written."""
@@ -141,9 +145,9 @@ class Part:
         end = min(start + BLOCK_BYTES, self.file.size_bytes)
         if start >= self.file.size_bytes or self._journal.frontier < end:
             return False
-        os.lseek(self._descriptor, start, os.SEEK_SET)
-        block = read_all(self._descriptor, end - start)
-        if len(block) < end - start:  # the file is shorter than its journal says
+        block = self._buffer[: end - start]
+        self._reader.seek(start)
+        if read_into(self._reader, block) < len(block):  # the file is shorter than its journal says
             self._doubt(index)
         elif self._trail.add(block):
             if self.file.git_sha1 is not None:
@@ -215,14 +219,14 @@ class Part:
 
 
 class Writer:
-    """Writes bytes in order from one offset on, with a descriptor of its own, and tells the journal."""
+    """Writes the bytes of a gap in order, with a descriptor of its own, and tells the journal."""
 
-    def __init__(self, part: Part, journal: Journal, start: int) -> None:
-        self.offset = start
+    def __init__(self, part: Part, journal: Journal, gap: Gap) -> None:
+        self.offset, self._end = gap
         self._part = part
         self._journal = journal
         self._descriptor = os.open(part.path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
-        os.lseek(self._descriptor, start, os.SEEK_SET)
+        os.lseek(self._descriptor, gap.start, os.SEEK_SET)
 
     def __enter__(self) -> Self:
         return self
@@ -230,20 +234,18 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
-    def write(self, data: bytes) -> None:
-        """Write bytes behind the last ones; those beyond the file's size are dropped.
+    def write(self, block: Block) -> None:
+        """Write bytes behind the last ones; those beyond the gap are dropped.
 
         Raises:
             OSError: they cannot be written. The journal then tells what is there.
         """
-        view = memoryview(data)[: self._part.file.size_bytes - self.offset]
-        while view:
+        while block.size_bytes and self.offset < self._end:
             index, inside = divmod(self.offset, BLOCK_BYTES)
-            written = os.write(self._descriptor, view[: BLOCK_BYTES - inside])
+            written = block.write_to(self._descriptor, min(BLOCK_BYTES - inside, self._end - self.offset))
             self._journal.mark(index, inside + written)
             self.offset += written
             self._part.count(written)
-            view = view[written:]
 
 
 def find_part(folder: Path, file: HubFile) -> Path:

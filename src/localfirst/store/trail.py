@@ -38,7 +38,7 @@ class Trail:
         """The digest of all of them, in hexadecimal."""
         return self._hash.hexdigest()
 
-    def add(self, block: bytes) -> bool:
+    def add(self, block: bytes | memoryview) -> bool:
         """Hash the next block; where the known trail says that it is damaged, hash nothing and return False."""
         longer = self._hash.copy()
         longer.update(block)

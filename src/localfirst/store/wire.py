@@ -20,15 +20,17 @@ import localfirst
 from localfirst.errors import LfError, NetworkError, UnknownNameError
 from localfirst.store import network
 from localfirst.store.address import find_origin
+from localfirst.store.block import Received, can_pipe, read_piped
 from localfirst.store.pools import Pools, describe
 from localfirst.terminal import make_inert
 from localfirst.units import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     import urllib3
 
+    from localfirst.store.block import Block
     from localfirst.store.endpoint import Endpoint
     from localfirst.store.journal import Gap
     from localfirst.store.listing import HubFile
@@ -99,20 +101,21 @@ class Reply:
         self._source = source
         self._limits = limits
 
-    def read_blocks(self) -> Iterator[bytes]:
-        """The body in blocks, as long as it comes fast enough.
+    def read_blocks(self) -> Generator[Block, None, None]:
+        """The body in blocks, as long as it comes fast enough. Write each before asking for the next.
 
         Raises:
             Retry: it does not, or it is a web page.
         """
-        host = _host_of(self._response)
-        window_start, received, at_start = time.monotonic(), 0, self.start == 0
-        while block := self._read():
-            if at_start and _is_web_page(block):
-                raise Retry(_portal(host))
-            at_start = False
+        host, url = _host_of(self._response), self._response.url or self._source.url
+        window_start, received, blocks = time.monotonic(), 0, self._read()
+        while True:
+            with _retried(url):
+                block = next(blocks, None)
+            if block is None:
+                return
+            received += block.size_bytes
             yield block
-            received += len(block)
             passed_s = time.monotonic() - window_start
             if passed_s >= self._limits.window_s:
                 if received < self._limits.window_bytes:
@@ -121,9 +124,22 @@ class Reply:
                     raise Retry(said, stuck=True)
                 window_start, received = time.monotonic(), 0
 
-    def _read(self) -> bytes:
-        with _retried(self._response.url or self._source.url):
-            return self._response.read1(READ_BYTES, decode_content=False)
+    def _read(self) -> Iterator[Block]:
+        """First what urllib3 may have read ahead, and then, where it can be, past urllib3."""
+        data = self._receive()
+        if self.start == 0 and _is_web_page(data):
+            raise Retry(_portal(_host_of(self._response)))
+        if data:
+            yield Received(data)
+        connection, left = getattr(self._response.connection, "sock", None), self._response.length_remaining
+        if left and can_pipe(connection):
+            yield from read_piped(connection, left, self._limits.read_s)
+            return
+        while data := self._receive():
+            yield Received(data)
+
+    def _receive(self) -> bytes:
+        return self._response.read1(READ_BYTES, decode_content=False)
 
 
 @contextmanager

@@ -128,21 +128,23 @@ def count_right_bytes(part: Path) -> int:
 
 
 def test_the_second_process_waits_says_so_and_downloads_nothing(hub: Hub, start: Any) -> None:
-    hub.rate_bytes_per_s = 20 * MB
+    hub.rate_bytes_per_s = MB
     first = start()
     first.read_until("done", 2 * MB)
     second = start()
     assert second.read_until("notice") == f"waiting for process {first.process.pid}, which works on it"
+    hub.rate_bytes_per_s = None
     assert first.read_until("sha256") == second.read_until("sha256") == sha256(DATA)
     assert hub.bytes_sent == SIZE
 
 
 def test_the_second_process_takes_over_where_the_first_was_killed(hub: Hub, start: Any) -> None:
-    hub.rate_bytes_per_s = 20 * MB
+    hub.rate_bytes_per_s = MB
     first = start()
     first.read_until("done", 2 * MB)
     second = start()
     second.read_until("notice")
+    hub.rate_bytes_per_s = 20 * MB
     first.end(signal.SIGKILL)
     assert second.read_until("sha256") == sha256(DATA)
     assert hub.bytes_sent <= 1.05 * SIZE
