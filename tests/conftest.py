@@ -15,6 +15,17 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # a busy machine fails no test
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine-table", metavar="FILE", type=Path, help="write what the contract found on each engine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("--engine-table"):
+        from tests.contract.backends.table import EngineTable
+
+        config.pluginmanager.register(EngineTable(path))
+
+
 @dataclass
 class Lf:
     """Runs `lf` in a process of its own, as a user does: real exit code, real stdout, real stderr."""
