@@ -55,7 +55,7 @@ def _show_status(*, json: bool, offline: bool) -> None:
     from localfirst.cli import output
     from localfirst.cli.views import account as views
     from localfirst.services import account
-    from localfirst.store.endpoint import find_home
+    from localfirst.store.net.endpoint import find_home
 
     found = account.find_login(offline=offline)
     if found is not None:
@@ -91,7 +91,7 @@ def _read_token(*, piped: bool) -> str:
 
 def _find_page() -> str:
     """Where the hub makes tokens."""
-    from localfirst.store.endpoint import find_home
+    from localfirst.store.net.endpoint import find_home
 
     return f"{find_home()}/settings/tokens"
 

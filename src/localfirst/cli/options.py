@@ -35,7 +35,7 @@ def parse_size(text: str) -> int:
 def use_mirror(url: str | None) -> str | None:
     """Set where every command that asks a hub looks first."""
     if url is not None:
-        from localfirst.store.endpoint import check_mirror
+        from localfirst.store.net.endpoint import check_mirror
 
         os.environ["LF_MIRROR"] = check_mirror(url)
     return url

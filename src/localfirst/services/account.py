@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.errors import NetworkError
-from localfirst.store import hub, tokens
-from localfirst.store.endpoint import Endpoint, find_home
+from localfirst.store.net import hub, tokens
+from localfirst.store.net.endpoint import Endpoint, find_home
 
 if TYPE_CHECKING:
-    from localfirst.store.hub import Account
+    from localfirst.store.net.hub import Account
 
 
 class Login(NamedTuple):

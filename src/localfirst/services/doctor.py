@@ -22,9 +22,10 @@ from localfirst.services import engines
 from localfirst.services.catalogue import find_catalogs, load_models
 from localfirst.services.sight import find_sights
 from localfirst.services.usage import find_location
-from localfirst.store import endpoint, manifest, network, revisions, tokens
+from localfirst.store import manifest, revisions
 from localfirst.store.disk import size_on_disk
 from localfirst.store.keepers import is_tool
+from localfirst.store.net import endpoint, network, tokens
 from localfirst.store.verify import check_quick
 from localfirst.units import GB, format_bytes, format_seconds, format_tps
 
@@ -343,7 +344,7 @@ def _check_compiler() -> Check:
 
 def _check_network() -> Iterator[Check]:
     """Every host that is ever asked for something: the hub, whence it sends for large files, and engines' indexes."""
-    from localfirst.store.hub import find_file_address, reach, touch
+    from localfirst.store.net.hub import find_file_address, reach, touch
 
     begun = time.monotonic()
     try:

@@ -12,7 +12,7 @@ from localfirst.errors import NetworkError, StoreError, UnknownNameError, UsageE
 from localfirst.services import catalogue
 from localfirst.store import consent, manifest, revisions
 from localfirst.store.revisions import History
-from localfirst.store.survey import find_unfinished
+from localfirst.store.upkeep.survey import find_unfinished
 from localfirst.store.verify import is_gone
 from localfirst.types import ModelName
 
@@ -222,7 +222,7 @@ def _find_path(asked: ModelName, path: Path) -> Entry:
 def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offline: bool) -> Entry:
     """A repository's builds: what is on this disk needs no hub to be found again."""
     from localfirst.services import imported
-    from localfirst.store.hub import describe
+    from localfirst.store.net.hub import describe
 
     full = f"hf:{asked.repo}@{asked.revision}" if asked.revision else f"hf:{asked.repo}"
     histories = tuple(found for found in everything if found.current.name.lower() == full.lower())

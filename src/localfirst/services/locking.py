@@ -97,7 +97,7 @@ def _find_license(model: Model, repo: str | None) -> str:
 
 
 def _lock_published(entry: Entry, variant: Variant, offline: bool, report: Report) -> LockedModel:
-    from localfirst.store.hub import read_listing
+    from localfirst.store.net.hub import read_listing
 
     if offline:
         name = format_build(entry.model.name, variant.name)
@@ -257,7 +257,7 @@ def _check_hub(model: LockedModel, report: Report) -> Listing:
     Raises:
         IntegrityError: it has others.
     """
-    from localfirst.store.hub import read_listing
+    from localfirst.store.net.hub import read_listing
 
     listing = read_listing(model.repo or "", model.revision, report=report)
     offered = {file.path: file for file in listing.files}

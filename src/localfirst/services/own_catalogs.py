@@ -115,7 +115,7 @@ def _read(path: Path) -> bytes:
 
 
 def _fetch(url: str, *, offline: bool) -> bytes:
-    from localfirst.store.fetch import fetch_text
+    from localfirst.store.net.fetch import fetch_text
 
     if offline:
         raise NetworkError("A catalog from the network is not to be had with --offline", detail=url)

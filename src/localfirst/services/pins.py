@@ -113,7 +113,7 @@ def write_entries(path: Path, checks: list[PinCheck]) -> int:
 
 
 def _check(model: Model, variant: Variant, asked: dict[str, Listing | LfError]) -> PinCheck:
-    from localfirst.store.hub import read_listing
+    from localfirst.store.net.hub import read_listing
 
     if variant.repo not in asked:
         try:

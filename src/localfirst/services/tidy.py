@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 from localfirst import paths
 from localfirst.runtimes import unused
-from localfirst.store import gc, manifest, move, pointer, revisions
+from localfirst.store import manifest, pointer, revisions
 from localfirst.store.disk import explained, free_bytes
-from localfirst.store.gc import Garbage
-from localfirst.store.survey import measure, prune, survey
+from localfirst.store.upkeep import gc, move
+from localfirst.store.upkeep.gc import Garbage
+from localfirst.store.upkeep.survey import measure, prune, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from localfirst.errors import LfError
-    from localfirst.store.move import Moved
+    from localfirst.store.upkeep.move import Moved
     from localfirst.types import Progress
 
 

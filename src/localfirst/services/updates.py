@@ -106,7 +106,7 @@ class _Hub:
         Raises:
             LfError: as the hub answers.
         """
-        from localfirst.store.hub import read_listing
+        from localfirst.store.net.hub import read_listing
 
         key = (repo, revision)
         if key not in self._known:

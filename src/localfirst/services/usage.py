@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from localfirst import paths
-from localfirst.store import manifest, pointer, usage
+from localfirst.store import manifest, pointer
 from localfirst.store.disk import explained
 from localfirst.store.foreign import find_foreign_files
-from localfirst.store.gc import find_garbage, is_busy_now
 from localfirst.store.roots import find_roots
-from localfirst.store.survey import measure, survey
-from localfirst.store.usage import Share
+from localfirst.store.upkeep import usage
+from localfirst.store.upkeep.gc import find_garbage, is_busy_now
+from localfirst.store.upkeep.survey import measure, survey
+from localfirst.store.upkeep.usage import Share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from localfirst.store.roots import Root
-    from localfirst.store.usage import Duplicate
+    from localfirst.store.upkeep.usage import Duplicate
     from localfirst.types import InstalledModel
 
 Decided = Literal["move", "LF_HOME", "default"]

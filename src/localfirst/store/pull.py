@@ -15,26 +15,26 @@ from localfirst.lock import LeaseLostError
 from localfirst.store import layout, manifest, revisions
 from localfirst.store.builtin import find_builtin
 from localfirst.store.claim import claim
-from localfirst.store.copy import copy_file
 from localfirst.store.disk import check_space, explained, hash_file, measure_allocated
-from localfirst.store.endpoint import find_endpoint
-from localfirst.store.hub import read_listing
 from localfirst.store.listing import HubFile
 from localfirst.store.names import is_commit
-from localfirst.store.part import detach, find_part, reopen
+from localfirst.store.net.endpoint import find_endpoint
+from localfirst.store.net.hub import read_listing
+from localfirst.store.net.wire import Limits
 from localfirst.store.progress import Meter, ignore
 from localfirst.store.select import select_files
-from localfirst.store.transfer import Place, Transfer
+from localfirst.store.transfer.copy import copy_file
+from localfirst.store.transfer.file import Place, Transfer
+from localfirst.store.transfer.part import detach, find_part, reopen
 from localfirst.store.verify import check_quick, is_changed, settle, verify
-from localfirst.store.wire import Limits
 from localfirst.types import InstalledFile, InstalledModel, ModelFile, Progress, format_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from localfirst.lock import Lease
-    from localfirst.store.endpoint import Endpoint
     from localfirst.store.listing import Listing
+    from localfirst.store.net.endpoint import Endpoint
     from localfirst.types import Model, Variant
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import StoreError
 from localfirst.store import layout
-from localfirst.store.copy import copy_file
 from localfirst.store.disk import check_space, explained, hash_file, sync_folder
+from localfirst.store.transfer.copy import copy_file
 from localfirst.types import InstalledFile
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tests.fixtures.hub import make_model
 
 from localfirst.store import manifest, pull, revisions
-from localfirst.store.hub import read_listing
+from localfirst.store.net.hub import read_listing
 from localfirst.store.verify import verify
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import signal
 import sys
 from pathlib import Path
 
-from localfirst.store import manifest, move
+from localfirst.store import manifest
 from localfirst.store.progress import ignore
+from localfirst.store.upkeep import move
 
 STEPS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.utime", "fcntl.flock"}
 steps = 0

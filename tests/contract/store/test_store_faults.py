@@ -14,10 +14,11 @@ from tests.fixtures.hub import make_model, sha256
 
 from localfirst import paths
 from localfirst.errors import IntegrityError, LfError, LicenseError, NetworkError, UnknownNameError
-from localfirst.store import download, manifest
-from localfirst.store.journal import Journal
+from localfirst.store import manifest
+from localfirst.store.net.wire import Limits
 from localfirst.store.pull import pull
-from localfirst.store.wire import Limits
+from localfirst.store.transfer.file import download
+from localfirst.store.transfer.journal import Journal
 from localfirst.types import InstalledFile
 
 if TYPE_CHECKING:

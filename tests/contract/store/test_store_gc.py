@@ -347,7 +347,7 @@ def test_ones_own_models_come_first_and_only_they_are_removed(
 
 
 def test_a_shared_store_that_was_moved_is_followed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from localfirst.store import move
+    from localfirst.store.upkeep import move
 
     install()
     move.move(tmp_path / "moved", report=ignore)

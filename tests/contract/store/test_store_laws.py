@@ -15,10 +15,10 @@ from tests.fixtures.hub import Hub, make_model, sha256
 
 from localfirst.errors import LfError
 from localfirst.store import manifest
-from localfirst.store.journal import BLOCK_BYTES
+from localfirst.store.net.wire import Limits
 from localfirst.store.pull import pull
+from localfirst.store.transfer.journal import BLOCK_BYTES
 from localfirst.store.verify import verify
-from localfirst.store.wire import Limits
 
 SIZE = 3_300_000
 DATA = random.Random(3).randbytes(SIZE)  # noqa: S311 (the same bytes in every run)

@@ -11,9 +11,9 @@ from tests.fixtures.hub import git_sha1, make_model, sha256
 from localfirst import paths
 from localfirst.errors import IntegrityError, LicenseError, NetworkError, UnknownNameError, UsageError
 from localfirst.store import manifest
-from localfirst.store.endpoint import Endpoint, find_endpoint
-from localfirst.store.hub import describe, read_listing
 from localfirst.store.listing import HubFile, Listing
+from localfirst.store.net.endpoint import Endpoint, find_endpoint
+from localfirst.store.net.hub import describe, read_listing
 from localfirst.store.pull import pull
 from localfirst.types import ModelName
 

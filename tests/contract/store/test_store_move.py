@@ -20,10 +20,11 @@ from tests.fixtures.hub import make_model, sha256
 
 from localfirst import paths
 from localfirst.errors import DiskFullError, IntegrityError, StoreError, UsageError
-from localfirst.store import layout, manifest, move, pointer
+from localfirst.store import layout, manifest, pointer
 from localfirst.store.claim import claim, claim_record, try_hold
 from localfirst.store.lock import hold
 from localfirst.store.progress import ignore
+from localfirst.store.upkeep import move
 from localfirst.store.verify import verify
 
 if TYPE_CHECKING:

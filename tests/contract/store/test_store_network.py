@@ -14,12 +14,12 @@ from tests.fixtures.hub import Hub, make_model
 from tests.fixtures.proxy import Proxy
 
 from localfirst.errors import LfError, NetworkError, UnknownNameError, UsageError
-from localfirst.store.endpoint import Endpoint, find_endpoint
-from localfirst.store.fetch import fetch_text
-from localfirst.store.hub import reach, read_listing
-from localfirst.store.network import find_proxy
+from localfirst.store.net.endpoint import Endpoint, find_endpoint
+from localfirst.store.net.fetch import fetch_text
+from localfirst.store.net.hub import reach, read_listing
+from localfirst.store.net.network import find_proxy
+from localfirst.store.net.wire import Limits
 from localfirst.store.pull import pull
-from localfirst.store.wire import Limits
 
 DATA = b"GGUF" + bytes(range(256)) * 700
 FAST = Limits(connect_s=2, read_s=2, backoff_s=0.01, backoff_max_s=0.02, tries=3)

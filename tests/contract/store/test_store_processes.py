@@ -20,10 +20,10 @@ from tests.fixtures.hub import make_model, sha256
 from localfirst import lock, paths
 from localfirst.errors import DiskFullError, NetworkError
 from localfirst.store import manifest
-from localfirst.store.journal import BLOCK_BYTES, Journal
+from localfirst.store.net.wire import Limits
 from localfirst.store.pull import pull
+from localfirst.store.transfer.journal import BLOCK_BYTES, Journal
 from localfirst.store.verify import verify
-from localfirst.store.wire import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from localfirst import paths
 from localfirst.errors import StoreError, UsageError
 from localfirst.store import manifest, pull, revisions
 from localfirst.store.compare import find_changes, hash_git
-from localfirst.store.hub import read_listing
+from localfirst.store.net.hub import read_listing
 from localfirst.types import InstalledModel
 
 ROOT = Path(__file__).parents[3]

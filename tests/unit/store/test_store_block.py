@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localfirst.store.block import PIPE_BYTES, Block, Received, can_pipe, read_piped
+from localfirst.store.net.block import PIPE_BYTES, Block, Received, can_pipe, read_piped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

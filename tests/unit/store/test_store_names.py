@@ -11,7 +11,6 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from localfirst.errors import IntegrityError
-from localfirst.store.address import find_origin
 from localfirst.store.names import (
     check_paths,
     check_sha1,
@@ -22,6 +21,7 @@ from localfirst.store.names import (
     is_repo,
     make_folder_name,
 )
+from localfirst.store.net.address import find_origin
 
 HOSTILE = {
     "empty": "",

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from localfirst.services.files import Removal
     from localfirst.services.tidy import Collected
     from localfirst.services.usage import Location, SharedStore, Usage
-    from localfirst.store.gc import Garbage
-    from localfirst.store.move import Moved
-    from localfirst.store.usage import Copy, Duplicate, Share
+    from localfirst.store.upkeep.gc import Garbage
+    from localfirst.store.upkeep.move import Moved
+    from localfirst.store.upkeep.usage import Copy, Duplicate, Share
 
     Json = dict[str, Any]
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import localfirst
 from localfirst.errors import NetworkError
-from localfirst.store.address import find_origin, hide_user
+from localfirst.store.net.address import find_origin, hide_user
 from localfirst.terminal import make_inert
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from localfirst.errors import NetworkError, UsageError
-from localfirst.store import network
-from localfirst.store.address import LOOPBACK
-from localfirst.store.wire import Limits
+from localfirst.store.net import network
+from localfirst.store.net.address import LOOPBACK
+from localfirst.store.net.wire import Limits
 
 
 def fetch_text(url: str, max_bytes: int, *, limits: Limits | None = None) -> bytes:

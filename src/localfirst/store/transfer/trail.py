@@ -11,7 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from localfirst.store.disk import write_atomically
-from localfirst.store.journal import BLOCK_BYTES
+from localfirst.store.transfer.journal import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from localfirst.store.network import Proxy, find_proxy, make_certificates
+from localfirst.store.net.network import Proxy, find_proxy, make_certificates
 from localfirst.terminal import make_inert
 
 if TYPE_CHECKING:

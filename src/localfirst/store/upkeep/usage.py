@@ -7,12 +7,12 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.store.survey import find_parts, measure
+from localfirst.store.upkeep.survey import find_parts, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from localfirst.store.survey import Survey
+    from localfirst.store.upkeep.survey import Survey
     from localfirst.types import InstalledModel
 
 WORTH_BYTES = 1_000_000

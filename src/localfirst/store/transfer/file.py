@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import IntegrityError
 from localfirst.store.disk import explained
-from localfirst.store.download import Download
-from localfirst.store.part import Part
-from localfirst.store.wire import Limits, Source, Wire
+from localfirst.store.net.wire import Limits, Source, Wire
+from localfirst.store.transfer.download import Download
+from localfirst.store.transfer.part import Part
 from localfirst.types import InstalledFile
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from localfirst.lock import Lease
-    from localfirst.store.endpoint import Endpoint
     from localfirst.store.listing import HubFile
+    from localfirst.store.net.endpoint import Endpoint
     from localfirst.store.progress import Meter
 
 

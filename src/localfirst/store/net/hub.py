@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from localfirst.errors import IntegrityError, LfError, NetworkError, UnknownNameError
-from localfirst.store import builds, manifest, network, revisions
-from localfirst.store.endpoint import Endpoint, find_endpoint
+from localfirst.store import builds, manifest, revisions
 from localfirst.store.listing import HubFile, Listing
 from localfirst.store.names import check_paths, check_sha1, check_sha256, is_repo
+from localfirst.store.net import network
+from localfirst.store.net.endpoint import Endpoint, find_endpoint
+from localfirst.store.net.tokens import keep_token
+from localfirst.store.net.wire import Limits
 from localfirst.store.progress import ignore
-from localfirst.store.tokens import keep_token
-from localfirst.store.wire import Limits
 from localfirst.terminal import make_inert
 from localfirst.types import Model, ModelName, Progress
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from localfirst.store.disk import read_all, share_blocks, sync_file, sync_folder, write_all
-from localfirst.store.journal import BLOCK_BYTES
-from localfirst.store.trail import Trail, find_trail
+from localfirst.store.transfer.journal import BLOCK_BYTES
+from localfirst.store.transfer.trail import Trail, find_trail
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,12 +14,12 @@ from localfirst import paths
 from localfirst.store import layout, manifest
 from localfirst.store.claim import is_busy, try_hold
 from localfirst.store.disk import explained
-from localfirst.store.survey import Extent, find_parts, find_temporary, is_superseded, measure
+from localfirst.store.upkeep.survey import Extent, find_parts, find_temporary, is_superseded, measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from localfirst.store.survey import Survey
+    from localfirst.store.upkeep.survey import Survey
     from localfirst.types import InstalledModel
 
 WRITING_S = 3600.0

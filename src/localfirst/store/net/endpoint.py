@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from localfirst.errors import LicenseError, UsageError
-from localfirst.store.address import find_origin, hide_user, is_plain, is_safe
-from localfirst.store.tokens import Token, find_token
+from localfirst.store.net.address import find_origin, hide_user, is_plain, is_safe
+from localfirst.store.net.tokens import Token, find_token
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 

@@ -18,10 +18,10 @@ from urllib.parse import urljoin, urlsplit
 
 import localfirst
 from localfirst.errors import LfError, NetworkError, UnknownNameError
-from localfirst.store import network
-from localfirst.store.address import find_origin
-from localfirst.store.block import Received, can_pipe, read_piped
-from localfirst.store.pools import Pools, describe
+from localfirst.store.net import network
+from localfirst.store.net.address import find_origin
+from localfirst.store.net.block import Received, can_pipe, read_piped
+from localfirst.store.net.pools import Pools, describe
 from localfirst.terminal import make_inert
 from localfirst.units import format_seconds
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     import urllib3
 
-    from localfirst.store.block import Block
-    from localfirst.store.endpoint import Endpoint
-    from localfirst.store.journal import Gap
     from localfirst.store.listing import HubFile
+    from localfirst.store.net.block import Block
+    from localfirst.store.net.endpoint import Endpoint
+    from localfirst.store.transfer.journal import Gap
 
 READ_BYTES = 2**18
 _SNIFF_BYTES = 512

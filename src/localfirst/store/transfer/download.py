@@ -15,17 +15,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from localfirst.errors import NetworkError
-from localfirst.store.journal import BLOCK_BYTES, Gap
-from localfirst.store.wire import Retry
+from localfirst.store.net.wire import Retry
+from localfirst.store.transfer.journal import BLOCK_BYTES, Gap
 from localfirst.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from localfirst.lock import Lease
-    from localfirst.store.part import Part
+    from localfirst.store.net.wire import Limits, Reply, Source, Wire
     from localfirst.store.progress import Meter
-    from localfirst.store.wire import Limits, Reply, Source, Wire
+    from localfirst.store.transfer.part import Part
 
 _RANDOM = random.SystemRandom()
 _WATCH_S = 0.1

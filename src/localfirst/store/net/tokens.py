@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from localfirst import paths
 from localfirst.errors import StoreError, UsageError
-from localfirst.store.address import find_origin
 from localfirst.store.disk import write_atomically
-from localfirst.store.network import prepare_hub_library
+from localfirst.store.net.address import find_origin
+from localfirst.store.net.network import prepare_hub_library
 
 STORED = "the token of `lf login`"
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")

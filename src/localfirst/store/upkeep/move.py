@@ -24,9 +24,9 @@ from localfirst.store import layout, manifest, pointer
 from localfirst.store.claim import is_busy, try_hold
 from localfirst.store.disk import READ_BYTES, check_space, explained, hash_file, sync_folder, write_atomically
 from localfirst.store.lock import hold_anywhere as hold
-from localfirst.store.part import detach
 from localfirst.store.progress import Meter
-from localfirst.store.survey import TEMPORARY, find_folders, find_temporary, prune
+from localfirst.store.transfer.part import detach
+from localfirst.store.upkeep.survey import TEMPORARY, find_folders, find_temporary, prune
 from localfirst.types import Progress
 
 if TYPE_CHECKING:

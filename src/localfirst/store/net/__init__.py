@@ -1,0 +1,1 @@
+"""The way to hubs: addresses, tokens, proxies, certificates, requests."""

@@ -1,0 +1,1 @@
+"""The bytes of files: fetched in parts, written, hashed, copied."""

@@ -1,0 +1,1 @@
+"""What the store holds and takes: surveys, garbage, moving it elsewhere."""
