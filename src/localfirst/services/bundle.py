@@ -17,8 +17,18 @@ from localfirst.services import catalogue, consent
 from localfirst.services.bundle_install import check_models
 from localfirst.services.machines import find_recorded
 from localfirst.services.planning import NOTHING_WANTED, plan_fetch
-from localfirst.store import bundle as store
 from localfirst.store.builtin import find_builtin
+from localfirst.store.bundles.contents import (
+    CATALOGS,
+    WHEELS,
+    Member,
+    PackedModel,
+    PackedRuntime,
+    Target,
+    make_contents,
+)
+from localfirst.store.bundles.read import open_bundle
+from localfirst.store.bundles.write import require_space, write_bundle
 from localfirst.store.disk import explained, hash_file
 from localfirst.store.names import make_folder_name
 from localfirst.store.place import open_workplace
@@ -31,7 +41,7 @@ if TYPE_CHECKING:
 
     from localfirst.runtimes.table import RuntimeRow
     from localfirst.services.planning import Planned
-    from localfirst.store.bundle import Contents, Member, PackedModel
+    from localfirst.store.bundles.contents import Contents
 
     Report = Callable[[Progress], None]
 
@@ -42,7 +52,7 @@ SUFFIX = ".bundle.tar"
 class Order(NamedTuple):
     """A bundle that is to be made: what was decided before anything is fetched."""
 
-    target: store.Target
+    target: Target
     plans: tuple[Planned, ...]
     rows: tuple[RuntimeRow, ...]
     """The runtimes that go into it."""
@@ -101,8 +111,8 @@ def plan(  # noqa: PLR0913 - one keyword per option
             hint="For a machine that has the engine already: `--models-only`",
         )
     sizes = [row.sizes[system].download_bytes or 0 for row in rows] + [_find_size(one) for one in plans.values()]
-    store.require_space(path, sum(sizes))
-    return Order(store.Target(*system, version), tuple(plans.values()), rows, path)
+    require_space(path, sum(sizes))
+    return Order(Target(*system, version), tuple(plans.values()), rows, path)
 
 
 def _find_installed(one: Planned) -> InstalledModel | None:
@@ -177,24 +187,24 @@ def create(order: Order, installed: Sequence[InstalledModel], *, report: Report)
         for file in model.files:
             path = f"{packed.folder}/{file.path}"
             sources[path] = Path(model.root) / file.path
-            members.append(store.Member(path, file.size_bytes, file.sha256))
+            members.append(Member(path, file.size_bytes, file.sha256))
     with open_workplace(report) as work, explained(work):
         for path, source in (*_fetch_wheels(order, work, report), *_cut_catalogs(models, work)):
             sources[path] = source
-            members.append(store.Member(path, source.stat().st_size, hash_file(source, lambda _: None)))
-        runtimes = tuple(store.PackedRuntime(row.name, row.engine, row.version) for row in order.rows)
-        contents = store.make_contents(__version__, order.target, models, runtimes, tuple(members))
+            members.append(Member(path, source.stat().st_size, hash_file(source, lambda _: None)))
+        runtimes = tuple(PackedRuntime(row.name, row.engine, row.version) for row in order.rows)
+        contents = make_contents(__version__, order.target, models, runtimes, tuple(members))
         check_models(contents, catalogue.load_models(), "Fetch it anew, `lf rm` and `lf pull`, then make the bundle")
         for row in order.rows:
             wheels.check_wheels(row, order.target.python, contents.find_wheels(row.name))
-        size_bytes = store.write(order.path, contents, sources, report)
+        size_bytes = write_bundle(order.path, contents, sources, report)
     return Shown(order.path, size_bytes, contents, verified=True)
 
 
 def _pack(one: Planned, model: InstalledModel) -> PackedModel:
     published = model.host == "huggingface" and model.repo is not None and model.revision is not None
     known = one.resolution.chosen.model
-    return store.PackedModel(
+    return PackedModel(
         name=model.name,
         variant=model.variant,
         format=model.format,
@@ -221,14 +231,14 @@ def _fetch_wheels(order: Order, work: Path, report: Report) -> Iterator[tuple[st
             partial(_say_line, report, row.name),
         )
         for path in found:
-            yield f"{store.WHEELS}/{row.name}/{path.name}", path
+            yield f"{WHEELS}/{row.name}/{path.name}", path
 
 
 def _say_line(report: Report, name: str, line: str) -> None:
     report(Progress(name, 0, detail={"line": line}))
 
 
-def say_target(target: store.Target) -> str:
+def say_target(target: Target) -> str:
     """`linux x86_64, Python 3.12`."""
     return f"{target.platform} {target.arch}, Python {target.python}"
 
@@ -241,7 +251,7 @@ def _cut_catalogs(models: Sequence[PackedModel], work: Path) -> Iterator[tuple[s
         if here:
             path = work / f"{catalog.name}.yaml"
             path.write_bytes(cut_catalog(catalog.path.read_text(encoding="utf-8"), catalog.path.name, here).encode())
-            yield f"{store.CATALOGS}/{path.name}", path
+            yield f"{CATALOGS}/{path.name}", path
 
 
 def show(path: Path, *, verify: bool, report: Report) -> Shown:
@@ -250,7 +260,7 @@ def show(path: Path, *, verify: bool, report: Report) -> Shown:
     Raises:
         UsageError, IntegrityError, StoreError: it cannot be read, is no bundle, or is damaged.
     """
-    with store.open_bundle(path) as bundle:
+    with open_bundle(path) as bundle:
         if verify:
             bundle.unpack(lambda _: None, report)
         return Shown(path, bundle.size_bytes, bundle.contents, verify)

@@ -16,7 +16,8 @@ from localfirst.runtimes.find import this_system
 from localfirst.runtimes.table import RUNTIMES
 from localfirst.services import catalogue, engines, own_catalogs
 from localfirst.services.own_catalogs import MISTAKES_SHOWN
-from localfirst.store import bundle as store
+from localfirst.store.bundles.contents import CATALOGS, WHEELS, PackedRuntime
+from localfirst.store.bundles.read import open_bundle
 from localfirst.store.disk import check_space, explained
 from localfirst.store.place import find_root, find_twin, open_workplace, place
 from localfirst.store.select import is_glob, match_glob
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localfirst.runtimes.table import RuntimeRow
-    from localfirst.store.bundle import Contents, Member, PackedModel
+    from localfirst.store.bundles.contents import Contents, Member, PackedModel
     from localfirst.types import Format, Model, Progress
 
     Report = Callable[[Progress], None]
@@ -77,7 +78,7 @@ def install(path: Path, *, models_only: bool = False, trust_engines: bool = Fals
         RuntimeMissingError: its engines are not for this machine, or do not work here.
         DiskFullError, StoreError, CatalogError, UnknownNameError: as their messages say.
     """
-    with store.open_bundle(path) as bundle, open_workplace(report) as work:
+    with open_bundle(path) as bundle, open_workplace(report) as work:
         contents, files = bundle.contents, work / "files"
         rows = () if models_only else _find_missing_engines(contents)
         if not trust_engines:
@@ -85,7 +86,7 @@ def install(path: Path, *, models_only: bool = False, trust_engines: bool = Fals
         known = catalogue.load_models()
         check_models(contents, known, _OTHER_VERSION)
         pieces = tuple(_make_piece(contents, packed) for packed in contents.models if packed.host != "builtin")
-        needed = {store.CATALOGS, *(f"{store.WHEELS}/{row.name}" for row in rows)}
+        needed = {CATALOGS, *(f"{WHEELS}/{row.name}" for row in rows)}
         needed |= {one.packed.folder for one in pieces if one.twin is None}
         taken = {member for folder in needed for member in contents.find_members(folder, whole=True)}
         installed_bytes = sum(row.sizes[this_system()].installed_bytes or 0 for row in rows)
@@ -165,7 +166,7 @@ def _find_missing_engines(contents: Contents) -> tuple[RuntimeRow, ...]:
     return tuple(_find_row(runtime, contents) for runtime in missing)
 
 
-def _find_row(runtime: store.PackedRuntime, contents: Contents) -> RuntimeRow:
+def _find_row(runtime: PackedRuntime, contents: Contents) -> RuntimeRow:
     row = next((one for one in RUNTIMES if one.name == runtime.name), None)
     if row is None or row.version != runtime.version or this_system() not in row.sizes:
         here = f"it has {row.version}" if row else "it has no such engine"
@@ -179,7 +180,7 @@ def _find_row(runtime: store.PackedRuntime, contents: Contents) -> RuntimeRow:
 
 
 def _install_engine(row: RuntimeRow, contents: Contents, files: Path, report: Report) -> None:
-    folder = files / store.WHEELS / row.name
+    folder = files / WHEELS / row.name
     with explained(folder):
         recipe = wheels.write_recipe(row, folder, contents.find_wheels(row.name), folder.parent)
     engines.install_wheels(row.name, recipe, report=report)
@@ -210,7 +211,7 @@ def _add_catalogs(contents: Contents, known: Sequence[Model], files: Path) -> tu
     unknown = published - {model.name for model in known}
     catalogs = list(catalogue.find_catalogs())
     added = []
-    for member in contents.find_members(store.CATALOGS, whole=True) if unknown else ():
+    for member in contents.find_members(CATALOGS, whole=True) if unknown else ():
         with explained(files):
             text = (files / member.path).read_bytes().decode("utf-8", "replace")
         models, mistakes = read_catalog(text, member.path)

@@ -1,8 +1,9 @@
-"""What a hub says a repository holds, after checking."""
+"""What a hub says a repository holds, after checking, and which bytes of it are asked for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,15 @@ class Listing:
     task: str | None = None
     parameters: int | None = None
     context_tokens: int | None = None
+
+
+class Gap(NamedTuple):
+    """Bytes that are missing: `start <= offset < end`."""
+
+    start: int
+    end: int
+
+    @property
+    def size_bytes(self) -> int:
+        """How many they are."""
+        return self.end - self.start

@@ -18,8 +18,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localfirst.errors import DiskFullError, IntegrityError, LfError, StoreError, UsageError
-from localfirst.store import bundle
-from localfirst.store.bundle import Contents, Member, PackedModel, PackedRuntime, Target
+from localfirst.store.bundles.contents import (
+    Contents,
+    Member,
+    PackedModel,
+    PackedRuntime,
+    Target,
+    format_contents,
+    make_contents,
+    parse_contents,
+)
+from localfirst.store.bundles.frame import make_end, make_header, make_padding, make_start, measure
+from localfirst.store.bundles.read import open_bundle
+from localfirst.store.bundles.write import write_bundle
 from localfirst.store.progress import ignore
 
 RANDOM = random.Random(5)  # noqa: S311 (the same bytes in every run)
@@ -42,14 +53,14 @@ def make_bundle(folder: Path, files: dict[str, bytes] = FILES, **changes: Any) -
         sources[path].write_bytes(content)
         members.append(Member(path, len(content), hashlib.sha256(content).hexdigest()))
     values = {"models": (MODEL,), "runtimes": (RUNTIME,), **changes}
-    contents = bundle.make_contents("0.1.0", Target("linux", "x86_64", "3.12"), members=tuple(members), **values)
+    contents = make_contents("0.1.0", Target("linux", "x86_64", "3.12"), members=tuple(members), **values)
     target = folder / "tiny.bundle.tar"
-    bundle.write(target, contents, sources, ignore)
+    write_bundle(target, contents, sources, ignore)
     return target
 
 
 def read(path: Path, folder: Path | None = None) -> Contents:
-    with bundle.open_bundle(path) as opened:
+    with open_bundle(path) as opened:
         opened.unpack(lambda member: folder / member.path if folder else None, ignore)
         return opened.contents
 
@@ -65,7 +76,7 @@ def test_what_goes_in_comes_out(made: Path, tmp_path: Path) -> None:
     found = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert found == FILES
     assert [file.path for file in contents.find_members(MODEL.folder)][:2] == ["deep/er/model.gguf", "empty.json"]
-    assert bundle.measure(contents) == made.stat().st_size
+    assert measure(contents) == made.stat().st_size
 
 
 def test_any_tar_program_reads_a_bundle(made: Path) -> None:
@@ -87,7 +98,7 @@ def test_the_same_files_make_the_same_bytes(made: Path, tmp_path: Path) -> None:
 def test_headers_are_the_same_for_every_python() -> None:
     """A bundle is compared with the headers that the reader's own Python makes, also beyond 8 GiB and 100 letters."""
     headers = b"".join(
-        bundle._make_header(path, size) for path, size in [("a", 1), ("b" * 150 + "\u00fc", 2), ("c", 9 * 2**30)]
+        make_header(path, size) for path, size in [("a", 1), ("b" * 150 + "\u00fc", 2), ("c", 9 * 2**30)]
     )
     assert hashlib.sha256(headers).hexdigest() == "d8455272b1f5a6fc92f152d22c731923ca0885c0e9405c889079beb3b74dbb86"
 
@@ -122,21 +133,21 @@ def test_a_bundle_of_another_length_is_refused_before_it_is_read(
     cut = data.draw(st.integers(0, len(content) - 1))
     for other in (content[:cut], content + bytes(cut + 1)):
         (tmp_path / "other").write_bytes(other)
-        with pytest.raises(IntegrityError), bundle.open_bundle(tmp_path / "other"):
+        with pytest.raises(IntegrityError), open_bundle(tmp_path / "other"):
             pytest.fail("it was opened")
 
 
 def forge(made: Path, target: Path, change: Any, files: dict[str, bytes] | None = None) -> Path:
     """A bundle with another `bundle.json`, whose digest and headers are right all the same."""
-    with bundle.open_bundle(made) as opened:
-        record = json.loads(bundle.format_contents(opened.contents))
+    with open_bundle(made) as opened:
+        record = json.loads(format_contents(opened.contents))
     change(record)
     text = (json.dumps(record) + "\n").encode()
-    content = bundle._make_start(text)
+    content = make_start(text)
     for member in record["members"]:
         data = {**FILES, **(files or {})}.get(member["path"], b"")
-        content += bundle._make_header(str(member["path"]), len(data)) + data + bundle._make_padding(len(data))
-    target.write_bytes(content + bundle._make_end(len(content)))
+        content += make_header(str(member["path"]), len(data)) + data + make_padding(len(data))
+    target.write_bytes(content + make_end(len(content)))
     return target
 
 
@@ -214,7 +225,7 @@ def test_the_forge_itself_forges_well(made: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, b"S", b"x"])
 def test_only_plain_files_are_members(made: Path, tmp_path: Path, kind: bytes) -> None:
     content = made.read_bytes()
-    plain = bundle._make_header("models/tiny@q4_0/empty.json", 0)
+    plain = make_header("models/tiny@q4_0/empty.json", 0)
     info = tarfile.TarInfo("models/tiny@q4_0/empty.json")
     info.type, info.linkname = kind, "/etc/passwd"
     (tmp_path / "link").write_bytes(content.replace(plain, info.tobuf(tarfile.GNU_FORMAT)))
@@ -231,14 +242,14 @@ def test_a_newer_bundle_is_told_as_such(made: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [b"[" * 100_000, b"{}", b"[]", b"null", b"\xff", b'{"schema": 1e999}', b"9" * 5000])
 def test_an_index_that_is_none_is_refused(text: bytes, tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(bundle._make_start(text) + bytes(10240))
+    (tmp_path / "x").write_bytes(make_start(text) + bytes(10240))
     with pytest.raises(IntegrityError):
         read(tmp_path / "x")
 
 
 def test_an_index_is_read_up_to_a_bound(tmp_path: Path) -> None:
     with (tmp_path / "x").open("wb") as file:
-        file.write(bundle._make_header("bundle.json", 2**40))
+        file.write(make_header("bundle.json", 2**40))
         file.truncate(2**40)
     with pytest.raises(IntegrityError, match="not a bundle"):
         read(tmp_path / "x")
@@ -276,7 +287,7 @@ def test_a_file_that_changed_is_not_packed(tmp_path: Path, spoil: Any, error: ty
     spoil(tmp_path / "source-1")
     sources = {path: tmp_path / f"source-{number}" for number, path in enumerate(FILES)}
     with pytest.raises(error):
-        bundle.write(good, contents, sources, ignore)
+        write_bundle(good, contents, sources, ignore)
     assert not list(tmp_path.glob("tiny.bundle.tar*"))
 
 
@@ -292,7 +303,7 @@ def test_a_disk_that_fills_up_is_told_and_leaves_no_part_of_a_bundle(tmp_path: P
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
     try:
         for action in (
-            lambda: bundle.write(again, contents, sources, ignore),
+            lambda: write_bundle(again, contents, sources, ignore),
             lambda: read(whole, tmp_path / "out"),
         ):
             with pytest.raises(DiskFullError) as caught:
@@ -304,25 +315,25 @@ def test_a_disk_that_fills_up_is_told_and_leaves_no_part_of_a_bundle(tmp_path: P
 
 
 def test_too_small_a_disk_is_told_with_both_numbers(made: Path, tmp_path: Path) -> None:
-    with bundle.open_bundle(made) as opened:
+    with open_bundle(made) as opened:
         contents = opened.contents
     huge = contents._replace(members=(Member("models/tiny@q4_0/model.gguf", 10**17, "0" * 64),))
     with pytest.raises(DiskFullError, match="Not enough space: 105000 TB needed, "):
-        bundle.write(tmp_path / "x", huge, {}, ignore)
+        write_bundle(tmp_path / "x", huge, {}, ignore)
     assert list(tmp_path.iterdir()) == []
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists))
 def test_any_value_anywhere_in_the_index_is_an_error_of_ours(made: Path, value: object) -> None:
-    with bundle.open_bundle(made) as opened:
-        record = json.loads(bundle.format_contents(opened.contents))
+    with open_bundle(made) as opened:
+        record = json.loads(format_contents(opened.contents))
     places = [("schema",), ("target",), ("models",), ("runtimes",), ("members",), ("lf_version",)]
     places += [("models", 0, key) for key in record["models"][0]] + [("members", 0, key) for key in ("path", "sha256")]
     for place in places:
         changed = copy.deepcopy(record)
         put(*place, value)(changed)
         try:
-            bundle.parse_contents(json.dumps(changed).encode(), "x")
+            parse_contents(json.dumps(changed).encode(), "x")
         except LfError:
             continue

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from localfirst.cli.screen import Screen
     from localfirst.services.bundle import Shown
     from localfirst.services.bundle_install import Installed, Placed
-    from localfirst.store.bundle import Contents, PackedModel, Target
+    from localfirst.store.bundles.contents import Contents, PackedModel, Target
 
 _SYSTEMS = {"linux": "Linux", "darwin": "macOS", "win32": "Windows"}
 _LABEL = 10

@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
     import urllib3
 
-    from localfirst.store.listing import HubFile
+    from localfirst.store.listing import Gap, HubFile
     from localfirst.store.net.block import Block
     from localfirst.store.net.endpoint import Endpoint
-    from localfirst.store.transfer.journal import Gap
 
 READ_BYTES = 2**18
 _SNIFF_BYTES = 512

@@ -15,8 +15,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from localfirst.errors import NetworkError
+from localfirst.store.listing import Gap
 from localfirst.store.net.wire import Retry
-from localfirst.store.transfer.journal import BLOCK_BYTES, Gap
+from localfirst.store.transfer.journal import BLOCK_BYTES
 from localfirst.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:

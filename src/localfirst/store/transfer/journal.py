@@ -14,9 +14,9 @@ import re
 import struct
 import threading
 from pathlib import Path
-from typing import NamedTuple
 
 from localfirst.store.disk import read_all, sync_file, write_all
+from localfirst.store.listing import Gap
 
 BLOCK_BYTES = 2**20
 SCHEMA = "lf.journal/1"
@@ -24,18 +24,6 @@ _HEADER_BYTES = 512
 _ENTRY = struct.Struct("<II")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """Source: Linux, random(4). Elsewhere only what is durable counts."""
-
-
-class Gap(NamedTuple):
-    """Bytes that are missing: `start <= offset < end`."""
-
-    start: int
-    end: int
-
-    @property
-    def size_bytes(self) -> int:
-        """How many they are."""
-        return self.end - self.start
 
 
 class Journal:

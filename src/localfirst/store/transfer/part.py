@@ -16,14 +16,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from localfirst.store.disk import read_into, sync_file, sync_folder, write_all
-from localfirst.store.transfer.journal import BLOCK_BYTES, Gap, Journal
+from localfirst.store.transfer.journal import BLOCK_BYTES, Journal
 from localfirst.store.transfer.trail import Trail, find_trail, read_trail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from localfirst.store.listing import HubFile
+    from localfirst.store.listing import Gap, HubFile
     from localfirst.store.net.block import Block
     from localfirst.store.progress import Meter
 
