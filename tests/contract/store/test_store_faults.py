@@ -17,7 +17,7 @@ from localfirst.errors import IntegrityError, LfError, LicenseError, NetworkErro
 from localfirst.store import manifest
 from localfirst.store.net.wire import Limits
 from localfirst.store.pull import pull
-from localfirst.store.transfer.file import download
+from localfirst.store.transfer import download
 from localfirst.store.transfer.journal import Journal
 from localfirst.types import InstalledFile
 

@@ -22,7 +22,7 @@ from localfirst.services.files import verify_models
 from localfirst.services.imported import describe
 from localfirst.store import manifest
 from localfirst.store.pull import fetch, pull, repair
-from localfirst.store.transfer.file import journal
+from localfirst.store.transfer import journal
 from localfirst.store.transfer.journal import BLOCK_BYTES, Journal
 from localfirst.store.transfer.trail import find_trail
 from localfirst.store.verify import verify
@@ -167,7 +167,7 @@ def test_after_a_kill_everything_that_was_written_counts(hub: Hub) -> None:
 
 
 def test_what_is_written_is_durable_before_the_journal_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    from localfirst.store.transfer.file import part
+    from localfirst.store.transfer import part
 
     order: list[str] = []
     monkeypatch.setattr(part, "SYNC_BYTES", 1)
