@@ -1,6 +1,11 @@
-"""A command that does not exist is answered with the one that was probably meant, wherever that is."""
+"""A command that does not exist is answered with the one that was probably meant, wherever that is.
+
+What a command does not take is said in the terms of every other error where a program asks.
+"""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 from tests.conftest import Lf
@@ -21,3 +26,26 @@ def test_an_unknown_command_is_answered_with_what_was_meant(lf: Lf, typed: list[
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: `lf")
     assert done.stderr.rstrip().endswith(f"hint: {hint}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message", "command"),
+    [
+        (["list", "--json", "--fit"], "No such option: --fit", "lf list"),
+        (["model", "info", "--json"], "Missing argument 'MODEL'", "lf model info"),
+        (["list", "--max-size", "much", "--json"], "Invalid value for '--max-size'", "lf list"),
+        (["--json", "list"], "No such option: --json", "lf"),
+        (["explian", "--json"], "`lf` has no command `explian`", None),
+    ],
+)
+def test_a_mistake_in_the_words_is_an_error_object_under_json(
+    lf: Lf, typed: list[str], message: str, command: str | None
+) -> None:
+    done = lf(*typed)
+    assert (done.returncode, done.stdout) == (2, "")
+    error = json.loads(done.stderr)["error"]
+    assert error["code"] == "usage"
+    assert error["message"].startswith(message)
+    if command is not None:
+        assert error["hint"].startswith(f"`{command} --help`")
+        assert error["detail"].startswith(f"Usage: {command}")

@@ -1,6 +1,7 @@
 """The command line: options in, one service call, output out.
 
-`main` is the one place that catches an `LfError`; anything else that escapes is a bug and shows as one.
+`main` is the one place that catches an `LfError` and, under `--json`, what Typer refuses; anything else that escapes is
+a bug and shows as one.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import os
 import signal
 import sys
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from localfirst import __version__
 from localfirst.cli.groups import Row, TableGroup, make_app
-from localfirst.errors import LfError
+from localfirst.errors import LfError, UsageError
+
+_Refused: type[Exception] = typer.BadParameter.__mro__[1]
+"""What Typer raises for words that it does not take; it exports only the one for a value."""
 
 
 class Root(TableGroup):
@@ -82,12 +86,29 @@ def lf(
 def main() -> None:
     """Run `lf` with the words of the command line; never returns."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an orderly end, with its words
+    json = "--json" in sys.argv
     try:
-        app(prog_name="lf")
+        code = app(prog_name="lf", standalone_mode=not json)
     except LfError as error:
-        from localfirst.cli import output
-
-        output.print_error(error, json="--json" in sys.argv)
-        sys.exit(error.exit_code)
+        _fail(error, json=json)
+    except _Refused as refused:
+        _fail(_explain(refused), json=json)
+    else:
+        sys.exit(code)
     finally:
         gc.freeze()  # the process ends: Python's last search for garbage would take as long as starting it
+
+
+def _fail(error: LfError, *, json: bool) -> NoReturn:
+    from localfirst.cli import output
+
+    output.print_error(error, json=json)
+    sys.exit(error.exit_code)
+
+
+def _explain(refused: Any) -> UsageError:
+    """What Typer says of words that it does not take, as an error of ours."""
+    context = refused.ctx
+    usage = context.get_usage() if context else None
+    hint = f"`{context.command_path if context else 'lf'} --help` shows what it takes"
+    return UsageError(refused.format_message().rstrip("."), detail=usage, hint=hint)
