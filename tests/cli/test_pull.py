@@ -210,6 +210,9 @@ def test_what_is_on_this_disk_is_listed_though_another_build_is_better(lf: Lf, h
     assert lf("pull", "phi-4-mini").returncode == 0
     listed = json.loads(lf("list", "--installed", "--json", "--profile", "macbook-air-m2-8gb").stdout)["models"]
     assert ("phi-4-mini", "int4-cpu") in {(one["name"], one["variant"]) for one in listed}
+    here = sum(path.stat().st_size for path in (lf.home / "models").rglob("cpu-int4*/*"))
+    (size,) = (one["size_bytes"] for one in listed if one["name"] == "phi-4-mini")
+    assert size == here > 0, "the size here, not the one that a catalog names"
 
 
 def test_a_repository_whose_file_is_gone_is_shown_fetched_again_mended_and_removed(lf: Lf, hub: Hub) -> None:

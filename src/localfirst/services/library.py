@@ -42,13 +42,16 @@ class Entry(NamedTuple):
         return any(history.pinned and history.current == installed for history in self.histories)
 
     def tell_installed(self, plan: Plan) -> Plan:
-        """The plan with what its build is on this disk: the revision, who keeps the files, whether they are gone."""
+        """The plan with what its build is on this disk: size, revision, who keeps the files, whether they are gone."""
         one = next((one for one in self.installed if one.variant == plan.variant.name), None)
         if one is None:
             return plan
         if is_gone(one):
             return plan._replace(keeper=one.keeper, gone=True)
-        return plan._replace(revision=one.revision, keeper=one.keeper) if plan.installed else plan
+        if not plan.installed:
+            return plan
+        variant = plan.variant._replace(size_bytes=one.size_bytes)
+        return plan._replace(variant=variant, revision=one.revision, keeper=one.keeper)
 
 
 def find_entry(text: str, *, offline: bool = False) -> Entry:
