@@ -42,6 +42,14 @@ def test_a_file_is_ready_where_it_lies(lf: Lf, gguf: Path) -> None:
     assert lf("run", "my-model-q4_0", "hi").stdout == f"{REPLY}\n"
 
 
+@pytest.mark.parametrize("command", [["rm"], *(["model", word] for word in ("explain", "info", "verify", "pin"))])
+def test_a_misspelt_name_is_answered_with_that_of_an_import(lf: Lf, gguf: Path, command: list[str]) -> None:
+    assert lf("model", "import", str(gguf), "--name", "my-notes-model").returncode == 0
+    done = lf(*command, "my-notes-modle")
+    assert done.returncode == 3
+    assert done.stderr.rstrip().endswith("hint: Did you mean my-notes-model?")
+
+
 def test_a_damaged_original_is_not_said_to_be_mended_by_a_connection(lf: Lf, gguf: Path) -> None:
     assert lf("model", "import", str(gguf), "--name", "mine").returncode == 0
     gguf.write_bytes(gguf.read_bytes()[:-1] + b"x")

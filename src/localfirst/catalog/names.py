@@ -20,13 +20,15 @@ from __future__ import annotations
 
 import difflib
 import re
+from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from localfirst.errors import UnknownNameError, UsageError
 from localfirst.types import ModelName, format_build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from localfirst.types import Model, Variant
 
@@ -55,6 +57,7 @@ _HABITS = r"""(?ix)
 _QUANTIZATIONS = {"qat": "qat-q4_0", "fp16": "f16"}
 """Ollama's `-qat` is the publisher's QAT build, 4 bits wide: https://ollama.com/library/gemma3/tags."""
 _FORMAT_BACKENDS = {"gguf": "llama.cpp", "onnx": "onnx", "mlx": "mlx"}
+NO_OTHERS: Mapping[str, str] = MappingProxyType({})
 
 
 def parse_name(text: str) -> ModelName:
@@ -79,11 +82,12 @@ def parse_name(text: str) -> ModelName:
     raise UsageError(f"`{typed}` is not a model name", hint="Write name[:size][@variant][#backend]")
 
 
-def find_model(models: Iterable[Model], name: ModelName) -> Model:
+def find_model(models: Iterable[Model], name: ModelName, others: Mapping[str, str] = NO_OTHERS) -> Model:
     """The one model that a name means.
 
     Its exact name wins; then any forgiving spelling of a name, an alias or `family:size`, with and without the endings
-    of other tools; then a family that has a single model; then a repository with builds of a single one.
+    of other tools; then a family that has a single model; then a repository with builds of a single one. `others` are
+    the titles of what is in no catalog, by name: one of them may have been meant where nothing is called so.
 
     Raises:
         UnknownNameError: none or several; the detail lists candidates, the hint says what to type.
@@ -105,7 +109,7 @@ def find_model(models: Iterable[Model], name: ModelName) -> Model:
     found = found or [model for model in models if _find_builds(model, typed)]
     if len(found) == 1:
         return found[0]
-    raise _make_unknown_error(models, name, spellings)
+    raise _make_unknown_error(models, name, spellings, others)
 
 
 def read_demands(name: ModelName, model: Model) -> ModelName:
@@ -204,7 +208,9 @@ def _find_builds(model: Model, typed: str) -> list[Variant]:
     return [one for one in model.variants if one.host == "huggingface" and make_key(one.repo.partition("/")[2]) == key]
 
 
-def _make_unknown_error(models: tuple[Model, ...], name: ModelName, spellings: tuple[str, ...]) -> UnknownNameError:
+def _make_unknown_error(
+    models: tuple[Model, ...], name: ModelName, spellings: tuple[str, ...], others: Mapping[str, str]
+) -> UnknownNameError:
     """The error that fits: the models that the name could mean, or the nearest spellings."""
     typed, start = _join(name), f"{spellings[-1]}-"
     family = [model for model in models if make_key(model.family) in spellings]
@@ -219,17 +225,19 @@ def _make_unknown_error(models: tuple[Model, ...], name: ModelName, spellings: t
     ):
         if found:
             return UnknownNameError(message, detail=_describe(found), hint=_suggest(found))
-    near = _find_near(models, typed)
+    near = _find_near(models, typed, others)
     if not near:
         return UnknownNameError(f"No model named `{typed}`", hint="List the names: `lf list`")
-    return UnknownNameError(f"No model named `{typed}`", detail=_describe(near), hint=f"Did you mean {near[0].name}?")
+    detail = "\n".join(f"{found}  ({title})" for found, title in near.items())
+    return UnknownNameError(f"No model named `{typed}`", detail=detail, hint=f"Did you mean {next(iter(near))}?")
 
 
-def _find_near(models: tuple[Model, ...], typed: str) -> list[Model]:
-    """At most three models with a name or alias like the one typed, nearest first."""
-    names = {text.lower(): model for model in models for text in (*model.aliases, model.name)}
-    near = difflib.get_close_matches(typed.lower(), names, n=6)
-    return list({names[text].name: names[text] for text in near}.values())[:3]
+def _find_near(models: tuple[Model, ...], typed: str, others: Mapping[str, str]) -> dict[str, str]:
+    """At most three models, by name with their titles, that have a name or alias like the one typed, nearest first."""
+    known = {text.lower(): (text, title) for text, title in others.items()}
+    known |= {text.lower(): (model.name, model.title) for model in models for text in (*model.aliases, model.name)}
+    found = dict(known[text] for text in difflib.get_close_matches(typed.lower(), known, n=6))
+    return dict(islice(found.items(), 3))
 
 
 def _describe(models: list[Model]) -> str:

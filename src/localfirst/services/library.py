@@ -76,7 +76,8 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
     if own := [one for one in named if one.current.host == "import"]:
         return _make_entry(asked, own[0])
     try:
-        model = names.find_model(catalogue.load_models(), asked)
+        others = {one.current.name: one.current.title or "on this disk" for one in everything}
+        model = names.find_model(catalogue.load_models(), asked, others)
     except UnknownNameError:
         if not named:
             if Path(text).exists():
