@@ -319,10 +319,10 @@ def test_short_results_are_one_line_each(capsys):
     output.print_pulled(INSTALLED)
     output.print_removed("phi-4-mini", 2_490_000_000)
     output.print_installed(CUDA)
-    output.print_verified([SimpleNamespace(model=INSTALLED, problems=(), repaired=False, remedy=None)])
-    output.print_verified(
-        [SimpleNamespace(model=imported, problems=(SimpleNamespace(**PROBLEM),), repaired=False, remedy="Put it back.")]
-    )
+    unmended = {"repaired": False, "error": None}
+    problems = (SimpleNamespace(**PROBLEM),)
+    output.print_verified([SimpleNamespace(**unmended, model=INSTALLED, problems=(), remedy=None)])
+    output.print_verified([SimpleNamespace(**unmended, model=imported, problems=problems, remedy="Put it back.")])
     assert capsys.readouterr().out == (
         "phi-4-mini@int4-cpu is ready: 2.49 GB in 2 files, verified\n"
         "phi-4-mini is removed: 2.49 GB freed\n"

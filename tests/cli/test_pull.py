@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -124,6 +125,29 @@ def test_a_damaged_byte_is_found_by_verify_and_mended_by_pull(lf: Lf, hub: Hub) 
     assert lf("model", "verify", "smollm2-360m").returncode == 0
 
 
+def test_several_are_verified_mended_as_far_as_the_network_goes_and_removed(lf: Lf, hub: Hub) -> None:
+    for name in NAMES:
+        assert lf("pull", name).returncode == 0
+    for path in (*(lf.home / "models").rglob("*.gguf"), *(lf.home / "models").rglob("model.onnx")):
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    (commit,) = hub.repos["microsoft/Phi-4-mini-instruct-onnx"].commits
+    hub.fail("status", "api", path=commit, times=None, status=400)
+    mended = lf("model", "verify", "--all", "--repair", "-q")
+    assert (mended.returncode, mended.stderr) == (6, "")
+    states = {line.split()[1].rstrip(":"): line.split()[0] for line in mended.stdout.splitlines() if line[0] != " "}
+    assert {name: states[name] for name in NAMES.values()} == {
+        "phi-4-mini@int4-cpu": "BAD",
+        "smollm2-360m@q8_0": "repaired",
+    }
+    assert "not repaired: " in mended.stdout
+    found = json.loads(lf("model", "verify", *NAMES, "--repair", "--json").stdout)["models"]
+    assert [one["error"] and one["error"]["code"] for one in found] == ["network", None]
+    assert lf("rm", "smollm2-360m", "nothing-like-it").returncode == 3
+    removed = json.loads(lf("rm", "-q", *NAMES, "--json").stdout)
+    assert {one["name"] for one in removed["models"]} == set(NAMES)
+    assert [lf("rm", name).returncode for name in NAMES] == [3, 3]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
 def test_an_interrupted_pull_says_that_it_can_go_on_and_does(lf: Lf, hub: Hub, how: signal.Signals, code: int) -> None:
@@ -138,9 +162,13 @@ def test_an_interrupted_pull_says_that_it_can_go_on_and_does(lf: Lf, hub: Hub, h
     assert (process.returncode, out) == (code, "")
     assert "run the same command again to continue" in err
     assert "Traceback" not in err
-    for name in ("hf:org/slow", "hf:org/slow:q4_0"):
-        refused = lf("rm", name)
+    (part,) = json.loads(lf("model", "info", "hf:org/slow", "--json").stdout)["partial"]
+    assert (part["variant"], 0 < part["size_bytes"] < 8_100_000) == ("q4_0", True)
+    assert "In part" in lf("model", "info", "hf:org/slow").stdout
+    for name, command in itertools.product(("hf:org/slow", "hf:org/slow:q4_0"), (["rm"], ["model", "verify"])):
+        refused = lf(*command, name)
         told = " ".join(refused.stderr.split())
+        assert "MB so far" in told
         assert (refused.returncode, "only a part of it" in told) == (3, True)
         assert "`lf pull hf:org/slow:q4_0` goes on with it, `lf store gc` removes it" in told
     sent, hub.rate_bytes_per_s = hub.bytes_sent, None

@@ -31,7 +31,7 @@ class Root(TableGroup):
             "run": Row("localfirst.cli.run:run", "Run a model."),
             "list": Row("localfirst.cli.model:list_", "List models."),
             "pull": Row("localfirst.cli.model:pull", "Fetch a model."),
-            "rm": Row("localfirst.cli.model:rm", "Remove a model from this disk."),
+            "rm": Row("localfirst.cli.model:rm", "Remove models from this disk."),
             "model": Row("localfirst.cli.model:app", "Models: all that can be done with one."),
             "runtime": Row("localfirst.cli.runtime:app", "Runtimes: the engines that models run on."),
             "catalog": Row("localfirst.cli.catalog:app", "Catalogs: where models are looked up."),

@@ -26,16 +26,16 @@ class ModelGroup(TableGroup):
             "info": Row("localfirst.cli.model:info", "Show a model."),
             "explain": Row("localfirst.cli.model:explain", "Explain the choice of a build."),
             "pull": Row("localfirst.cli.model:pull", "Fetch a model."),
-            "rm": Row("localfirst.cli.model:rm", "Remove a model from this disk."),
+            "rm": Row("localfirst.cli.model:rm", "Remove models from this disk."),
             "import": Row("localfirst.cli.imports:import_", "Use a model that you have."),
             "outdated": Row("localfirst.cli.update:outdated", "Show which models have a newer revision."),
             "update": Row("localfirst.cli.update:update", "Fetch newer revisions of models."),
             "rollback": Row("localfirst.cli.update:rollback", "Use an earlier revision of a model."),
-            "pin": Row("localfirst.cli.update:pin", "Hold a model at its revision."),
-            "unpin": Row("localfirst.cli.update:unpin", "Let a pinned model be updated again."),
+            "pin": Row("localfirst.cli.update:pin", "Hold models at their revisions."),
+            "unpin": Row("localfirst.cli.update:unpin", "Let pinned models be updated again."),
             "lock": Row("localfirst.cli.lockfile:lock", "Write down exactly which files models consist of."),
             "adopt": Row("localfirst.cli.adopt:adopt", "Use the models of other tools."),
-            "verify": Row("localfirst.cli.model:verify", "Verify a model's files."),
+            "verify": Row("localfirst.cli.model:verify", "Verify the files of models."),
         }
     )
 
@@ -108,7 +108,8 @@ def info(
     from localfirst.services.planning import describe_model
 
     described = describe_model(model, find_recorded(profile), offline=offline)
-    output.print_model_info(described.entry.model, described.plans, described.entry.histories, json=json)
+    entry = described.entry
+    output.print_model_info(entry.model, described.plans, entry.histories, described.parts, json=json)
 
 
 def explain(
@@ -194,30 +195,28 @@ def pull(
     return output.print_pulled(consent.ask(fetch, accepted=accept_license), json=json)
 
 
-def rm(model: options.ModelArgument, json: options.Json = False) -> None:
-    """Remove a model from this disk.
+def rm(models: options.ModelsArgument, json: options.Json = False, quiet: options.Quiet = False) -> None:
+    """Remove models from this disk.
 
-    Every build and revision that the name means. Files that you imported stay where they are.
+    Every build and revision that the names mean. Files that you imported stay where they are.
     """
     from localfirst.cli import output
     from localfirst.cli.progress import show_progress
     from localfirst.cli.views import store
-    from localfirst.services.files import remove_model
+    from localfirst.services.files import remove_models
 
-    with show_progress(quiet=json) as report:
-        removal = remove_model(model, report=report)
+    names = tuple(dict.fromkeys(models))
+    with show_progress(quiet=quiet or json) as report:
+        removal = remove_models(names, report=report)
     output.print_report(
-        lambda screen: store.render_removal(model, removal, screen),
-        lambda: store.removal_to_json(model, removal),
+        lambda screen: store.render_removal(names, removal, screen),
+        lambda: store.removal_to_json(names, removal),
         json=json,
     )
 
 
 def verify(
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="[MODEL]", help="Only this model.", autocompletion=options.complete_model),
-    ] = None,
+    models: options.OptionalModelsArgument = None,
     every: Annotated[bool, typer.Option("--all", help="Every model on this disk.")] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Read only what was written to since; of the rest, look at the sizes.")
@@ -228,7 +227,7 @@ def verify(
     _mirror: options.Mirror = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Verify a model's files.
+    """Verify the files of models.
 
     Reads every byte again and compares it with its digest.
     """
@@ -237,7 +236,7 @@ def verify(
     from localfirst.services.files import verify_models
 
     with show_progress(quiet=quiet or json) as report:
-        verified = verify_models(model, every=every, quick=quick, repair=repair, offline=offline, report=report)
+        verified = verify_models(models or (), every=every, quick=quick, repair=repair, offline=offline, report=report)
     output.print_verified(verified, json=json)
     mendable = [one.model.full_name for one in verified if one.is_mendable]
     if mendable and repair and offline:
@@ -246,5 +245,7 @@ def verify(
             detail="\n".join(mendable),
             hint="Run it again with a connection.",
         )
+    if failed := next((one.error for one in verified if one.error), None):
+        raise typer.Exit(failed.exit_code)
     if any(one.remedy for one in verified):
         raise typer.Exit(7)

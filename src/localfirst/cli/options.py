@@ -72,6 +72,12 @@ ModelsArgument = Annotated[
         metavar="MODEL...", help="Names as in `lf model list`.", autocompletion=complete_model, show_default=False
     ),
 ]
+OptionalModelsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL]...", help="Models on this disk.", autocompletion=complete_model, show_default=False
+    ),
+]
 RuntimeArgument = Annotated[
     str,
     typer.Argument(

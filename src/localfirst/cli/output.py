@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localfirst.services.doctor import Check
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
+    from localfirst.services.library import Part
     from localfirst.services.pins import PinCheck
     from localfirst.store.revisions import History
     from localfirst.types import InstalledModel, Machine, Model, Plan, Resolution, Runtime
@@ -137,15 +138,16 @@ def print_model_info(
     model: Model,
     plans: Sequence[Plan],
     histories: Sequence[History],
+    parts: Sequence[Part] = (),
     *,
     json: bool = False,
     screen: Screen | None = None,
 ) -> None:
-    """Print all that is known of a model; `plans` are best first."""
+    """Print all that is known of a model; `plans` are best first, `parts` builds that were not fetched to the end."""
     if json:
-        return print_json(shapes.model_to_json(model, plans, histories))
+        return print_json(shapes.model_to_json(model, plans, histories, parts))
     screen = screen or stdout_screen()
-    return screen.write_lines(details.render_model(model, plans, histories, screen))
+    return screen.write_lines(details.render_model(model, plans, histories, parts, screen))
 
 
 def print_explanation(resolution: Resolution, *, json: bool = False, screen: Screen | None = None) -> None:
@@ -252,9 +254,16 @@ def print_verified(verified: Sequence[Verified], *, json: bool = False, screen: 
         for problem in one.problems:
             detail = [] if one.repaired else block(problem.detail, "       ")
             screen.write_lines([f"     {line(problem.path)}: {problem.problem}", *detail])
-        if one.remedy:
+        if one.error:
+            screen.write_lines([f"     {text}" for text in _explain_failure(one.error, screen)])
+        elif one.remedy:
             screen.write_lines([f"     {text}" for text in wrap(line(one.remedy), screen.width and screen.width - 5)])
     return None
+
+
+def _explain_failure(error: LfError, screen: Screen) -> list[str]:
+    said = [f"not repaired: {error.message}", *(error.detail or "").splitlines(), error.hint or ""]
+    return [row for text in said if text for row in wrap(line(text), screen.width and screen.width - 5)]
 
 
 def _name_installed(model: InstalledModel) -> str:

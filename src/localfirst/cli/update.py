@@ -11,16 +11,9 @@ from localfirst.cli import options
 if TYPE_CHECKING:
     from localfirst.services.updates import Updated
 
-ModelsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[MODEL]...", help="Models on this disk.", autocompletion=options.complete_model, show_default=False
-    ),
-]
-
 
 def outdated(
-    models: ModelsArgument = None,
+    models: options.OptionalModelsArgument = None,
     json: options.Json = False,
     offline: options.Offline = False,
     _mirror: options.Mirror = None,
@@ -48,7 +41,7 @@ def outdated(
 
 
 def update(
-    models: ModelsArgument = None,
+    models: options.OptionalModelsArgument = None,
     every: Annotated[bool, typer.Option("--all", help="Every model on this disk.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Fetch nothing; say what would be, and end with 1 if anything.")
@@ -109,16 +102,16 @@ def rollback(
     )
 
 
-def pin(models: options.ModelsArgument, json: options.Json = False) -> None:
-    """Hold a model at its revision.
+def pin(models: options.ModelsArgument, json: options.Json = False, _quiet: options.Quiet = False) -> None:
+    """Hold models at their revisions.
 
-    An update leaves it where it is, and says so; nothing cleans it away. `lf model unpin` lets it move again.
+    An update leaves them where they are, and says so; nothing cleans them away. `lf model unpin` lets them move again.
     """
     _set_pins(models, pinned=True, json=json)
 
 
-def unpin(models: options.ModelsArgument, json: options.Json = False) -> None:
-    """Let a pinned model be updated again."""
+def unpin(models: options.ModelsArgument, json: options.Json = False, _quiet: options.Quiet = False) -> None:
+    """Let pinned models be updated again."""
     _set_pins(models, pinned=False, json=json)
 
 

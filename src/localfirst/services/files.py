@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from localfirst.errors import UnknownNameError, UsageError
+from localfirst.errors import LfError, NetworkError, UsageError
 from localfirst.services import consent
 from localfirst.services.catalogue import load_models
 from localfirst.services.imported import describe
-from localfirst.services.library import Entry, find_entry, find_on_disk
+from localfirst.services.library import find_entry, find_on_disk
 from localfirst.services.planning import plan_fetch
 from localfirst.store import builtin, manifest, pull, revisions, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from localfirst.store.revisions import History
     from localfirst.store.verify import FileProblem
     from localfirst.types import InstalledModel, Model, Progress, Wanted
 
@@ -28,6 +31,8 @@ class Verified:
     problems: tuple[FileProblem, ...]
     repaired: bool = False
     """Whether the problems are no more."""
+    error: LfError | None = None
+    """Why they were not mended, though they were to be."""
 
     @property
     def is_mendable(self) -> bool:
@@ -71,20 +76,22 @@ def pull_model(
     return pull.pull(chosen.model, chosen.variant, offline=offline, report=report)
 
 
-def remove_model(name: str, *, report: Callable[[Progress], None]) -> Removal:
-    """Remove every installed build that the name means, in all its revisions; files that others keep stay.
+def remove_models(names: Sequence[str], *, report: Callable[[Progress], None]) -> Removal:
+    """Remove every installed build that the names mean, in all its revisions; files that others keep stay.
+
+    Nothing is removed where one of the names means nothing.
 
     Raises:
-        StoreError: it is only in a shared store, or the store cannot be written.
-        UnknownNameError: the model is not on this disk.
-        UsageError: the name asks for an engine or a device, which says nothing of what is on the disk.
+        StoreError: one is only in a shared store, or the store cannot be written.
+        UnknownNameError: a model is not on this disk.
+        UsageError: a name asks for an engine or a device, which says nothing of what is on the disk.
     """
-    _, found = find_on_disk(name, "lf rm")
-    every = [model for history in found for model in history.models]
-    own = [model for model in every if model.shared is None] or every
+    found = {name: find_on_disk(name, "lf rm")[1] for name in names}
+    targets = dict.fromkeys(model for name in names for model in _find_removable(found[name]))
+    own = sorted(targets, key=lambda model: model.shared is None)  # what cannot be removed is said before anything is
     gone = {(model.name, model.variant) for model in own}
     removed = [manifest.remove(model, report=report) for model in own]
-    for history in found:
+    for history in chain.from_iterable(found.values()):
         revisions.forget(history.current)
     return Removal(
         models=tuple(own),
@@ -94,8 +101,14 @@ def remove_model(name: str, *, report: Callable[[Progress], None]) -> Removal:
     )
 
 
+def _find_removable(found: Sequence[History]) -> list[InstalledModel]:
+    """All revisions of builds, without those in shared stores unless there are no others."""
+    every = [model for history in found for model in history.models]
+    return [model for model in every if model.shared is None] or every
+
+
 def verify_models(  # noqa: PLR0913 - one keyword per option
-    name: str | None,
+    names: Sequence[str],
     *,
     every: bool,
     quick: bool = False,
@@ -103,10 +116,10 @@ def verify_models(  # noqa: PLR0913 - one keyword per option
     offline: bool = False,
     report: Callable[[Progress], None],
 ) -> tuple[Verified, ...]:
-    """Read every byte of a model, or of all, and compare it with its digest.
+    """Read every byte of models, or of all, and compare it with its digest.
 
     Args:
-        name: the model; `None` with `every`.
+        names: as typed; none with `every`.
         every: all models on this disk.
         quick: read only what was written to since it was recorded.
         repair: fetch what is wrong, where it can be fetched.
@@ -114,25 +127,32 @@ def verify_models(  # noqa: PLR0913 - one keyword per option
         report: hears how far it is.
 
     Raises:
-        UsageError: neither a model nor all were asked for, or both.
-        UnknownNameError: the model is not on this disk.
-        LfError: something is to be repaired and cannot be fetched. Offline it stays as it is.
+        UsageError: neither models nor all were asked for, or both, or a name asks for an engine or a device.
+        UnknownNameError: a model is not on this disk.
+        LfError: the only one is to be repaired and cannot be fetched; of several, each has its own error. Offline they
+            stay as they are.
     """
-    if (name is None) != every:
-        raise UsageError("Name one model or say `--all`", hint="See what is on this disk: `lf list --installed`")
-    models = _find_everything() if name is None else _find_installed(find_entry(name, offline=True))
-    if name is not None and not models:
-        raise UnknownNameError(f"`{name}` is not on this disk", hint="See what is: `lf list --installed`")
-    checked = (Verified(model, verify.verify(model, quick=quick, report=report)) for model in models)
-    return tuple(_repair(one, offline=offline, report=report) if repair else one for one in checked)
+    if bool(names) == every:
+        raise UsageError("Name models or say `--all`", hint="See what is on this disk: `lf list --installed`")
+    models = tuple(dict.fromkeys(one for name in names for one in _find_named(name))) or _find_everything()
+    verified = []
+    for model in models:
+        one = Verified(model, verify.verify(model, quick=quick, report=report))
+        if repair and one.is_mendable and not offline:
+            one = _repair(one, alone=len(models) == 1, report=report)
+        verified.append(one)
+    return tuple(verified)
 
 
-def _repair(checked: Verified, *, offline: bool, report: Callable[[Progress], None]) -> Verified:
+def _repair(checked: Verified, *, alone: bool, report: Callable[[Progress], None]) -> Verified:
     model = checked.model
-    if offline or not checked.is_mendable:
-        return checked
     damaged = [problem.path for problem in checked.problems]
-    return replace(checked, model=pull.repair(model, describe(model), damaged, report=report), repaired=True)
+    try:
+        return replace(checked, model=pull.repair(model, describe(model), damaged, report=report), repaired=True)
+    except LfError as error:
+        if alone:
+            raise
+        return replace(checked, error=error)
 
 
 def _find_everything() -> tuple[InstalledModel, ...]:
@@ -140,8 +160,11 @@ def _find_everything() -> tuple[InstalledModel, ...]:
     return (*manifest.find_all(), *(installed for model in built_in for installed in _find_built_in(model)))
 
 
-def _find_installed(entry: Entry) -> tuple[InstalledModel, ...]:
-    return (*entry.installed, *_find_built_in(entry.model))
+def _find_named(name: str) -> tuple[InstalledModel, ...]:
+    with suppress(NetworkError):  # a repository's name, of which nothing is here
+        if built_in := _find_built_in(find_entry(name, offline=True).model):
+            return built_in
+    return tuple(history.current for history in find_on_disk(name, "lf model verify")[1])
 
 
 def _find_built_in(model: Model) -> tuple[InstalledModel, ...]:

@@ -12,12 +12,22 @@ from localfirst.errors import NetworkError, StoreError, UnknownNameError, UsageE
 from localfirst.services import catalogue
 from localfirst.store import consent, manifest, revisions
 from localfirst.store.revisions import History
-from localfirst.store.upkeep.survey import find_unfinished
+from localfirst.store.upkeep.survey import find_unfinished, measure
 from localfirst.store.verify import is_gone
 from localfirst.types import ModelName
+from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
     from localfirst.types import InstalledModel, Model, Plan
+
+
+class Part(NamedTuple):
+    """A build whose download has not ended."""
+
+    variant: str
+    full_name: str
+    size_bytes: int
+    """What it takes on the disk so far."""
 
 
 class Entry(NamedTuple):
@@ -137,13 +147,20 @@ def _refuse_absent(text: str, name: str) -> UnknownNameError:
     """The error for a model that is not on this disk; a download of it that has not ended may be."""
     if name == "starter":
         return UnknownNameError(f"`{text}` is not on this disk", hint="`starter` is part of lf itself")
-    found = find_unfinished(paths.models_dir(), name)
+    found = find_parts(name)
     if not found:
         return UnknownNameError(f"`{text}` is not on this disk", hint="See what is: `lf list --installed`")
     return UnknownNameError(
         f"`{text}` is not on this disk, only a part of it, whose download has not ended",
+        detail="\n".join(f"{part.full_name}: {format_bytes(part.size_bytes)} so far" for part in found),
         hint=f"`lf pull {found[0].full_name}` goes on with it, `lf store gc` removes it",
     )
+
+
+def find_parts(name: str) -> tuple[Part, ...]:
+    """The builds of a model whose download has not ended."""
+    found = find_unfinished(paths.models_dir(), name)
+    return tuple(Part(leaf.build[1], leaf.full_name, measure(leaf.folder, set()).size_bytes) for leaf in found)
 
 
 def find_names() -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from localfirst.errors import DeviceError, DiskFullError, RuntimeMissingError, U
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.services import catalogue
-from localfirst.services.library import Entry, find_entry
+from localfirst.services.library import Entry, Part, find_entry, find_parts
 from localfirst.services.sight import find_sights
 from localfirst.store.disk import find_apart
 from localfirst.store.measurements import find_rates
@@ -47,6 +47,8 @@ class Described(NamedTuple):
 
     entry: Entry
     plans: tuple[Plan, ...]
+    parts: tuple[Part, ...] = ()
+    """Builds whose download has not ended."""
 
 
 def make_wanted(  # noqa: PLR0913 - one keyword per option
@@ -166,7 +168,7 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
     if unknown := refuse_build(entry.model, asked.quantization):
         raise unknown
     wanted = NOTHING_WANTED._replace(quantization=asked.quantization, backend=asked.backend, device=asked.device)
-    return Described(entry, tuple(Here(machine).find_plans(entry, wanted)))
+    return Described(entry, tuple(Here(machine).find_plans(entry, wanted)), find_parts(entry.model.name))
 
 
 class Here:

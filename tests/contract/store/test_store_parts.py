@@ -287,9 +287,9 @@ def test_an_interrupted_repair_goes_on_as_a_pull(hub: Hub) -> None:
 def test_verify_says_what_it_has_repaired(hub: Hub) -> None:
     model = get()
     spoil(model, 5)
-    (found,) = verify_models("tiny", every=False, report=lambda _: None)
+    (found,) = verify_models(["tiny"], every=False, report=lambda _: None)
     assert ([problem.problem for problem in found.problems], found.repaired) == (["digest"], False)
-    (mended,) = verify_models("tiny", every=False, repair=True, report=lambda _: None)
+    (mended,) = verify_models(["tiny"], every=False, repair=True, report=lambda _: None)
     assert (len(mended.problems), mended.repaired) == (1, True)
     assert verify(mended.model) == ()
 

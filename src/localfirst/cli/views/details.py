@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from localfirst.cli.screen import Screen
     from localfirst.services.doctor import Check
+    from localfirst.services.library import Part
     from localfirst.services.pins import PinCheck, PinState
     from localfirst.store.revisions import History
     from localfirst.types import Cpu, Device, Machine, Memory, Model, Plan, Resolution, Variant
@@ -128,16 +129,20 @@ def _device_facts(device: Device) -> Iterator[Fact]:
     yield "", reason if device.usable else f"not usable: {reason or 'unknown reason'}"
 
 
-def render_model(model: Model, plans: Sequence[Plan], histories: Sequence[History], screen: Screen) -> Iterator[str]:
+def render_model(
+    model: Model, plans: Sequence[Plan], histories: Sequence[History], parts: Sequence[Part], screen: Screen
+) -> Iterator[str]:
     """A model: what it is, how it would run here, and its builds. `plans` are best first."""
     yield screen.paint(line(model.name), "bold") + (f"  {line(model.title)}" if model.title != model.name else "")
     yield ""
-    yield from render_facts(_model_facts(model, plans, histories), screen)
+    yield from render_facts(_model_facts(model, plans, histories, parts), screen)
     yield ""
     yield from listing.render_variants(model.variants, _list_present(plans, histories), screen)
 
 
-def _model_facts(model: Model, plans: Sequence[Plan], histories: Sequence[History]) -> Iterator[Fact]:
+def _model_facts(
+    model: Model, plans: Sequence[Plan], histories: Sequence[History], parts: Sequence[Part]
+) -> Iterator[Fact]:
     yield "Vendor", line(model.vendor)
     asked = " (asks to be accepted, once)" if model.terms else ""
     yield "License", f"{line(model.license)} {line(model.license_url)}".rstrip() + asked
@@ -152,6 +157,9 @@ def _model_facts(model: Model, plans: Sequence[Plan], histories: Sequence[Histor
         yield from _disk_facts(history, variants.get(history.current.variant))
         if history.current.variant in gone:
             yield "", f"deleted by {say_keeper(history.current.keeper)}: {find_remedy(history.current)}"
+    for part in parts:
+        so_far = f"{line(part.variant)}, {format_bytes(part.size_bytes)} so far"
+        yield "In part", f"{so_far}; `lf pull {line(part.full_name)}` goes on with it"
     if not plans:
         yield "Here", "no engine that can be had on this machine loads one of its builds"
     elif (best := plans[0]).verdict == "no":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from localfirst.services.doctor import Check
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
+    from localfirst.services.library import Part
     from localfirst.services.pins import PinCheck
     from localfirst.store.revisions import History
     from localfirst.store.verify import FileProblem
@@ -140,7 +141,9 @@ def resolution_to_json(resolution: Resolution) -> Json:
     }
 
 
-def model_to_json(model: Model, plans: Sequence[Plan], histories: Sequence[History]) -> Json:
+def model_to_json(
+    model: Model, plans: Sequence[Plan], histories: Sequence[History], parts: Sequence[Part] = ()
+) -> Json:
     """`lf model info --json`."""
     return {
         "name": model.name,
@@ -157,6 +160,7 @@ def model_to_json(model: Model, plans: Sequence[Plan], histories: Sequence[Histo
         "variants": [_variant_to_json(variant) for variant in model.variants],
         "plans": [plan_to_json(plan) for plan in plans],
         "installed": [installed_to_json(history.current) | history_to_json(history) for history in histories],
+        "partial": [{"variant": part.variant, "size_bytes": part.size_bytes} for part in parts],
     }
 
 
@@ -197,6 +201,7 @@ def verified_to_json(verified: Sequence[Verified]) -> Json:
                 "problems": [_problem_to_json(one, problem) for problem in one.problems],
                 "repaired": one.repaired,
                 "remedy": one.remedy,
+                "error": error_to_json(one.error)["error"] if one.error else None,
             }
             for one in verified
         ]

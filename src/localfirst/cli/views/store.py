@@ -296,7 +296,7 @@ def moved_to_json(moved: Moved) -> Json:
     }
 
 
-def render_removal(name: str, removal: Removal, screen: Screen) -> list[str]:
+def render_removal(names: Sequence[str], removal: Removal, screen: Screen) -> list[str]:
     """What a removal freed, and what stays."""
     freed = format_bytes(removal.freed_bytes)
     effect = f"{freed} freed" if removal.freed_bytes or removal.kept_bytes else "its files stay where they are"
@@ -305,7 +305,8 @@ def render_removal(name: str, removal: Removal, screen: Screen) -> list[str]:
     if len(removal.models) > 1:
         revisions = f", {count(len(removal.models), 'revision')}" if len(removal.models) > len(builds) else ""
         several = f" ({count(len(builds), 'build')}{revisions})"
-    lines = wrap(f"{line(name)} is removed{several}: {effect}", screen.width)
+    verb = "is" if len(names) == 1 else "are"
+    lines = wrap(f"{line(', '.join(names))} {verb} removed{several}: {effect}", screen.width)
     if removal.kept_bytes:
         kept = f"{format_bytes(removal.kept_bytes)} stay: a model that you imported has its files from there"
         lines += wrap(kept, screen.width)
@@ -314,10 +315,10 @@ def render_removal(name: str, removal: Removal, screen: Screen) -> list[str]:
     return lines
 
 
-def removal_to_json(name: str, removal: Removal) -> Json:
+def removal_to_json(names: Sequence[str], removal: Removal) -> Json:
     """`lf model rm --json`."""
     return {
-        "removed": name,
+        "removed": ", ".join(names),
         "freed_bytes": removal.freed_bytes,
         "kept_bytes": removal.kept_bytes,
         "models": [
