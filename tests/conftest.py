@@ -60,3 +60,13 @@ class Lf:
 @pytest.fixture
 def lf(tmp_path: Path) -> Lf:
     return Lf(tmp_path / "lf-home")
+
+
+@pytest.fixture(scope="session")
+def package_index(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip where pip itself, as it is configured here, cannot fetch a small package."""
+    wanted = ("--no-deps", "--no-cache-dir", "--dest", str(tmp_path_factory.mktemp("probe")), "markupsafe==3.0.4")
+    argv = [sys.executable, "-m", "pip", "download", "--retries", "0", *wanted]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no package index: {done.stderr.strip().splitlines()[-1]}")

@@ -377,18 +377,8 @@ def test_a_data_folder_that_cannot_be_written_is_told(desk):
     assert caught.value.message == f"The folder of the runtimes cannot be written: {desk.runtimes}"
 
 
-@pytest.fixture
-def reachable_index(tmp_path):
-    """Skip where pip itself, as it is configured here, cannot fetch a small package."""
-    wanted = ("--no-deps", "--no-cache-dir", "--dest", str(tmp_path / "probe"), "markupsafe==3.0.4")
-    argv = [sys.executable, "-m", "pip", "download", "--retries", "0", *wanted]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no package index: {done.stderr.strip().splitlines()[-1]}")
-
-
 @pytest.mark.parametrize("name", ["llama-cpu", pytest.param("onnx-cpu", marks=pytest.mark.live)])
-@pytest.mark.usefixtures("reachable_index")
+@pytest.mark.usefixtures("package_index")
 def test_a_real_engine_is_installed_from_its_pins_and_removed(name, tmp_path, monkeypatch):
     row = find_row(name)
     if this_system() not in row.sizes:
