@@ -137,16 +137,17 @@ class _Adopting:
         if known is None and (same := self._find_same(found, before)):
             return _say_same(found, same)
         try:
-            files = known or (None if self._dry_run else adopt.read_files(found, self._report))
+            read = None if known or self._dry_run else adopt.read_files(found, self._report)
         except IntegrityError as error:
             return Item(found.keeper, found.label, "damaged", reason=f"{error.message}\n{error.detail}")
         except StoreError as error:
             return Item(found.keeper, found.label, "unusable", reason=error.message)
+        files = read.files if read else known
         found = _announce(found, files) if files else found
         target = self._find_target(found, before)
         if before and known and (before.name, before.variant) == (target.name, target.variant):
             return _say(found, "known", target)
-        return self._record(found, files, target, before)
+        return self._record(found, files, target, before, read.stamps if read else {})
 
     def _find_obstacle(self, found: Build, before: InstalledModel | None) -> str | None:
         """Why a build is not to be read at all. What may be the catalog's, by names and sizes, is read."""
@@ -161,7 +162,12 @@ class _Adopting:
         return None
 
     def _record(
-        self, found: Build, files: Sequence[InstalledFile] | None, target: adopt.Target, before: InstalledModel | None
+        self,
+        found: Build,
+        files: Sequence[InstalledFile] | None,
+        target: adopt.Target,
+        before: InstalledModel | None,
+        stamps: Mapping[str, adopt.Stamp],
     ) -> Item:
         twin = next((one for one in self._installed if (one.name, one.variant) == (target.name, target.variant)), None)
         same = self._find_same(found, before) or (twin if twin and twin != before and adopt.is_whole(twin) else None)
@@ -170,7 +176,7 @@ class _Adopting:
         model = adopt.describe(found, files or _announce_files(found), target)
         olds = [one for one in self._list_own() if one in (before, twin) and one.keeper is not None]
         if not self._dry_run:
-            adopt.record(model, olds, self._report)
+            adopt.record(model, olds, stamps, self._report)
         self._installed = [*(one for one in self._installed if one not in olds), model]
         self._new.append(model)
         return _say(found, "adopted", target)

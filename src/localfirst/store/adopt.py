@@ -24,13 +24,20 @@ from localfirst.store.verify import check_quick
 from localfirst.types import InstalledFile, InstalledModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from localfirst.store.foreign import Build
     from localfirst.types import Format, Host, Progress
 
 Stamp = tuple[int, int]
 """Size in bytes and time of change in nanoseconds."""
+
+
+class Reading(NamedTuple):
+    """What was read of a build: its files with the digests of their bytes, and their stamps as they were then."""
+
+    files: tuple[InstalledFile, ...]
+    stamps: Mapping[str, Stamp]
 
 
 class Target(NamedTuple):
@@ -59,15 +66,15 @@ def find_known_files(build: Build, recorded: InstalledModel) -> tuple[InstalledF
     return tuple(files[path] for path in build.paths)
 
 
-def read_files(build: Build, report: Callable[[Progress], None] = ignore) -> tuple[InstalledFile, ...]:
-    """The files of a build, with the digests of their bytes.
+def read_files(build: Build, report: Callable[[Progress], None] = ignore) -> Reading:
+    """The files of a build, every byte of them read.
 
     Raises:
         IntegrityError: a file is not what its name announces.
         StoreError: it cannot be read, or changes meanwhile.
     """
     meter = Meter(say_keeper(build.keeper), build.size_bytes, report)
-    files = []
+    files, stamps = [], {}
     for path, file in zip(build.paths, build.files, strict=True):
         try:
             before = _read_stamp(file.path)
@@ -81,7 +88,8 @@ def read_files(build: Build, report: Callable[[Progress], None] = ignore) -> tup
                 f"{file.path} is damaged", detail=f"its name says: {file.sha256_announced}\nits bytes:     {digest}"
             )
         files.append(InstalledFile(path, file.size_bytes, digest))
-    return tuple(files)
+        stamps[str(file.path)] = before
+    return Reading(tuple(files), stamps)
 
 
 def describe(build: Build, files: Sequence[InstalledFile], target: Target) -> InstalledModel:
@@ -96,9 +104,14 @@ def describe(build: Build, files: Sequence[InstalledFile], target: Target) -> In
 
 
 def record(
-    model: InstalledModel, replaced: Sequence[InstalledModel], report: Callable[[Progress], None] = ignore
+    model: InstalledModel,
+    replaced: Sequence[InstalledModel],
+    stamps: Mapping[str, Stamp],
+    report: Callable[[Progress], None] = ignore,
 ) -> None:
-    """Let there be this model, whose files were just read, in the place of others that are records of it, too.
+    """Let there be this model in the place of others that are records of it, too.
+
+    `stamps` are those of the files that were just read for it; what is written to a file since is to be noticed.
 
     Raises:
         StoreError: the store cannot be written, or another process has given the name to another model meanwhile.
@@ -117,7 +130,7 @@ def record(
             manifest.remove(old)
     everything = manifest.find_all()
     revisions.make_current(model, everything)
-    _keep_stamps(model, everything)
+    _keep_stamps(stamps, everything)
 
 
 def is_whole(model: InstalledModel) -> bool:
@@ -148,13 +161,10 @@ def _read_stamp(path: Path) -> Stamp | None:
     return None
 
 
-def _keep_stamps(model: InstalledModel, installed: Iterable[InstalledModel]) -> None:
-    """Keep those of a model that was just read, and of others that still are models."""
+def _keep_stamps(read: Mapping[str, Stamp], installed: Iterable[InstalledModel]) -> None:
+    """Keep those of files that were just read, and of others that still are files of models."""
     used = {str(Path(one.root) / file.path) for one in installed if one.keeper for file in one.files}
-    stamps = {path: stamp for path, stamp in _read_stamps().items() if path in used}
-    for path in (Path(model.root) / file.path for file in model.files):
-        if stamp := _read_stamp(path):
-            stamps[str(path)] = stamp
+    stamps = {path: stamp for path, stamp in (_read_stamps() | dict(read)).items() if path in used}
     with suppress(OSError):
         _find_stamps().parent.mkdir(parents=True, exist_ok=True)
         write_atomically(_find_stamps(), json.dumps(stamps))
