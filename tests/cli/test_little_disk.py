@@ -113,3 +113,25 @@ def test_engines_need_room_on_their_own_disk(bare: Bare, disk: Path, tmp_path: P
     refused = bare("run", NAME, "hi")
     assert refused.returncode == 5
     assert "set LF_HOME" in refused.stderr
+
+
+@pytest.mark.usefixtures("package_index")
+def test_the_engines_of_a_bundle_are_counted_on_their_own_disk(bare: Bare, disk: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "x.tar"
+    made = Lf(tmp_path / "maker")("bundle", "create", "starter", "-o", str(bundle), timeout_s=600)
+    assert made.returncode == 0, made.stderr
+    (disk / "store").mkdir()
+    assert bare("store", "move", str(disk / "store")).returncode == 0
+    fill(disk, bundle.stat().st_size * 5 // 4)
+    installed = bare("bundle", "install", str(bundle), timeout_s=600)
+    assert installed.returncode == 0, installed.stderr
+    assert bare("--offline", "run", "starter", "hi").returncode == 0
+    narrow = Bare(disk / "home", bare.environment)
+    (disk / "filler").unlink()
+    (tmp_path / "store").mkdir()
+    assert narrow("store", "move", str(tmp_path / "store")).returncode == 0
+    fill(disk, 1_000_000)
+    refused = narrow("bundle", "install", str(bundle))
+    assert refused.returncode == 5
+    assert str(narrow.home / "runtimes") in refused.stderr
+    assert "--models-only" in refused.stderr

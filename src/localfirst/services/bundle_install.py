@@ -18,7 +18,7 @@ from localfirst.services import catalogue, engines, own_catalogs
 from localfirst.services.own_catalogs import MISTAKES_SHOWN
 from localfirst.store.bundles.contents import CATALOGS, WHEELS, PackedRuntime
 from localfirst.store.bundles.read import open_bundle
-from localfirst.store.disk import check_space, explained
+from localfirst.store.disk import check_space, explained, find_apart
 from localfirst.store.place import find_root, find_twin, open_workplace, place
 from localfirst.store.select import is_glob, match_glob
 from localfirst.types import InstalledFile, InstalledModel
@@ -89,8 +89,7 @@ def install(path: Path, *, models_only: bool = False, trust_engines: bool = Fals
         needed = {CATALOGS, *(f"{WHEELS}/{row.name}" for row in rows)}
         needed |= {one.packed.folder for one in pieces if one.twin is None}
         taken = {member for folder in needed for member in contents.find_members(folder, whole=True)}
-        installed_bytes = sum(row.sizes[this_system()].installed_bytes or 0 for row in rows)
-        check_space(paths.models_dir(), sum(member.size_bytes for member in taken) + installed_bytes)
+        _require_space(sum(member.size_bytes for member in taken), rows)
         bundle.unpack(lambda member: files / member.path if member in taken else None, report)
         added = _add_catalogs(contents, known, files)
         now = datetime.now(UTC).isoformat(timespec="seconds")  # files that are younger count as changed
@@ -111,6 +110,17 @@ def install(path: Path, *, models_only: bool = False, trust_engines: bool = Fals
         catalogs=added,
         missing=_find_lacking({model.format for model in contents.models}),
     )
+
+
+def _require_space(unpacked_bytes: int, rows: Sequence[RuntimeRow]) -> None:
+    """Refuse what cannot end: it is unpacked beside the models, and engines may be installed on another disk."""
+    models, runtimes = paths.models_dir(), paths.runtimes_dir()
+    engine_bytes = sum(row.sizes[this_system()].installed_bytes or 0 for row in rows)
+    if find_apart(runtimes, models) is None:
+        check_space(models, unpacked_bytes + engine_bytes)
+    else:
+        check_space(models, unpacked_bytes)
+        check_space(runtimes, engine_bytes, hint="Free some space there, or leave the engines out: `--models-only`.")
 
 
 def _find_lacking(formats: set[Format]) -> tuple[str, ...]:
