@@ -24,6 +24,8 @@ from localfirst.services.usage import find_location, measure_usage
 from localfirst.store import layout, manifest
 from localfirst.store.lock import hold
 from localfirst.store.progress import ignore
+from localfirst.store.upkeep.gc import find_garbage, remove_garbage
+from localfirst.store.upkeep.survey import survey
 from localfirst.store.verify import verify
 
 if TYPE_CHECKING:
@@ -78,6 +80,22 @@ def test_a_download_that_nobody_goes_on_with_is_removed_with_the_bytes_it_takes(
     assert take(would) == take(did) == {"half@q4_0": "partial"}
     assert would.freed_bytes == did.freed_bytes == taken
     assert not folder.parent.parent.exists()
+
+
+def test_what_became_a_download_again_since_the_look_is_left_alone(home: Path) -> None:
+    """A repair takes the manifest away, and the good bytes of what is damaged lie where leftovers did."""
+    model = install()
+    folder = manifest.find_home(model)
+    (folder / layout.PARTIAL).mkdir()
+    (folder / layout.PARTIAL / "left.part").write_bytes(make_bytes("left"))
+    (item,) = find_garbage(survey(home / "models"), home / "models", older_s=0, now=time.time())
+    text = (folder / layout.MANIFEST).read_text()
+    (folder / layout.MANIFEST).unlink()
+    assert remove_garbage(item) == 0
+    assert (folder / layout.PARTIAL / "left.part").exists()
+    (folder / layout.MANIFEST).write_text(text)
+    assert remove_garbage(item) == item.size_bytes
+    assert not (folder / layout.PARTIAL).exists()
 
 
 def test_a_download_at_work_is_left_alone() -> None:

@@ -75,6 +75,8 @@ def _remove(item: Garbage) -> int:
     with explained(item.path):
         if item.kind == "revision":
             return _remove_revision(item.path)
+        if item.path.name == layout.PARTIAL and not (item.path.parent / layout.MANIFEST).exists():
+            return 0  # of a download, meanwhile: an interrupted repair has taken the manifest away
         if item.path.name.startswith(".") or not item.path.is_dir():
             return _remove_part(item.path)
         if (item.path / layout.MANIFEST).exists():  # a model again, meanwhile
