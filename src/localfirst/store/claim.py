@@ -44,7 +44,7 @@ def claim(
 
 @contextmanager
 def claim_record(name: str, report: Callable[[Progress], None] = ignore) -> Iterator[Path]:
-    """Hold the lock of a record of the store (`layout.RECORDS`), and give the store where it is then.
+    """Hold the lock of a record of the store (`layout.RECORDS`) or another name's, and give the store where it is then.
 
     Raises:
         StoreError: the lock cannot be made, or the store is on a disk that is not there.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import IntegrityError, ModelFileError, StoreError, UsageError
 from localfirst.store import layout, manifest, staging
-from localfirst.store.claim import claim
+from localfirst.store.claim import claim, claim_record
 from localfirst.store.disk import explained, hash_file
 from localfirst.store.formats import recognise
 from localfirst.store.names import check_paths
@@ -53,7 +53,11 @@ def import_path(
             f"`{name}` is the name of a model in the catalog", hint="Give it another one: `--name my-model`"
         )
     variant = _name_variant(found)
-    with claim(lambda: layout.find_folder(name, variant, None, None), name, report) as (folder, _):
+    # The name first: builds of several quantizations have folders of their own, and a clash is between them.
+    with (
+        claim_record(f"import--{name}", report),
+        claim(lambda: layout.find_folder(name, variant, None, None), name, report) as (folder, _),
+    ):
         _check_clash(name, variant, found)
         copied = _find_copy(name, variant)
         if copied is not None and _is_copy(copied, _hash_files(found, name, report), found):

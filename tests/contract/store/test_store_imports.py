@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,8 @@ from localfirst.types import InstalledFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from localfirst.types import Progress
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +58,28 @@ def test_importing_again_is_no_clash_but_another_model_of_the_name_is(gguf: Path
     with pytest.raises(UsageError, match="There is another model named `mine`"):
         import_path(make_onnx(tmp_path / "onnx"), name="mine")
     assert len(manifest.find_all()) == 1
+
+
+def test_one_import_of_a_name_at_a_time_whatever_its_build(gguf: Path, tmp_path: Path) -> None:
+    """Each build has a folder and a lock of its own, and whether a name is free is for all of them."""
+    make_onnx(tmp_path / "onnx")
+    begun, waited = threading.Event(), threading.Event()
+
+    def linger(_: Progress) -> None:
+        begun.set()
+        waited.wait(20)
+
+    def wait(progress: Progress) -> None:
+        if "waiting" in progress.detail.get("notice", ""):
+            waited.set()
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(import_path, gguf, name="mine", report=linger)
+        assert begun.wait(20)
+        with pytest.raises(UsageError, match="another model named `mine`"):
+            import_path(tmp_path / "onnx", name="mine", report=wait)
+        assert waited.is_set()
+        assert first.result().format == "gguf"
 
 
 def test_a_build_that_is_understood_better_now_is_not_there_twice(gguf: Path) -> None:
