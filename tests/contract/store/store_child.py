@@ -1,9 +1,9 @@
 """A process that changes the store and, if told so, kills itself at its n-th step on the file system.
 
-    python -m tests.contract.store.store_child move DIR [n]
+    python -m tests.contract.store.store_child move DIR [n|switch]
     python -m tests.contract.store.store_child remove NAME [n]
 
-Says at the end how many steps it took.
+`switch` is the step after `store.json` was replaced for the second time. Says at the end how many steps it took.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from localfirst.store.progress import ignore
 from localfirst.store.upkeep import move
 
 STEPS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.utime", "fcntl.flock"}
-steps = 0
+steps = notes = 0
 
 
 def count(event: str, arguments: tuple[object, ...]) -> None:
-    global steps  # noqa: PLW0603 (an audit hook has no other memory)
+    global steps, notes  # noqa: PLW0603 (an audit hook has no other memory)
     if event in STEPS:
         steps += 1
-        if steps == kill_at:
+        if kill_at in {str(steps), "switch" if notes == 2 else ""}:
             os.kill(os.getpid(), signal.SIGKILL)
+        notes += event == "os.rename" and Path(str(arguments[1])).name == "store.json"
 
 
-what, argument, *rest = sys.argv[1:]
-kill_at = int(rest[0]) if rest else 0
+what, argument, kill_at = (*sys.argv[1:], "0")[:3]
 sys.addaudithook(count)
 if what == "move":
     move.move(Path(argument), report=ignore)

@@ -20,7 +20,8 @@ def copy_file(
 ) -> str | None:
     """Copy a file, and keep the trail of its hash in the folder `trails`, if there is one. Returns its SHA-256.
 
-    `None` where it is not the `sha256` that was asked for: there is no `target` then. `count` hears of every block.
+    Long runs of zeros become holes. `None` where it is not the `sha256` that was asked for: there is no `target` then.
+    `count` hears of every block.
 
     Raises:
         OSError: it cannot be read or written; there is no `target` then.
@@ -35,8 +36,10 @@ def copy_file(
             while block := read_all(source_or_clone.fileno(), BLOCK_BYTES):
                 trail.add(block)
                 if not shared:
-                    write_all(writing.fileno(), block)
+                    _write(writing.fileno(), block)
                 count(len(block))
+            if not shared:
+                writing.truncate()  # what ends with a hole
             sync_file(writing.fileno())
         if sha256 in {None, trail.sha256}:
             if trails is not None:
@@ -48,3 +51,10 @@ def copy_file(
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
     return None
+
+
+def _write(descriptor: int, block: bytes) -> None:
+    if block == bytes(len(block)):
+        os.lseek(descriptor, len(block), os.SEEK_CUR)
+    else:
+        write_all(descriptor, block)

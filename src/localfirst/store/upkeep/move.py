@@ -11,26 +11,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst import lock, paths
+from localfirst import paths
 from localfirst.errors import DiskFullError, IntegrityError, StoreError, UsageError
 from localfirst.store import layout, manifest, pointer
 from localfirst.store.claim import is_busy, try_hold
-from localfirst.store.disk import READ_BYTES, check_space, explained, hash_file, sync_folder, write_atomically
+from localfirst.store.disk import check_space, explained, hash_file, sync_folder, write_atomically
 from localfirst.store.lock import hold_anywhere as hold
 from localfirst.store.progress import Meter
+from localfirst.store.transfer.copy import copy_file
 from localfirst.store.transfer.part import detach
 from localfirst.store.upkeep.survey import TEMPORARY, find_folders, find_temporary, prune
 from localfirst.types import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     Report = Callable[[Progress], None]
 
@@ -108,17 +110,8 @@ def _saying_what_is_kept(report: Report) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _alone(report: Report) -> Iterator[None]:
-    def say_waiting(owner: str) -> None:
-        report(Progress("the store", 0, detail={"notice": f"waiting for process {owner}, which is moving it"}))
-
-    path = paths.data_dir() / LOCK
-    with ExitStack() as held:
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(lock.hold(path, say_waiting))
-        yield
+def _alone(report: Report) -> AbstractContextManager[object]:
+    return hold(paths.data_dir() / LOCK, "the store", report)
 
 
 def _is_same(one: Path, other: Path) -> bool:
@@ -309,7 +302,7 @@ def _can_link(source: Path, target: Path) -> bool:
     probe = target / f".{os.getpid()}{TEMPORARY}"
     try:
         os.link(source / TAKEN, probe)
-    except (OSError, NotImplementedError):
+    except OSError:
         return False
     finally:
         with suppress(OSError):
@@ -338,6 +331,9 @@ def _take(folder: Path, models: Path, target: Path, *, linked: bool, meter: Mete
     digests = _read_digests(folder)
     touched = set[Path]()
     with explained(home):
+        for left in home.rglob(f"*{TEMPORARY}"):
+            if not left.is_dir():
+                left.unlink()  # of a killed move
         for path in _find_files(folder):
             new = home / path.relative_to(folder)
             new.parent.mkdir(parents=True, exist_ok=True)
@@ -381,13 +377,12 @@ def _take_file(path: Path, new: Path, sha256: str | None, *, linked: bool, meter
     if new.exists() and (new.samefile(path) or _is_copy(path, new, sha256)):
         meter.add(path.stat().st_size, path.name)
         return
-    temporary = new.with_name(new.name + TEMPORARY)
-    temporary.unlink(missing_ok=True)
+    temporary, status = new.with_name(new.name + TEMPORARY), path.stat()
     if linked:
         os.link(path, temporary)
-        meter.add(path.stat().st_size, path.name)
+        meter.add(status.st_size, path.name)
     else:
-        found = _copy(path, temporary, meter)
+        found = copy_file(path, temporary, None, count=partial(meter.add, file=path.name))
         if sha256 not in {None, found}:
             temporary.unlink()
             raise IntegrityError(
@@ -395,6 +390,7 @@ def _take_file(path: Path, new: Path, sha256: str | None, *, linked: bool, meter
                 detail=f"{path}\nmanifest: {sha256}\nfile:     {found}",
                 hint="See which model it is, and what to do: `lf model verify --all`. Nothing has been moved yet.",
             )
+        os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))  # else it counts as changed
     temporary.replace(new)
 
 
@@ -402,22 +398,3 @@ def _is_copy(path: Path, new: Path, sha256: str | None) -> bool:
     """Whether an earlier move has brought this very file; one that no manifest knows may have grown since then."""
     same_size = new.stat().st_size == path.stat().st_size
     return sha256 is not None and same_size and hash_file(new, lambda _: None) == sha256
-
-
-def _copy(path: Path, new: Path, meter: Meter) -> str:
-    """Copy a file with its time, durably; the SHA-256 of its bytes. Holes stay holes."""
-    digest = hashlib.sha256()
-    status = path.stat()
-    with path.open("rb") as reader, new.open("wb") as writer:
-        while block := reader.read(READ_BYTES):
-            digest.update(block)
-            if block.count(0) == len(block):
-                writer.seek(len(block), os.SEEK_CUR)
-            else:
-                writer.write(block)
-            meter.add(len(block), path.name)
-        writer.truncate(status.st_size)
-        writer.flush()
-        os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
-        os.fsync(writer.fileno())
-    return digest.hexdigest()
