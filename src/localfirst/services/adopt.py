@@ -16,7 +16,7 @@ from localfirst.services.catalogue import load_models
 from localfirst.store import adopt, manifest
 from localfirst.store.foreign import TOOLS, Build, Scan, scan
 from localfirst.store.keepers import say_keeper
-from localfirst.store.verify import find_remedy, is_gone
+from localfirst.store.verify import find_remedy, is_gone, is_whole
 from localfirst.types import InstalledFile, Progress, format_build
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class _Adopting:
         stamps: Mapping[str, adopt.Stamp],
     ) -> Item:
         twin = next((one for one in self._installed if (one.name, one.variant) == (target.name, target.variant)), None)
-        same = self._find_same(found, before) or (twin if twin and twin != before and adopt.is_whole(twin) else None)
+        same = self._find_same(found, before) or (twin if twin and twin != before and is_whole(twin) else None)
         if same is not None:
             return _say_same(found, same)
         model = adopt.describe(found, files or _announce_files(found), target)
@@ -185,7 +185,7 @@ class _Adopting:
         """Models that were adopted and whose files the tool has deleted; what took their place needs no word."""
         for one in [one for one in self._list_own() if one.keeper in keepers and is_gone(one)]:
             again = [two for two in self._installed if (two.name, two.variant) == (one.name, one.variant)]
-            if any(map(adopt.is_whole, again)):
+            if any(map(is_whole, again)):
                 if not self._dry_run:
                     manifest.remove(one)
                 continue
@@ -203,9 +203,7 @@ class _Adopting:
         if not weights or None in weights:
             return None
         others = (one for one in self._installed if one != before)
-        return next(
-            (one for one in others if weights <= {file.sha256 for file in one.files} and adopt.is_whole(one)), None
-        )
+        return next((one for one in others if weights <= {file.sha256 for file in one.files} and is_whole(one)), None)
 
     def _find_target(self, found: Build, before: InstalledModel | None) -> adopt.Target:
         announced = ((file.size_bytes, file.sha256_announced) for file in found.files)

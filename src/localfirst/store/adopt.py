@@ -20,7 +20,7 @@ from localfirst.store.claim import claim
 from localfirst.store.disk import hash_file, write_atomically
 from localfirst.store.keepers import say_keeper
 from localfirst.store.progress import Meter, ignore
-from localfirst.store.verify import check_quick
+from localfirst.store.verify import is_whole
 from localfirst.types import InstalledFile, InstalledModel
 
 if TYPE_CHECKING:
@@ -131,15 +131,6 @@ def record(
     everything = manifest.find_all()
     revisions.make_current(model, everything)
     _keep_stamps(stamps, everything)
-
-
-def is_whole(model: InstalledModel) -> bool:
-    """Whether all files of a model are there, by their sizes."""
-    try:
-        check_quick(model)
-    except IntegrityError:
-        return False
-    return True
 
 
 def _find_stamps() -> Path:

@@ -15,7 +15,7 @@ from localfirst.store.disk import explained, hash_file
 from localfirst.store.formats import recognise
 from localfirst.store.names import check_paths
 from localfirst.store.progress import Meter, ignore
-from localfirst.store.verify import check_quick
+from localfirst.store.verify import is_whole
 from localfirst.types import InstalledFile, InstalledModel
 
 if TYPE_CHECKING:
@@ -85,11 +85,7 @@ def _is_copy(copied: InstalledModel, files: tuple[InstalledFile, ...], found: Fo
     """
     if copied.files != files:
         raise _refuse_clash(copied, found)
-    try:
-        check_quick(copied)
-    except IntegrityError:
-        return False
-    return True
+    return is_whole(copied)
 
 
 def _refer(found: Found, name: str, folder: Path, report: Callable[[Progress], None]) -> InstalledModel:

@@ -12,7 +12,7 @@ from localfirst.store import layout, manifest, revisions
 from localfirst.store.claim import claim_record
 from localfirst.store.disk import explained, sync_folder
 from localfirst.store.lock import hold
-from localfirst.store.verify import check_quick
+from localfirst.store.verify import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,11 +64,7 @@ def find_twin(model: InstalledModel) -> InstalledModel | None:
         if model.repo is None:
             raise UsageError(f"There is another model named `{model.name}` here", detail=detail, hint=hint)
         raise IntegrityError(f"`{model.full_name}` is installed with other digests", detail=detail, hint=hint)
-    try:
-        check_quick(there)
-    except IntegrityError:
-        return None
-    return there
+    return there if is_whole(there) else None
 
 
 def place(model: InstalledModel, staged: Path, report: Report) -> None:

@@ -63,7 +63,7 @@ def pull(
         check_quick(installed)  # there is nowhere to fetch its files
         _tell_changed(installed, report)
         return installed
-    if installed is not None and _is_whole(installed):
+    if installed is not None and _is_intact(installed):
         _tell_other_revision(installed, variant, report)
         return installed
     if installed is not None and installed.keeper is None:
@@ -157,7 +157,7 @@ def _fetch(job: _Job, report: Callable[[Progress], None]) -> InstalledModel:
         held = claim(lambda: job.folder, job.model.name, report, beating=True)
         with suppress(LeaseLostError), held as (folder, lease):
             installed = manifest.find_in(folder)  # another process may have fetched it meanwhile
-            if installed is not None and _is_whole(installed):
+            if installed is not None and _is_intact(installed):
                 return installed
             if lease.taken_over:
                 detach(folder / layout.PARTIAL, lease.beat)
@@ -219,7 +219,7 @@ class _Job:
         return Place(self.listing.repo, self.listing.commit, files, partial, trails)
 
 
-def _is_whole(installed: InstalledModel) -> bool:
+def _is_intact(installed: InstalledModel) -> bool:
     """Whether all files have their sizes, and those that were written to since are the same all the same."""
     if verify(installed, quick=True):
         return False

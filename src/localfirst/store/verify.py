@@ -75,6 +75,11 @@ def check_quick(model: InstalledModel) -> None:
         )
 
 
+def is_whole(model: InstalledModel) -> bool:
+    """Whether all files of a model are there, by their sizes."""
+    return not any(_glance(model, file) for file in model.files)
+
+
 def is_gone(model: InstalledModel) -> bool:
     """Whether another tool keeps a model's files and no longer has all of them."""
     return is_tool(model.keeper) and any(_glance(model, file) for file in model.files)

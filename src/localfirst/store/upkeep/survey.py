@@ -14,10 +14,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from localfirst.errors import IntegrityError, StoreError
+from localfirst.errors import StoreError
 from localfirst.store import layout, manifest
 from localfirst.store.disk import size_on_disk
-from localfirst.store.verify import check_quick
+from localfirst.store.verify import is_whole
 from localfirst.types import format_build
 
 if TYPE_CHECKING:
@@ -202,10 +202,7 @@ def is_superseded(model: InstalledModel) -> bool:
     current = manifest.find(model.name, model.variant)
     if current is None or current == model or current.shared is not None or model.keeper is not None:
         return False
-    with suppress(IntegrityError):
-        check_quick(current)
-        return True
-    return False
+    return is_whole(current)
 
 
 def measure(path: Path, seen: set[tuple[int, int]]) -> Extent:
