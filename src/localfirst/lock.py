@@ -10,7 +10,7 @@ import errno
 import os
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,6 +84,41 @@ def hold(
         yield lease
     finally:
         os.close(lease.descriptor)
+
+
+class _BusyError(Exception):
+    """Another process has the lock."""
+
+
+def _refuse(_: str) -> None:
+    raise _BusyError
+
+
+@contextmanager
+def try_hold(path: Path) -> Iterator[bool]:
+    """Hold the lock on `path`, made if need be, if that takes no waiting; yields whether it does.
+
+    Raises:
+        OSError: the file cannot be made or locked.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold(path, _refuse))
+            free = True
+        except _BusyError:
+            free = False
+        yield free
+
+
+def is_busy(path: Path) -> bool:
+    """Whether a process holds the lock on `path`. Makes no file; one that nobody can open nobody holds."""
+    if not path.exists():
+        return False
+    try:
+        with try_hold(path) as free:
+            return not free
+    except OSError:
+        return False
 
 
 def _open(path: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from localfirst import lock, paths
@@ -16,14 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localfirst.runtimes.table import RuntimeRow
-
-
-class _BusyError(Exception):
-    """Another process installs or removes this runtime."""
-
-
-def _refuse(_: str) -> None:
-    raise _BusyError
 
 
 def find_unused(rows: Sequence[RuntimeRow] = RUNTIMES) -> tuple[Path, ...]:
@@ -49,12 +40,13 @@ def remove_unused(folder: Path, rows: Sequence[RuntimeRow] = RUNTIMES) -> bool:
     if (name := next(names, None)) is None:
         return False  # another process was faster
     try:
-        with suppress(_BusyError), lock.hold(paths.runtimes_dir() / f".{name}.lock", _refuse):
+        with lock.try_hold(paths.runtimes_dir() / f".{name}.lock") as free:
+            if not free:
+                return False
             if not folder.name.startswith("."):
                 # Renamed first: an interrupted removal leaves no half environment that still counts as installed.
                 folder = folder.rename(folder.with_name(f".{folder.name}.removed"))
             shutil.rmtree(folder)
-            return True
     except OSError as error:
         raise StoreError(f"An unused runtime cannot be removed: {folder}", detail=str(error)) from error
-    return False
+    return True

@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from localfirst import lock, paths
+from localfirst import paths
 from localfirst.errors import StoreError
 from localfirst.store import layout, pointer
-from localfirst.store.disk import explained
-from localfirst.store.lock import hold_anywhere
+from localfirst.store.lock import hold
 from localfirst.store.progress import ignore
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def _claim(
         pointer.require_present(path.parent.parent)
         with ExitStack() as held:
             try:
-                lease = held.enter_context(hold_anywhere(path, what, report, beating=beating))
+                lease = held.enter_context(hold(path, what, report, beating=beating))
             except StoreError:
                 if find_place() == place:
                     raise
@@ -76,42 +75,3 @@ def _claim(
             if find_place() == place:
                 yield place, lease
                 return
-
-
-class _BusyError(Exception):
-    """Another process has the lock."""
-
-
-def _refuse(_: str) -> None:
-    raise _BusyError
-
-
-@contextmanager
-def try_hold(path: Path) -> Iterator[bool]:
-    """Hold the lock file `path` if that takes no waiting; yields whether it does.
-
-    Raises:
-        StoreError: the file cannot be made or locked.
-    """
-    with ExitStack() as held:
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                held.enter_context(lock.hold(path, _refuse))
-                free = True
-            except _BusyError:
-                free = False
-        yield free
-
-
-def is_busy(path: Path) -> bool:
-    """Whether a process holds the lock file `path`. Makes no file; one that nobody can open nobody holds."""
-    if not path.exists():
-        return False
-    try:
-        with lock.hold(path, _refuse):
-            return False
-    except _BusyError:
-        return True
-    except OSError:
-        return False

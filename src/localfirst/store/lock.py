@@ -5,10 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from localfirst import lock, paths
-from localfirst.errors import StoreError
+from localfirst import lock
 from localfirst.store.disk import explained
-from localfirst.store.layout import LOCKS
 from localfirst.types import Progress
 from localfirst.units import format_seconds
 
@@ -21,29 +19,8 @@ if TYPE_CHECKING:
 def hold(path: Path, what: str, report: Callable[[Progress], None], *, beating: bool = False) -> Iterator[lock.Lease]:
     """Hold the lock file `path`; while another process has it, wait and say which one.
 
-    With `beating` the holder promises signs of life (see `lock.hold`).
-
-    Raises:
-        StoreError: the file cannot be made or locked, or the store was moved meanwhile.
-    """
-    _require_here(path)
-    with hold_anywhere(path, what, report, beating=beating) as lease:
-        _require_here(path)
-        yield lease
-
-
-def _require_here(path: Path) -> None:
-    if path.parent.name == LOCKS and path.parent.parent != (models := paths.models_dir()):
-        raise StoreError(
-            "The store was moved to another place meanwhile", detail=str(models), hint="Run the same command again."
-        )
-
-
-@contextmanager
-def hold_anywhere(
-    path: Path, what: str, report: Callable[[Progress], None], *, beating: bool = False
-) -> Iterator[lock.Lease]:
-    """The same, wherever the store is: for who moves it, and who looks again where it is.
+    With `beating` the holder promises signs of life (see `lock.hold`). The store may be moved meanwhile: who has to be
+    where it is uses `claim`.
 
     Raises:
         StoreError: the file cannot be made or locked.
@@ -61,3 +38,17 @@ def hold_anywhere(
         if lease.taken_over:
             notice(f"that process gave no sign of life for {format_seconds(lock.STALE_S)}; taking over")
         yield lease
+
+
+@contextmanager
+def try_hold(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` if that takes no waiting; yields whether it does.
+
+    Raises:
+        StoreError: the file cannot be made or locked.
+    """
+    with ExitStack() as held:
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            free = held.enter_context(lock.try_hold(path))
+        yield free

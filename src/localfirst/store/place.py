@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localfirst import paths
 from localfirst.errors import IntegrityError, StoreError, UsageError
 from localfirst.store import layout, manifest, revisions
-from localfirst.store.claim import claim_record
+from localfirst.store.claim import claim, claim_record
 from localfirst.store.disk import explained, sync_folder
-from localfirst.store.lock import hold
 from localfirst.store.verify import is_whole
 
 if TYPE_CHECKING:
@@ -76,9 +76,18 @@ def place(model: InstalledModel, staged: Path, report: Report) -> None:
     Raises:
         StoreError, DiskFullError: the store cannot be written.
     """
-    folder = manifest.find_manifest(model).parent
     root = Path(model.root)
-    with hold(layout.find_lock(folder), model.name, report):
+
+    def find_folder() -> Path:
+        return find_root(model.name, model.variant, model.repo, model.revision).parent
+
+    with claim(find_folder, model.name, report) as (folder, _):
+        if folder != root.parent:
+            raise StoreError(
+                "The store was moved to another place meanwhile",
+                detail=str(paths.models_dir()),
+                hint="Run the same command again.",
+            )
         if find_twin(model) is not None:  # placed meanwhile by another process, which may also have taken the name
             return
         with explained(folder):

@@ -21,8 +21,9 @@ from tests.fixtures.hub import make_model, sha256
 from localfirst import paths
 from localfirst.errors import DiskFullError, IntegrityError, StoreError, UsageError
 from localfirst.store import layout, manifest, pointer
-from localfirst.store.claim import claim, claim_record, try_hold
-from localfirst.store.lock import hold
+from localfirst.store.claim import claim, claim_record
+from localfirst.store.lock import hold, try_hold
+from localfirst.store.place import find_root, place
 from localfirst.store.progress import ignore
 from localfirst.store.upkeep import move
 from localfirst.store.verify import verify
@@ -347,11 +348,11 @@ def test_who_waits_for_a_lock_looks_where_the_store_is_then(home: Path, tmp_path
 
 
 def test_who_does_not_look_again_is_told_to(home: Path, tmp_path: Path) -> None:
-    install("a")
-    path = layout.find_lock(layout.find_folder("late", "q4_0", "org/repo", "f" * 40))
+    model = install("a")
+    late = model._replace(name="late", root=str(find_root("late", model.variant, model.repo, model.revision)))
     move.move(tmp_path / "new", report=ignore)
-    with pytest.raises(StoreError, match="was moved to another place meanwhile"), hold(path, "late", ignore):
-        pytest.fail("the lock of the old place is good for nothing")
+    with pytest.raises(StoreError, match="was moved to another place meanwhile"):
+        place(late, tmp_path, ignore)
     assert not (home / "models").exists()
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from localfirst import paths
+from localfirst.lock import is_busy
 from localfirst.store import layout, manifest
-from localfirst.store.claim import is_busy, try_hold
 from localfirst.store.disk import explained
+from localfirst.store.lock import try_hold
 from localfirst.store.upkeep.survey import Extent, find_parts, find_temporary, is_superseded, measure
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import paths
 from localfirst.errors import DiskFullError, IntegrityError, StoreError, UsageError
+from localfirst.lock import is_busy
 from localfirst.store import layout, manifest, pointer
-from localfirst.store.claim import is_busy, try_hold
 from localfirst.store.disk import check_space, explained, hash_file, sync_folder, write_atomically
-from localfirst.store.lock import hold_anywhere as hold
+from localfirst.store.lock import hold, try_hold
 from localfirst.store.progress import Meter
 from localfirst.store.transfer.copy import copy_file
 from localfirst.store.transfer.part import detach
@@ -331,9 +331,8 @@ def _take(folder: Path, models: Path, target: Path, *, linked: bool, meter: Mete
     digests = _read_digests(folder)
     touched = set[Path]()
     with explained(home):
-        for left in home.rglob(f"*{TEMPORARY}"):
-            if not left.is_dir():
-                left.unlink()  # of a killed move
+        for left in filter(Path.is_file, home.rglob(f"*{TEMPORARY}")):
+            left.unlink()  # of a killed move
         for path in _find_files(folder):
             new = home / path.relative_to(folder)
             new.parent.mkdir(parents=True, exist_ok=True)
