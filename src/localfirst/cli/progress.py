@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
     from localfirst.cli.screen import Screen
+    from localfirst.store.progress import Report
     from localfirst.types import Progress
-
-    Report = Callable[[Progress], None]
 
 __all__ = ["EventProgress", "LineProgress", "say_progress", "show_events", "show_progress"]
 

@@ -37,13 +37,12 @@ from localfirst.store.verify import check_quick
 from localfirst.types import InstalledModel, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from localfirst.runtimes.table import RuntimeRow
     from localfirst.services.planning import Planned
     from localfirst.store.bundles.contents import Contents
-
-    Report = Callable[[Progress], None]
+    from localfirst.store.progress import Report
 
 OLDEST_PYTHON = 11
 SUFFIX = ".bundle.tar"

@@ -24,14 +24,13 @@ from localfirst.store.select import is_glob, match_glob
 from localfirst.types import InstalledFile, InstalledModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from localfirst.runtimes.table import RuntimeRow
     from localfirst.store.bundles.contents import Contents, Member, PackedModel
-    from localfirst.types import Format, Model, Progress
-
-    Report = Callable[[Progress], None]
+    from localfirst.store.progress import Report
+    from localfirst.types import Format, Model
 
 
 _OTHER_VERSION = "Nothing was installed. Update lf here, or make the bundle with the version that is here"

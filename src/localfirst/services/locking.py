@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
     from localfirst.services.library import Entry
     from localfirst.store.listing import Listing
+    from localfirst.store.progress import Report
     from localfirst.types import Model, Variant
-
-    Report = Callable[[Progress], None]
 
 
 class Fulfilled(NamedTuple):

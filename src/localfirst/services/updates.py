@@ -20,13 +20,12 @@ from localfirst.store.verify import check_quick
 from localfirst.types import format_build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from localfirst.store.listing import Listing
+    from localfirst.store.progress import Report
     from localfirst.store.revisions import History
-    from localfirst.types import InstalledModel, Model, Progress, Variant
-
-    Report = Callable[[Progress], None]
+    from localfirst.types import InstalledModel, Model, Variant
 
 State = Literal["newest", "newer", "other files", "fixed", "kept", "gone", "not found", "unknown"]
 """It is the newest; there is a newer one; a newer commit changes none of its files; its name says which commit; its

@@ -31,10 +31,10 @@ from localfirst.store.upkeep.survey import TEMPORARY, find_folders, find_tempora
 from localfirst.types import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    Report = Callable[[Progress], None]
+    from localfirst.store.progress import Report
 
 LOCK = ".store.lock"
 """In the data folder: one move at a time."""
