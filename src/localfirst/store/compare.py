@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localfirst.store.disk import READ_BYTES
+from localfirst.store.disk import READ_BYTES, start_git_hash
 from localfirst.store.select import select_files
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ def is_same(file: HubFile, installed: InstalledModel) -> bool:
 
 
 def hash_git(path: Path, size_bytes: int) -> str | None:
-    """The name of a file's git object, `None` where it cannot be read. Source: git's object format."""
-    digest = hashlib.sha1(f"blob {size_bytes}\0".encode(), usedforsecurity=False)
+    """The name of a file's git object, `None` where it cannot be read."""
+    digest = start_git_hash(size_bytes)
     try:
         with path.open("rb") as file:
             while block := file.read(READ_BYTES):

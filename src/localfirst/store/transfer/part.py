@@ -15,7 +15,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from localfirst.store.disk import read_into, sync_file, sync_folder, write_all
+from localfirst.store.disk import read_into, start_git_hash, sync_file, sync_folder, write_all
 from localfirst.store.transfer.journal import BLOCK_BYTES, Journal
 from localfirst.store.transfer.trail import Trail, find_trail, read_trail
 
@@ -87,8 +87,7 @@ class Part:
 
     def _start_hashes(self, known: bytes | None = None) -> None:
         self._trail = Trail(known)
-        # Source: git's object format, "blob <size>\0<content>"; what a hub lists for files outside large storage.
-        self._git = hashlib.sha1(f"blob {self.file.size_bytes}\0".encode(), usedforsecurity=False)
+        self._git = start_git_hash(self.file.size_bytes)
 
     def _allocate(self) -> None:
         """Take all the space that the file needs, where the system can; where it cannot, only its size is set."""
