@@ -113,7 +113,7 @@ def move(
     from localfirst.cli import output
     from localfirst.cli.progress import show_progress
     from localfirst.cli.views import store
-    from localfirst.services.tidy import move_store
+    from localfirst.store.upkeep.move import move as move_store
 
     with show_progress(quiet=quiet or json) as report:
         moved = move_store(folder, report=report)

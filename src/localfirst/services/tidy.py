@@ -1,4 +1,4 @@
-"""Order in the store: removing what nothing needs, and moving it to another place."""
+"""Order in the store: removing what nothing needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localfirst.errors import LfError
-    from localfirst.store.upkeep.move import Moved
     from localfirst.types import Progress
 
 
@@ -104,12 +103,3 @@ def _remove_runtimes(*, older_s: float, dry_run: bool, now: float) -> list[Garba
         if dry_run or unused.remove_unused(folder):
             items.append(Garbage("runtime", folder.name.lstrip("."), folder, *extent))
     return items
-
-
-def move_store(target: Path, *, report: Callable[[Progress], None]) -> Moved:
-    """Move the models to another folder, and remember it.
-
-    Raises:
-        LfError: as `store.move.move` says.
-    """
-    return move.move(target, report=report)
