@@ -81,6 +81,11 @@ def check_sha1(digest: object, source: str) -> str:
     return digest
 
 
+def say_revision(commit: str | None) -> str:
+    """The twelve digits that tell a revision from others, or nothing where there is none."""
+    return (commit or "")[:12]
+
+
 def is_commit(revision: str | None) -> bool:
     """Whether a revision is a whole commit, which never changes, and not a branch or tag, which may."""
     return revision is not None and re.fullmatch(_SHA1, revision) is not None

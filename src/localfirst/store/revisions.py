@@ -17,7 +17,7 @@ from localfirst.errors import StoreError, UnknownNameError, UsageError
 from localfirst.store.claim import claim_record
 from localfirst.store.disk import explained, write_atomically
 from localfirst.store.keepers import say_keeper
-from localfirst.store.names import is_commit
+from localfirst.store.names import is_commit, say_revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -60,17 +60,12 @@ def find_file() -> Path:
     return paths.models_dir() / "revisions.json"
 
 
-def say_revision(model: InstalledModel) -> str | None:
-    """The twelve digits that tell a revision from others, or `None` where there is none."""
-    return model.revision[:12] if model.revision else None
-
-
 def say_other(installed: InstalledModel, variant: Variant) -> str | None:
     """That the catalog names another revision than the one that is used; `None` where it does not."""
     newest, here = variant.revision, installed.revision
     if newest is None or here is None or not is_commit(newest) or newest == here:
         return None
-    return f"uses {here[:12]}; the catalog names {newest[:12]} now (lf model update)"
+    return f"uses {say_revision(here)}; the catalog names {say_revision(newest)} now (lf model update)"
 
 
 def find_histories(models: Iterable[InstalledModel]) -> tuple[History, ...]:
@@ -137,7 +132,7 @@ def roll_back(
     def step_back(history: History) -> History:
         if history.pinned:
             raise UsageError(
-                f"`{model.name}` is pinned to revision {say_revision(history.current)}",
+                f"`{model.name}` is pinned to revision {say_revision(history.current.revision)}",
                 hint=f"Let it move first: `lf model unpin {model.name}`",
             )
         steps.append(history)

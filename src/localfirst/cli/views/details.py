@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from localfirst.cli.screen import line, measure, pad, wrap
 from localfirst.cli.views import listing, revisions, words
 from localfirst.store.keepers import is_tool, say_keeper
+from localfirst.store.names import say_revision
 from localfirst.store.revisions import say_other
 from localfirst.store.verify import find_remedy
 from localfirst.units import format_bytes, format_count, format_tokens
@@ -179,7 +180,7 @@ def _disk_facts(history: History, variant: Variant | None) -> Iterator[Fact]:
     """What of one build is on this disk: its current revision, the others, and the one that the catalog names."""
     one = history.current
     if len(history.models) == 1 and not history.pinned:
-        at = f", revision {revisions.say_revision(one)}" if one.revision else ""
+        at = f", revision {say_revision(one.revision)}" if one.revision else ""
         kept = f", kept by {say_keeper(one.keeper)}" if is_tool(one.keeper) else ""
         yield "On disk", f"{line(one.variant)}, {format_bytes(one.size_bytes)}{at}{kept}, {line(one.root)}"
     else:
@@ -202,7 +203,7 @@ def render_choice(plan: Plan, screen: Screen) -> Iterator[str]:
     context = words.say_context(plan)
     facts = [
         ("  Build", name_build(plan)),
-        ("  Revision", words.say_revision(plan)),
+        ("  Revision", words.say_revisions(plan)),
         ("  Runs", words.say_place(plan) + (f", {context}" if context else "")),
         ("  Needs", _say_cost(plan)),
         ("  Why", line(plan.reason)),

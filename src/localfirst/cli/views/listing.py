@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from localfirst.cli.screen import clip, line, wrap
 from localfirst.cli.views import words
 from localfirst.cli.views.table import Column, fit, format_header, format_row
+from localfirst.store.names import say_revision
 from localfirst.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _model_row(plan: Plan) -> dict[str, str]:
         "TOK/S": words.say_speed(plan.speed),
         "FROM": words.TIERS[plan.variant.tier],
         "STATE": words.say_state(plan.variant, installed=plan.installed, keeper=plan.keeper, gone=plan.gone),
-        "REVISION": (plan.revision or "")[:12],
+        "REVISION": say_revision(plan.revision),
     }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from localfirst.cli.screen import wrap
-from localfirst.cli.views.revisions import name_installed, say_revision
+from localfirst.cli.views.revisions import name_installed
 from localfirst.cli.views.shapes import installed_to_json
+from localfirst.store.names import say_revision
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ def render_fulfilled(done: Sequence[Fulfilled], screen: Screen) -> list[str]:
 def _say(one: Fulfilled) -> str:
     model = one.installed
     how = "fetched and verified" if one.fetched else "part of lf" if model.host == "builtin" else "already here"
-    at = f" at {say_revision(model)}" if model.revision else ""
-    instead = f", used from now on in place of {say_revision(one.before)}" if one.before else ""
+    at = f" at {say_revision(model.revision)}" if model.revision else ""
+    instead = f", used from now on in place of {say_revision(one.before.revision)}" if one.before else ""
     return f"{name_installed(model)}{at} is as locked: {format_bytes(model.size_bytes)}, {how}{instead}"
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from localfirst.cli.screen import line, measure, wrap
 from localfirst.store.keepers import is_tool, say_keeper
+from localfirst.store.names import say_revision
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
@@ -52,11 +53,6 @@ def name_installed(model: InstalledModel) -> str:
     return line(model.full_name)
 
 
-def say_revision(model: InstalledModel) -> str:
-    """The twelve digits that tell a revision from others, or nothing where there is none."""
-    return (model.revision or "")[:12]
-
-
 def render_outlooks(outlooks: Sequence[Outlook], screen: Screen, *, every: bool) -> list[str]:
     """What is newer: of every build, or only of those for which there is something to do."""
     shown = [one for one in outlooks if every or one.state not in _QUIET]
@@ -101,8 +97,8 @@ def _render_outlook(outlook: Outlook, screen: Screen) -> Iterator[str]:
 def _say_outlook(outlook: Outlook) -> str:
     current, changed = outlook.history.current, outlook.changed_bytes
     return _SENTENCES[_find_mark(outlook)].format(
-        here=say_revision(current),
-        newest=(outlook.newest or "")[:12],
+        here=say_revision(current.revision),
+        newest=say_revision(outlook.newest),
         size=f", {format_bytes(changed)} in files that differ" if changed else "",
         whose=f"kept by {say_keeper(current.keeper)}" if is_tool(current.keeper) else "your own",
         why=outlook.error.message if outlook.error else "",
@@ -140,12 +136,12 @@ def render_updated(updated: Sequence[Updated], screen: Screen, *, check: bool) -
 
 def _render_updated(one: Updated, screen: Screen) -> Iterator[str]:
     outlook = one.outlook
-    here = say_revision(outlook.history.current)
+    here = say_revision(outlook.history.current.revision)
     if one.error is not None and outlook.state != "unknown":
         yield from _render("failed", outlook, f"stays at {here}; {one.error.message}", screen)
         yield from wrap(line(one.error.hint), screen.width, _INDENT) if one.error.hint else ()
     elif one.installed is not None:
-        text = f"{here} -> {say_revision(one.installed)}, verified; `lf model rollback` goes back"
+        text = f"{here} -> {say_revision(one.installed.revision)}, verified; `lf model rollback` goes back"
         yield from _render("updated", outlook, text, screen)
     else:
         yield from _render_outlook(outlook, screen)
@@ -170,10 +166,10 @@ def render_moved(moved: Moved, screen: Screen) -> list[str]:
     before, after = moved.before.current, moved.after.current
     name = name_installed(after)
     if before == after:
-        return [f"{name} is at {say_revision(after)} already"]
+        return [f"{name} is at {say_revision(after.revision)} already"]
     dim = "`lf model update` goes forward again; `lf model pin` keeps it from doing so"
     return [
-        f"{name}: {say_revision(before)} -> {say_revision(after)}",
+        f"{name}: {say_revision(before.revision)} -> {say_revision(after.revision)}",
         *(screen.paint(text, "dim") for text in wrap(dim, screen.width)),
     ]
 
@@ -187,7 +183,7 @@ def render_pins(histories: Sequence[History], screen: Screen) -> list[str]:
     """Which builds are held, and which may move."""
     lines = []
     for history in histories:
-        name, revision = name_installed(history.current), say_revision(history.current)
+        name, revision = name_installed(history.current), say_revision(history.current.revision)
         at = f" at {revision}" if revision else ""
         text = f"{name} is pinned{at}" if history.pinned else f"{name} is not pinned; an update may move it on"
         lines += wrap(text, screen.width)
@@ -225,7 +221,10 @@ def list_revisions(history: History) -> list[str]:
     marks = {history.current: "pinned" if history.pinned else "current", history.previous: "previous"}
     return [
         ", ".join(
-            filter(None, (say_revision(one), format_bytes(one.size_bytes), line(one.created[:10]), marks.get(one)))
+            filter(
+                None,
+                (say_revision(one.revision), format_bytes(one.size_bytes), line(one.created[:10]), marks.get(one)),
+            )
         )
         for one in reversed(history.models)
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from localfirst.catalog.names import format_name
 from localfirst.cli.screen import line
 from localfirst.store.keepers import is_tool, say_keeper
+from localfirst.store.names import say_revision
 from localfirst.units import format_bytes, format_seconds, format_tokens, format_tps
 
 if TYPE_CHECKING:
@@ -99,12 +100,9 @@ def say_state(variant: Variant, *, installed: bool, keeper: str | None = None, g
     return "gated" if variant.gated else ""
 
 
-def say_revision(plan: Plan) -> str:
-    """The revision that is on this disk, and the one that the catalog names where that is another; nothing if none is.
-
-    Twelve digits tell revisions apart.
-    """
-    here, named = (plan.revision or "")[:12], (plan.variant.revision or "")[:12]
+def say_revisions(plan: Plan) -> str:
+    """The revision that is on this disk, and the one that the catalog names where that is another; or nothing."""
+    here, named = say_revision(plan.revision), say_revision(plan.variant.revision)
     return f"{here}; the catalog names {named} now (lf model update)" if is_of_another_revision(plan) else here
 
 
