@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from localfirst.store.foreign import tree
 from localfirst.store.foreign.tool import (
     ForeignFile,
-    NotOursError,
     Refusal,
     Tool,
     find_user_folder,
     list_folder,
     list_folders,
+    look_in,
     measure,
     read_places,
 )
@@ -47,13 +47,7 @@ def find_folders(environment: Mapping[str, str]) -> Sequence[Path]:
 
 def find_findings(folder: Path) -> Iterator[Finding]:
     """Every build of every snapshot; of those that several snapshots have, the newest's."""
-    for repository, repo in _find_repositories(folder):
-        try:
-            yield from _find_in(repository, repo)
-        except NotOursError as refused:
-            yield Refusal(KEEPER, repo, refused.state, refused.reason)
-        except OSError as error:
-            yield Refusal(KEEPER, repo, "unusable", f"it cannot be read: {error.strerror}")
+    return look_in(KEEPER, _find_repositories(folder), _find_in)
 
 
 def find_files(folder: Path) -> Iterator[ForeignFile]:

@@ -20,6 +20,7 @@ from localfirst.store.foreign.tool import (
     find_user_folder,
     list_folder,
     list_folders,
+    look_in,
     measure,
     read_json,
 )
@@ -50,14 +51,12 @@ def find_findings(folder: Path) -> Iterator[Finding]:
     yield from _find_links(folder, "")
     for publisher in list_folders(folder):
         yield from _find_links(publisher, f"{publisher.name}/")
-    for repository, repo in _find_repositories(folder):
-        try:
-            yield from tree.find_builds(tree.Place(KEEPER, repo, repository, (folder,), lambda _: None))
-            yield from _find_unfinished(repository, repo)
-        except NotOursError as refused:
-            yield Refusal(KEEPER, repo, refused.state, refused.reason)
-        except OSError as error:
-            yield Refusal(KEEPER, repo, "unusable", f"it cannot be read: {error.strerror}")
+
+    def find_in(repository: Path, repo: str) -> Iterator[Finding]:
+        yield from tree.find_builds(tree.Place(KEEPER, repo, repository, (folder,), lambda _: None))
+        yield from _find_unfinished(repository, repo)
+
+    yield from look_in(KEEPER, _find_repositories(folder), find_in)
 
 
 def find_files(folder: Path) -> Iterator[ForeignFile]:

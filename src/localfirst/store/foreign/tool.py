@@ -73,6 +73,19 @@ class Refusal(NamedTuple):
 Finding = Build | Refusal
 
 
+def look_in(
+    keeper: str, repositories: Iterable[tuple[Path, str]], find: Callable[[Path, str], Iterator[Finding]]
+) -> Iterator[Finding]:
+    """What `find` gives of each repository and its name; of one that cannot be read, why."""
+    for repository, repo in repositories:
+        try:
+            yield from find(repository, repo)
+        except NotOursError as refused:
+            yield Refusal(keeper, repo, refused.state, refused.reason)
+        except OSError as error:
+            yield Refusal(keeper, repo, "unusable", f"it cannot be read: {error.strerror}")
+
+
 class Tool(NamedTuple):
     """Another tool: where it keeps models, and who reads them there."""
 
