@@ -37,6 +37,8 @@ class LoadOptions:
     """Layers to compute on the device, where the CPU computes the others; `None`: all."""
     cache: CacheType = "f16"
     """How to keep keys and values; only asked of engines that can."""
+    memory_bytes: int | None = None
+    """What the plan counts with in all; for engines that would use more where more is free. `None`: no such limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ only computes logits, and the tokens are drawn here: any options, any seed, and 
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from pathlib import Path
@@ -19,11 +18,12 @@ from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.onnx_folder import read_folder
 from localfirst.backends.sampler import Sampler
 from localfirst.backends.text import StopFilter
+from localfirst.backends.token_bytes import ByteDecoder
 from localfirst.conversation import Usage
 from localfirst.errors import DeviceError, EngineError, ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.onnx_folder import OnnxFolder
@@ -170,7 +170,7 @@ class OnnxModel:
     def _make_decoder(self) -> _Decoder:
         if self._token_bytes is None:
             return _EngineDecoder(self._tokenizer.create_stream())
-        return _ByteDecoder(self._token_bytes)
+        return ByteDecoder(self._token_bytes)
 
 
 class _Cache:
@@ -206,20 +206,6 @@ class _Decoder(Protocol):
     """Turns tokens into text, whole characters at a time."""
 
     def feed(self, token: int) -> str: ...
-
-
-class _ByteDecoder:
-    """Assembles characters from the bytes of the tokens.
-
-    What is no UTF-8 becomes U+FFFD; a character that the end cuts off is left out, as llama.cpp does.
-    """
-
-    def __init__(self, token_bytes: Mapping[int, bytes]) -> None:
-        self._token_bytes = token_bytes
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def feed(self, token: int) -> str:
-        return self._decoder.decode(self._token_bytes.get(token, b""))
 
 
 class _EngineDecoder:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 BACKENDS: dict[str, str] = {
     "xllamacpp": "localfirst.backends.llama_cpp:XllamacppBackend",
     "onnx": "localfirst.backends.onnx_genai:OnnxBackend",
+    "mlx": "localfirst.backends.mlx_lm:MlxBackend",
 }
 """Backend name -> `module:class`."""
 

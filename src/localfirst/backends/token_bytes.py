@@ -6,6 +6,7 @@ drops up to three good characters after a byte that is not UTF-8.
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,21 @@ SPACE = "\u2581"
 """How SentencePiece writes a space."""
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 SPACE_DECODERS = frozenset({"ByteFallback", "Metaspace", "Replace"})
+
+
+class ByteDecoder:
+    """Assembles characters from the bytes of the tokens.
+
+    What is no UTF-8 becomes U+FFFD; a character that the end cuts off is left out, as llama.cpp does.
+    """
+
+    def __init__(self, token_bytes: Mapping[int, bytes]) -> None:
+        self._token_bytes = token_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, token: int) -> str:
+        """The text that is complete with this token."""
+        return self._decoder.decode(self._token_bytes.get(token, b""))
 
 
 def read_token_bytes(tokenizer: Mapping[str, Any]) -> dict[int, bytes] | None:

@@ -72,6 +72,7 @@ def open_session(
         placement=plan.placement,
         device_layers=plan.device_layers,
         cache=plan.cache,
+        memory_bytes=plan.need.total_bytes if plan.need else None,
     )
     return Session(plan._replace(runtime=runtime), runtime.python or "", load, planned.machine)
 

@@ -109,7 +109,12 @@ class Child:
             raise UsageError("This worker already holds a model")
         backend = registry.make_backend(request.backend)
         options = base.LoadOptions(
-            request.context_tokens, request.threads, request.placement, request.device_layers, request.cache
+            request.context_tokens,
+            request.threads,
+            request.placement,
+            request.device_layers,
+            request.cache,
+            request.memory_bytes,
         )
         self._model = backend.load(base.ModelFiles(request.main), options)
         info = self._model.info

@@ -36,6 +36,7 @@ class Load:
     placement: Placement
     device_layers: int | None = None
     cache: CacheType = "f16"
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

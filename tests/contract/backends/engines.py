@@ -1,4 +1,4 @@
-"""The two real engines with the makers of their model files, for the contract suite."""
+"""The real engines with the makers of their model files, for the contract suite."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Engine:
     file_name: str
     make: Callable[..., scripted.Vocabulary]
     make_random: Callable[..., scripted.Vocabulary]
+    build: str = r"commit(-id=| )\w+"
+    """What it says of its build, at least."""
 
     def load(self, path: Path, context_tokens: int | None = None) -> LoadedModel:
         """Load a file or folder as the worker would."""
@@ -37,6 +39,7 @@ class Engine:
 ENGINES = (
     Engine("xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf),
     Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx),
+    Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+"),
 )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LLAMA, ONNX = ENGINES
+LLAMA, ONNX, MLX = ENGINES
 HTML = b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n" * 40
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 2490000000\n"
 
