@@ -13,6 +13,8 @@ from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")  # a busy machine fails no test
+os.environ["MLX_DISABLE_COMPILE"] = "1"
+"""Else the first use of MLX for the processor calls a C++ compiler, which takes seconds and changes no answer."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

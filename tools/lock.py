@@ -44,8 +44,10 @@ def main() -> None:
     jinja = next(text for text in project["dependencies"] if text.startswith("Jinja2"))
     engines = {row.pins: "" if row.index_url else f"{row.distribution}=={row.version}" for row in RUNTIMES}
     for pins, engine in engines.items():
-        write_pins(PINS / pins, ("-",), stdin=f"{engine}\n{jinja}\n", upgrade=arguments.upgrade)
-    write_pins(ROOT / "requirements/dev.txt", ("pyproject.toml", "--extra", "dev"), upgrade=arguments.upgrade)
+        scope = find_scope({system for row in RUNTIMES if row.pins == pins for system in row.sizes})
+        write_pins(PINS / pins, ("-",), scope, stdin=f"{engine}\n{jinja}\n", upgrade=arguments.upgrade)
+    dev = ("pyproject.toml", "--extra", "dev")
+    write_pins(ROOT / "requirements/dev.txt", dev, ("--universal",), upgrade=arguments.upgrade)
     systems = {(row.pins, system) for row in RUNTIMES for system in row.sizes if row.index_url is None}
     for pins, system in sorted(systems):
         check_wheels(PINS / pins, system)
@@ -61,12 +63,21 @@ def run_uv(*arguments: str, stdin: str = "") -> None:
     subprocess.run(argv, input=stdin, text=True, check=True, cwd=ROOT, env=environment)
 
 
-def write_pins(target: Path, source: tuple[str, ...], *, stdin: str = "", upgrade: bool) -> None:
+def find_scope(systems: set[System]) -> tuple[str, ...]:
+    """What pins of a runtime are for. Those for one system need no marker that tells systems apart."""
+    if len(systems) == 1:
+        return ("--python-platform", UV_PLATFORMS[next(iter(systems))])
+    return ("--universal",)
+
+
+def write_pins(
+    target: Path, source: tuple[str, ...], scope: tuple[str, ...], *, stdin: str = "", upgrade: bool
+) -> None:
     target.parent.mkdir(exist_ok=True)
     plain = ("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links")
-    scope = ("--universal", "--python-version", PYTHONS[0], "--only-binary", ":all:", "--generate-hashes")
+    kind = ("--python-version", PYTHONS[0], "--only-binary", ":all:", "--generate-hashes")
     more = ("--upgrade",) if upgrade else ()
-    run_uv("pip", "compile", *source, "--output-file", str(target), *plain, *scope, *more, stdin=stdin)
+    run_uv("pip", "compile", *source, "--output-file", str(target), *plain, *scope, *kind, *more, stdin=stdin)
     target.write_text(HEADER + target.read_text(encoding="utf-8"), encoding="utf-8")
     print(target.relative_to(ROOT))
 

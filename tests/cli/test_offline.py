@@ -5,21 +5,40 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from tests.conftest import Lf
-from tests.fixtures.scripted import make_gguf, make_onnx
+from tests.fixtures.scripted import make_gguf, make_mlx, make_onnx
 
 MAKERS = {"gguf": (make_gguf, "model.gguf"), "onnx": (make_onnx, "model")}
 
 
+WORKER = """
+import sys
+from localfirst.conversation import Message, Sampling
+from localfirst.worker import protocol
+from localfirst.worker.client import Worker
+with Worker(sys.executable) as worker:
+    worker.load(protocol.Load(sys.argv[1], sys.argv[2], None, 1, "cpu"))
+    *_, answer = worker.answer(protocol.Chat((Message("user", "hi"),), Sampling(temperature=0)))
+    assert answer.text == "All by myself."
+"""
+
+
 def trace(lf: Lf, folder: Path, *words: str) -> list[str]:
-    """The network calls of `lf` and all its children, but for sockets inside this machine's kernel (AF_UNIX)."""
+    """The network calls of `lf` and all its children."""
+    return trace_command(lf, folder, lf.command(*words))
+
+
+def trace_command(lf: Lf, folder: Path, argv: Sequence[str]) -> list[str]:
+    """The network calls of a command and all its children, but for sockets inside this machine's kernel (AF_UNIX)."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     log = folder / "trace"
-    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,bind", "-o", str(log), *lf.command(*words)]
+    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,bind", "-o", str(log), *argv]
     done = subprocess.run(command, capture_output=True, text=True, env=lf.env(), stdin=subprocess.DEVNULL)
     if "PTRACE" in done.stderr:
         pytest.skip("this system does not let strace trace")
@@ -35,6 +54,17 @@ def test_an_offline_run_opens_no_connection_and_leaves_no_trace(lf: Lf, format_:
     home.mkdir()
     lf.environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     assert trace(lf, tmp_path, "--offline", "model", "run", str(tmp_path / name), "hi") == []
+    assert list(home.iterdir()) == []
+
+
+def test_an_engine_for_another_system_opens_no_connection_and_leaves_no_trace(lf: Lf, tmp_path: Path) -> None:
+    """`lf` itself offers MLX on Macs only; its worker is the same here."""
+    pytest.importorskip("mlx.core")
+    make_mlx(tmp_path / "model", "All by myself.")
+    home = tmp_path / "user-home"
+    home.mkdir()
+    lf.environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    assert trace_command(lf, tmp_path, [sys.executable, "-c", WORKER, "mlx", str(tmp_path / "model")]) == []
     assert list(home.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Build the starter model: tokenizer, training, one checkpoint, and both exports of it.
+"""Build the starter model: tokenizer, training, one checkpoint, and every export of it.
 
     python tools/starter/build.py [--folder src/localfirst/starter] [--work DIR] [--threads 3]
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import chat
 import checkpoint
 import export_gguf
+import export_mlx
 import export_onnx
 import phrasings
 import tokenizer
@@ -47,15 +48,17 @@ def tokenizer_texts(intents: Sequence[phrasings.Intent], seed: int) -> list[str]
 
 
 def export(network: Llama, words: Tokenizer, work: Path, folder: Path) -> None:
-    """Write the checkpoint of `network` to `work`, and from that the files of both formats to `folder`."""
-    onnx, gguf = folder / "onnx", folder / "gguf"
-    for path in (work, onnx, gguf):
+    """Write the checkpoint of `network` to `work`, and from that the files of every format to `folder`."""
+    onnx, gguf, mlx = folder / "onnx", folder / "gguf", folder / "mlx"
+    for path in (work, onnx, gguf, mlx):
         path.mkdir(parents=True, exist_ok=True)
     checkpoint.save(network, work / "checkpoint.npz")
     saved = checkpoint.load(work / "checkpoint.npz")
-    tokenizer.write(words, onnx, saved["context"])
     roles = {"bos": chat.END_OF_TEXT, "eos": chat.END, "pad": chat.END_OF_TEXT}
-    export_onnx.write(saved, {role: words.token_to_id(token) for role, token in roles.items()}, onnx)
+    ids = {role: words.token_to_id(token) for role, token in roles.items()}
+    for path, write in ((onnx, export_onnx.write), (mlx, export_mlx.write)):
+        tokenizer.write(words, path, saved["context"])
+        write(saved, ids, path)
     export_gguf.write(saved, onnx / "tokenizer.json", gguf / GGUF_NAME)
 
 

@@ -7,8 +7,8 @@ known, as mlx-lm does: drawing happens where the model is computed.
 Streams of MLX belong to the thread that made them, so each model is computed in one thread of its own. A cancelled
 prompt is left alone there until its chunk ends.
 
-One request at a time: mlx-lm's `BatchGenerator` computes several, but other kernels then give an answer that depends on
-who else is asking.
+One request at a time. mlx-lm's `BatchGenerator` computes several, and on the processor each answer is then the same as
+alone, bit by bit; on Metal that has not been looked at.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from localfirst.backends.model_folder import TOKENIZER
 from localfirst.backends.text import StopFilter
 from localfirst.backends.token_bytes import ByteDecoder
 from localfirst.conversation import Usage
-from localfirst.errors import DeviceError, EngineError, ModelFileError
+from localfirst.errors import DeviceError, EngineError, LfError, ModelFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -299,9 +299,21 @@ class _Network:
         return [one.to_quantized(CACHE_GROUP, self._bits) if type(one) is plain else one for one in made]
 
     def _prove(self) -> None:
-        """Compute one token: some architectures lack kernels, and some widths no cache in few bits."""
-        self._mx.eval(self._compute(self._mx.array([0])))
+        """Compute one token: some architectures lack kernels, and heads of some widths a cache in few bits."""
+        try:
+            self._mx.eval(self._compute(self._mx.array([0])))
+            few_bits = any(isinstance(one, self._caches.QuantizedKVCache) for one in self._cache)
+        except ValueError as error:
+            if self._bits is None:
+                raise
+            raise self._refuse_bits(str(error)) from error
+        if self._bits is not None and not few_bits:
+            raise self._refuse_bits("all of its layers have a window or a state")
         self.forget()
+
+    def _refuse_bits(self, reason: str) -> EngineError:
+        message = f"MLX cannot keep keys and values of this model in {self._bits} bits"
+        return EngineError(message, detail=reason, hint="Leave out `--kv-cache`")
 
 
 class _Decoder(Protocol):
@@ -356,7 +368,9 @@ def _find_device_name(mx: Any) -> str:
     return str(mx.device_info().get("device_name", "GPU"))
 
 
-def _translate(error: Exception, path: Path) -> EngineError | ModelFileError:
+def _translate(error: Exception, path: Path) -> LfError:
+    if isinstance(error, LfError):
+        return error
     words = str(error).strip() or type(error).__name__
     if DAMAGED.search(words):
         return ModelFileError(f"The weights of {path.name} are damaged or incomplete", detail=words)

@@ -39,7 +39,7 @@ ENGINES: dict[Format, Engine] = {
     "gguf": LLAMA,
     "llamafile": LLAMA,
     "onnx": Engine(onnx.find_need, onnx.CHUNK_TOKENS),
-    "mlx": Engine(mlx.find_need, mlx.CHUNK_TOKENS),
+    "mlx": Engine(mlx.find_need, mlx.CHUNK_TOKENS, tuple(CACHE_BYTES)),
     "litertlm": Engine(litert.find_need, litert.BATCH_TOKENS),
     "openvino": Engine(openvino.find_need, openvino.BATCH_TOKENS),
 }

@@ -143,6 +143,20 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         pins="onnx.txt",
         note="Linux with glibc 2.28, macOS 14 or Windows",
     ),
+    RuntimeRow(
+        name="mlx-metal",
+        backend="mlx",
+        engine="MLX",
+        module="mlx_lm",
+        distribution="mlx-lm",
+        version="0.32.2",
+        formats=("mlx",),
+        placement="igpu",
+        variant_devices=("metal",),
+        sizes=MappingProxyType({("darwin", "arm64"): BuildSize(81_215_226, 300_633_422)}),
+        pins="mlx.txt",
+        note="Apple silicon, macOS 14 or newer",
+    ),
 )
 """Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`. What the GPU builds of xllamacpp
 support, and their indexes: the README of xorbitsai/xllamacpp; the least driver for CUDA 12: "CUDA Compatibility",

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 """Read when the engine is first imported; the worker sets it for the same reason."""
-os.environ["MLX_DISABLE_COMPILE"] = "1"
-"""Else the first use of MLX for the processor calls a C++ compiler, which takes seconds and changes no answer."""
 
 TEXT = "Hello there! The tiny model answers Grüße 😀 and stops."
 

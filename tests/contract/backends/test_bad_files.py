@@ -183,6 +183,107 @@ def test_a_configuration_that_the_engine_cannot_take_is_refused(
         ONNX.load(onnx_folder)
 
 
+@pytest.fixture(scope="module")
+def mlx_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mlx") / "model"
+    scripted.make_mlx(folder, "Hello there.")
+    return folder
+
+
+@pytest.fixture
+def mlx_folder(mlx_source: Path, tmp_path: Path) -> Path:
+    shutil.copytree(mlx_source, tmp_path / "model")
+    return tmp_path / "model"
+
+
+MLX_CHECKED = ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+
+
+@pytest.mark.parametrize("name", MLX_CHECKED)
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_file_of_an_mlx_folder_that_is_something_else_is_named(mlx_folder: Path, name: str, content: bytes) -> None:
+    (mlx_folder / name).write_bytes(content)
+    with pytest.raises(ModelFileError) as caught:
+        MLX.load(mlx_folder)
+    assert caught.value.message.startswith(name)
+
+
+@pytest.mark.parametrize("name", MLX_CHECKED)
+def test_a_missing_file_of_an_mlx_folder_is_named(mlx_folder: Path, name: str) -> None:
+    (mlx_folder / name).unlink()
+    with pytest.raises(ModelFileError) as caught:
+        MLX.load(mlx_folder)
+    assert caught.value.message == f"{name} is missing"
+
+
+def test_a_shard_that_only_the_index_knows_is_named(mlx_folder: Path) -> None:
+    shards = {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (mlx_folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    with pytest.raises(ModelFileError) as caught:
+        MLX.load(mlx_folder)
+    assert caught.value.message == "model-00002-of-00002.safetensors is missing"
+
+
+SAFETENSORS_DAMAGES = {
+    "cut in the header": cut(300),
+    "cut in the weights": cut(-1000),
+    "a header longer than the file": overwrite(0, struct.pack("<Q", 2**40)),
+    "a tensor beyond the end": lambda content: content.replace(b'"data_offsets": [0, ', b'"data_offsets": [9, '),
+    "a tensor under another name": lambda content: content.replace(b"self_attn.q_proj", b"self_attn.x_proj"),
+    "a tensor of another shape": lambda content: content.replace(b'"shape": [64]', b'"shape": [32]', 1),
+}
+
+
+@pytest.mark.parametrize("damage", SAFETENSORS_DAMAGES.values(), ids=SAFETENSORS_DAMAGES)
+def test_damaged_safetensors_are_refused(damage: Callable[[bytes], bytes], mlx_folder: Path) -> None:
+    path = mlx_folder / "model.safetensors"
+    before = path.read_bytes()
+    path.write_bytes(damage(before))
+    assert path.read_bytes() != before
+    assert load_in_child("mlx", mlx_folder)[0] == "model-file"
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"model_type": "zorg"}, EngineError),
+        ({"model_type": "bitnet"}, ModelFileError),
+        ({"hidden_size": 128}, ModelFileError),
+        ({"max_position_embeddings": "many"}, ModelFileError),
+    ],
+    ids=["an unknown type", "weights of another type", "another width", "a context that is no number"],
+)
+def test_an_mlx_configuration_that_does_not_fit_is_refused(
+    mlx_folder: Path, change: dict[str, object], error: type[Exception]
+) -> None:
+    change_json(mlx_folder / "config.json", change)
+    with pytest.raises(error):
+        MLX.load(mlx_folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("config.json", {"model_file": "evil.py"}),
+        ("config.json", {"auto_map": {"AutoModelForCausalLM": "evil.Model"}}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["evil.Tokenizer", None]}}),
+    ],
+    ids=["model_file", "auto_map of the model", "auto_map of the tokenizer"],
+)
+def test_code_that_a_model_brings_is_refused_and_not_run(
+    mlx_folder: Path, name: str, change: dict[str, object]
+) -> None:
+    (mlx_folder / "evil.py").write_text("import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n")
+    change_json(mlx_folder / name, change)
+    with pytest.raises(ModelFileError, match=f"{name} asks for code of its own to be run"):
+        MLX.load(mlx_folder)
+    assert not (mlx_folder / "ran").exists()
+
+
+def change_json(path: Path, change: dict[str, object]) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
 def test_an_absurd_context_length_costs_nothing_while_a_smaller_one_is_asked_for(onnx_folder: Path) -> None:
     path = onnx_folder / "genai_config.json"
     config = json.loads(path.read_text())

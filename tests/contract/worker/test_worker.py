@@ -1,4 +1,4 @@
-"""The worker process with both real engines on scripted models: answers, cancels, crashes, deaths."""
+"""The worker process with every real engine on scripted models: answers, cancels, crashes, deaths."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fixtures.scripted import TEMPLATE, make_gguf, make_onnx
+from tests.fixtures.scripted import TEMPLATE, make_gguf, make_mlx, make_onnx
 
 from localfirst.conversation import Answer, Message, Sampling, TextDelta, Usage
 from localfirst.errors import LfError, ModelFileError, TemplateError, UsageError, WorkerCrashError
 from localfirst.worker import client, protocol
 from localfirst.worker.client import Worker
 
-BACKENDS = {"xllamacpp": make_gguf, "onnx": make_onnx}
+BACKENDS = {"xllamacpp": make_gguf, "onnx": make_onnx, "mlx": make_mlx}
 REPLY = "Hello there, I am a very small model — 漢字 and all."
 GREEDY = Sampling(temperature=0)
 HI = (Message("user", "hi"),)
@@ -144,7 +144,7 @@ def test_a_template_that_raises_says_so_in_its_own_words(tmp_path: Path) -> None
 def test_an_error_of_the_backend_arrives_as_it_was_raised(backend: str, tmp_path: Path) -> None:
     with Worker(sys.executable) as worker, pytest.raises(ModelFileError) as raised:
         worker.load(protocol.Load(backend, str(tmp_path / "nothing.gguf"), None, 1, "cpu"))
-    missing = {"xllamacpp": "nothing.gguf", "onnx": "genai_config.json"}
+    missing = {"xllamacpp": "nothing.gguf", "onnx": "genai_config.json", "mlx": "config.json"}
     assert missing[backend] in raised.value.message
 
 

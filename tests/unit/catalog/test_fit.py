@@ -202,6 +202,16 @@ def test_mlx_takes_what_it_was_seen_to_allocate(
     assert (need.total_bytes - need.runtime_bytes) / MIB == pytest.approx(peak_mib, abs=12)
 
 
+def test_mlx_keeps_whole_contexts_in_few_bits_and_windows_as_they_are() -> None:
+    """By hand: 1,024 cells of 2 heads of 64, and 512 + 255 of a window, keys and values of 2 bytes each."""
+    groups = (KvGroup(1, 2, 64), KvGroup(1, 2, 64, 512))
+    model = make_model(architecture=Architecture(layers=2, hidden_size=128, heads=2, kv_groups=groups))
+    needs = [find_need(model, MLX_VARIANT._replace(size_bytes=MIB), 1024, cache) for cache in ("f16", "q8_0", "q4_0")]
+    whole, window = 1024 * 2 * 2 * 64 * 2, 767 * 2 * 2 * 64 * 2
+    shares = (1, 8.5 / 16, 4.5 / 16)
+    assert [need.kv_bytes for need in needs if need] == [int(whole * share) + window for share in shares]
+
+
 @pytest.mark.parametrize(
     ("group", "hidden", "feed_forward", "heads", "vocab", "untied", "need_mib"),
     [

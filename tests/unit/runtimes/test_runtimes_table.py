@@ -59,7 +59,9 @@ def test_an_index_of_its_own_is_asked_in_private_and_only_for_the_engine(row):
 
 @each_row
 def test_the_extras_of_the_package_install_the_same_version(row):
-    extras = {text for name in ("onnx", "llama") for text in PROJECT["optional-dependencies"][name]}
+    extras = {
+        text.partition(";")[0] for name in ("onnx", "llama", "mlx") for text in PROJECT["optional-dependencies"][name]
+    }
     assert f"{row.distribution}=={row.version}" in extras
 
 
@@ -105,4 +107,4 @@ def test_an_unknown_runtime_is_answered_with_the_known_ones():
     with pytest.raises(UnknownNameError) as caught:
         find_row("onnx-cuda")
     assert caught.value.message == "No runtime named `onnx-cuda`"
-    assert caught.value.detail == "known: llama-cpu, llama-metal, llama-cuda, llama-vulkan, onnx-cpu"
+    assert caught.value.detail == "known: llama-cpu, llama-metal, llama-cuda, llama-vulkan, onnx-cpu, mlx-metal"

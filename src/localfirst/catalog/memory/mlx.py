@@ -10,7 +10,7 @@ from localfirst.units import MIB
 
 if TYPE_CHECKING:
     from localfirst.catalog.memory.build import Build
-    from localfirst.types import CacheType
+    from localfirst.types import CacheType, KvGroup
 
 CHUNK_TOKENS = 256
 """Prompt tokens computed at a time, `prefill_step_size`."""
@@ -20,21 +20,22 @@ TOKENIZER_BYTES = 1050
 """Per token of the vocabulary: the peak of the `tokenizers` package while it loads a byte-level BPE; 870 stay."""
 
 
-def find_need(build: Build, context_tokens: int, _cache: CacheType) -> Need:
+def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
     """Within 32 MiB or 10 % of the peak of a process, in 31 measurements of 17 shapes (mean 3.1 %).
 
     mlx-lm 0.32.2 with mlx 0.32.4, whose own peak is within 11 MiB: `benchmarks/fit/measure_mlx.py`. A window's cache
-    holds up to one chunk more while a prompt is read.
+    holds up to one chunk more while a prompt is read. A cache in 8 or 4 bits has a scale and a bias of two bytes for 64
+    numbers, as many bytes as llama.cpp's types; windows stay as they are.
     """
-    kv_bytes, _ = find_kv(
-        build,
-        context_tokens,
-        CACHE_BYTES["f16"],
-        lambda group: min(pad(context_tokens), (group.window_tokens or 0) + CHUNK_TOKENS - 1),
-    )
+
+    def find_cells(group: KvGroup) -> int:
+        return min(pad(context_tokens), (group.window_tokens or 0) + CHUNK_TOKENS - 1)
+
+    full_bytes, windowed_bytes = find_kv(build, context_tokens, CACHE_BYTES["f16"], find_cells)
+    whole_bytes = int((full_bytes - windowed_bytes) * CACHE_BYTES[cache] / CACHE_BYTES["f16"])
     return Need(
         weights_bytes=build.weights_bytes,
-        kv_bytes=kv_bytes + find_state(build),
+        kv_bytes=whole_bytes + windowed_bytes + find_state(build),
         compute_bytes=_find_compute(build, context_tokens),
         runtime_bytes=RUNTIME_BYTES + TOKENIZER_BYTES * build.vocabulary,
     )
