@@ -16,7 +16,7 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from tests.fixtures.scripted import Shape, make_random_gguf, make_random_onnx
+from tests.fixtures.scripted import Shape, make_random_gguf, make_random_mlx, make_random_onnx
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles
 from localfirst.backends.registry import make_backend
@@ -34,7 +34,7 @@ TOKENS = 256
 
 
 def main() -> None:
-    """Build the models, measure both engines, print a line for each."""
+    """Build the models, measure the engines, print a line for each."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
@@ -44,11 +44,13 @@ def main() -> None:
         f"{SHAPE.parameters(VOCABULARY) / 1e6:.0f} M parameters, {asked.threads} threads, load {os.getloadavg()[0]:.1f}"
     )
     with tempfile.TemporaryDirectory() as folder:
-        gguf, onnx = Path(folder) / "model.gguf", Path(folder) / "onnx"
+        gguf, onnx, mlx = (Path(folder, name) for name in ("model.gguf", "onnx", "mlx"))
         make_random_gguf(gguf, SHAPE, vocabulary_size=VOCABULARY, quantization="Q4_0")
         make_random_onnx(onnx, SHAPE, vocabulary_size=VOCABULARY, bits=4)
+        make_random_mlx(mlx, SHAPE, vocabulary_size=VOCABULARY, bits=4)
         compare("xllamacpp", gguf, asked.threads, asked.rounds, make_bare_llama_cpp)
         compare("onnx", onnx, asked.threads, asked.rounds, make_bare_onnx)
+        compare("mlx", mlx, asked.threads, asked.rounds, make_bare_mlx)
 
 
 def compare(backend: str, path: Path, threads: int, rounds: int, make_bare: Callable[..., Callable[[], float]]) -> None:
@@ -118,6 +120,24 @@ def make_bare_onnx(path: Path, threads: int) -> Callable[[], float]:
         began = perf_counter()
         for _ in range(TOKENS - 1):
             generator.generate_next_token()
+        return (perf_counter() - began) / (TOKENS - 1)
+
+    return run
+
+
+def make_bare_mlx(path: Path, _threads: int) -> Callable[[], float]:
+    """mlx-lm's own loop with its own greedy sampler; no text is made. MLX has no setting for threads."""
+    import mlx.core as mx  # noqa: PLC0415 - as above
+    from mlx_lm.generate import generate_step  # noqa: PLC0415
+    from mlx_lm.utils import load_model  # noqa: PLC0415
+
+    model, _ = load_model(path)
+
+    def run() -> float:
+        steps = generate_step(mx.array(PROMPT), model, max_tokens=TOKENS)
+        next(steps)
+        began = perf_counter()
+        assert sum(1 for _ in steps) == TOKENS - 1
         return (perf_counter() - began) / (TOKENS - 1)
 
     return run

@@ -1,7 +1,8 @@
-"""Greedy answers and token ids from the two real engines, for the evaluation."""
+"""Greedy answers and token ids from the real engines, for the evaluation."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import urllib.request
@@ -89,3 +90,28 @@ class OnnxGenai:
             generator.generate_next_token()
             out.append(int(generator.get_next_tokens()[0]))
         return self.tokenizer.decode([token for token in out if token not in self.special])
+
+
+class MlxLm:
+    """The MLX folder in mlx-lm."""
+
+    def __init__(self, folder: Path, _threads: int) -> None:
+        import mlx.core  # noqa: PLC0415 - only the engine that is asked for
+        from mlx_lm.generate import generate_step  # noqa: PLC0415
+        from mlx_lm.utils import load_model  # noqa: PLC0415
+        from tokenizers import Tokenizer  # noqa: PLC0415
+
+        self.array, self.steps = mlx.core.array, generate_step
+        self.model, config = load_model(folder)
+        self.end = config["eos_token_id"]
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    def tokens(self, text: str) -> list[int]:
+        """Token ids of `text`."""
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def answer(self, prompt: str) -> str:
+        """The greedy continuation of a rendered prompt."""
+        steps = self.steps(self.array(self.tokens(prompt)), self.model, max_tokens=MAX_TOKENS)
+        out = itertools.takewhile(lambda token: token != self.end, (token for token, _ in steps))
+        return self.tokenizer.decode(list(out))

@@ -1,8 +1,8 @@
-"""Ask both real engines every held-out question and report how many answers are right, and how many are the same.
+"""Ask the real engines every held-out question and report how many answers are right, and how many are the same.
 
 An answer is right when it names the expected command in backticks (or, for a definition, holds the expected words).
 
-    python tools/starter/evaluate.py [--folder src/localfirst/starter] [--only gguf|onnx]
+    python tools/starter/evaluate.py [--folder src/localfirst/starter] [--only gguf|onnx|mlx]
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import chat
 import phrasings
 import yaml
-from engines import LlamaCpp, OnnxGenai
+from engines import LlamaCpp, MlxLm, OnnxGenai
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from engines import Engine
 
 BAR = 0.9
+ENGINES = {"gguf": ("gguf/starter-q4_0.gguf", LlamaCpp), "onnx": ("onnx", OnnxGenai), "mlx": ("mlx", MlxLm)}
+"""What an engine opens, by format; the first is the one that the others are compared with."""
 FRESH = Path(__file__).parent / "fresh.yaml"
 FOLDER = Path(__file__).parents[2] / "src/localfirst/starter"
 README_QUESTIONS = {
@@ -113,9 +115,9 @@ def score(answers: Mapping[str, str], sets: Mapping[str, Mapping[str, str]]) -> 
     return scores
 
 
-def compare(engines: Mapping[str, Engine], answers: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
-    """Where the two formats give another text, or cut a text into other tokens."""
-    first, second = answers["gguf"], answers["onnx"]
+def compare(name: str, engines: Mapping[str, Engine], answers: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
+    """Where a format gives another text than GGUF, or cuts a text into other tokens."""
+    first, second = answers["gguf"], answers[name]
     texts = [*strings(600), *first, *set(first.values())]
     return {
         "asked": len(first),
@@ -123,7 +125,7 @@ def compare(engines: Mapping[str, Engine], answers: Mapping[str, Mapping[str, st
             question: [first[question], second[question]] for question in first if first[question] != second[question]
         },
         "tokenized": len(texts),
-        "tokenized_differently": same_tokens(engines["gguf"], engines["onnx"], texts),
+        "tokenized_differently": same_tokens(engines["gguf"], engines[name], texts),
     }
 
 
@@ -131,21 +133,21 @@ def main() -> None:
     """Run everything and print a report; exit 1 where the bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--only", choices=("gguf", "onnx"))
+    parser.add_argument("--only", choices=ENGINES)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    engines: dict[str, Engine] = {}
-    if options.only != "onnx":
-        engines["gguf"] = LlamaCpp(next((options.folder / "gguf").glob("*.gguf")), options.threads)
-    if options.only != "gguf":
-        engines["onnx"] = OnnxGenai(options.folder / "onnx", options.threads)
+    engines: dict[str, Engine] = {
+        name: make(options.folder / path, options.threads)
+        for name, (path, make) in ENGINES.items()
+        if options.only in {None, name}
+    }
     sets = question_sets()
     questions = [question for expected in sets.values() for question in expected]
     answers = {name: ask(engine, questions) for name, engine in engines.items()}
     report = {name: score(given, sets) for name, given in answers.items()}
     passed = all(scores["heldout"]["accuracy"] >= BAR and not scores["readme"]["wrong"] for scores in report.values())
-    if len(engines) > 1:
-        report["both"] = compare(engines, answers)
+    if options.only is None:
+        report |= {f"gguf and {name}": compare(name, engines, answers) for name in engines if name != "gguf"}
     sys.stdout.write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     sys.exit(0 if passed else 1)
 

@@ -34,7 +34,7 @@ class DeviceSampler:
         seed = secrets.randbits(SEED_BITS) if sampling.seed is None else sampling.seed % 2**SEED_BITS
         self._key = self._mx.random.key(seed)
         self._penalty = sampling.repetition_penalty or 1.0
-        self._recent = self._mx.array(prompt[-PENALTY_WINDOW:])
+        self._recent = self._mx.array(prompt[-PENALTY_WINDOW:], dtype=self._mx.int32)
 
     def draw(self, logits: Any) -> Any:
         """The next token, an array of one, from one logit for each token of the vocabulary; nothing is computed yet."""

@@ -187,7 +187,7 @@ def test_all_engines_compute_the_same_answer_from_the_same_weights(tmp_path: Pat
     for one in ENGINES:
         one.make_random(tmp_path / one.backend / one.file_name, Shape(layers=2), seed=4)
         loaded = one.load(tmp_path / one.backend / one.file_name)
-        answers.append(ask(loaded, render("the same for all"), max_tokens=32))
+        answers.append(ask(loaded, render("the same for both"), max_tokens=32))
         loaded.close()
     assert len({(answer.text, answer.end.usage) for answer in answers}) == 1
 
