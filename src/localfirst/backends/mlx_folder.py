@@ -29,7 +29,7 @@ CONFIG, GENERATION, INDEX = "config.json", "generation_config.json", "model.safe
 WEIGHTS = "model*.safetensors"
 """What mlx-lm loads, whatever the index names."""
 CODE_KEYS = ("auto_map", "model_file")
-CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "model_max_length")
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 SAFETENSORS = "a safetensors file"
 
 

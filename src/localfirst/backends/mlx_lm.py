@@ -162,9 +162,11 @@ class MlxModel:
     def _read(self, prompt: list[int], begin: int, cancelled: Callable[[], bool]) -> bool:
         """Read the prompt but for its last token; whether it came to that before a cancel."""
         end = len(prompt) - 1
-        chunks = (prompt[at : min(at + PREFILL_TOKENS, end)] for at in range(begin, end, PREFILL_TOKENS))
-        read = all(_wait(self._submit(self._network.read, chunk), cancelled) for chunk in chunks)
-        return read and not cancelled()
+        for at in range(begin, end, PREFILL_TOKENS):
+            chunk = prompt[at : min(at + PREFILL_TOKENS, end)]
+            if cancelled() or not _wait(self._submit(self._network.read, chunk), cancelled):
+                return False
+        return not cancelled()
 
     def _find_end(
         self, token: int, generated: int, stop: StopFilter, allowance: limits.Allowance, request: GenerateRequest
@@ -248,8 +250,12 @@ class _Network:
 
     def read(self, tokens: list[int]) -> bool:
         """Compute the keys and values of some tokens, not their logits; always true."""
-        self._compute(self._mx.array(tokens))
-        self._mx.eval([one.state for one in self._cache])
+        try:
+            self._compute(self._mx.array(tokens))
+            self._mx.eval([one.state for one in self._cache])
+        except Exception:
+            self.forget()  # by itself, for after a cancel nobody hears of the failure
+            raise
         self._tokens += tokens
         return True
 

@@ -146,7 +146,7 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
     RuntimeRow(
         name="mlx-metal",
         backend="mlx",
-        engine="MLX",
+        engine="mlx-lm",
         module="mlx_lm",
         distribution="mlx-lm",
         version="0.32.2",

@@ -24,6 +24,7 @@ HTML = b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n" * 40
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 2490000000\n"
 
 LOAD = """
+import os
 import sys
 from localfirst.backends.base import LoadOptions, ModelFiles
 from localfirst.backends.registry import make_backend
@@ -34,8 +35,11 @@ except LfError as error:
     print(error.code, error.message, error.detail, sep="|")
 else:
     print("loaded")
+sys.stdout.flush()
+os._exit(0)
 """
-"""For files that native code sees: only a child process may end by it."""
+"""For files that native code sees: only a child process may end by it. It ends as a worker does: at a usual exit MLX
+aborts now and then, after a load that failed, because its own threads are still there."""
 
 
 def load_in_child(backend: str, path: Path) -> list[str]:
