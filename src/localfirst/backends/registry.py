@@ -14,6 +14,7 @@ BACKENDS: dict[str, str] = {
     "xllamacpp": "localfirst.backends.llama_cpp:XllamacppBackend",
     "onnx": "localfirst.backends.onnx_genai:OnnxBackend",
     "mlx": "localfirst.backends.mlx_lm:MlxBackend",
+    "openvino": "localfirst.backends.openvino_genai:OpenVinoBackend",
 }
 """Backend name -> `module:class`."""
 

@@ -30,6 +30,8 @@ class Engine:
     make_random: Callable[..., scripted.Vocabulary]
     build: str = r"commit(-id=| )\w+"
     """What it says of its build, at least."""
+    reuse_tokens: int = 1
+    """Its cache keeps of a prompt's beginning as many tokens as are a multiple of this."""
 
     def load(self, path: Path, context_tokens: int | None = None) -> LoadedModel:
         """Load a file or folder as the worker would."""
@@ -40,7 +42,13 @@ ENGINES = (
     Engine("xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf),
     Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx),
     Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+"),
+    Engine("openvino", "model", scripted.make_openvino, scripted.make_random_openvino, reuse_tokens=32),
 )
+
+
+def find_engine(backend: str) -> Engine:
+    """The row of a backend."""
+    return next(one for one in ENGINES if one.backend == backend)
 
 
 @dataclass(frozen=True, slots=True)

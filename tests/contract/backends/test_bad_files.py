@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.contract.backends.engines import ENGINES
+from tests.contract.backends.engines import find_engine
 from tests.fixtures import scripted
 
 from localfirst.errors import EngineError, ModelFileError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LLAMA, ONNX, MLX = ENGINES
+LLAMA, ONNX, MLX = (find_engine(name) for name in ("xllamacpp", "onnx", "mlx"))
 HTML = b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n" * 40
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 2490000000\n"
 

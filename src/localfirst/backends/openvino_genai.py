@@ -1,0 +1,390 @@
+"""Runs OpenVINO folders in OpenVINO GenAI, on Intel's and other processors and on Intel's GPUs.
+
+Its pipeline for several requests at once is driven step by step here, with one request: each step reads a part of the
+prompt or makes a token, so a cancel is seen between steps, and what a prompt has in common with those before it is
+still in the cache. It holds no more requests, for the memory that a plan found is that of one, and every further one
+would take blocks of the cache from it.
+
+The engine takes no notice of the context that a model was made for, and holds Python's lock during a step.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from collections import deque
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+from localfirst.backends import limits
+from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
+from localfirst.backends.openvino_folder import DETOKENIZER_GRAPH, TOKENIZER_GRAPH, read_folder
+from localfirst.backends.sampler import COLDEST
+from localfirst.backends.text import StopFilter
+from localfirst.backends.token_bytes import ByteDecoder
+from localfirst.conversation import Usage
+from localfirst.errors import DeviceError, EngineError, ModelFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
+    from localfirst.backends.openvino_folder import OpenVinoFolder
+    from localfirst.conversation import FinishReason, Sampling
+
+PREFILL_TOKENS = 64
+"""Prompt tokens read in one step: the unit in which a cancel waits. 125 M parameters in 4 bits, 2 threads: 32 tokens
+1,800 tokens/s, 64 1,960, 128 2,170, 256 2,260."""
+LEAST_THREADS = 2
+"""With one thread the engine divides by zero on processors with AMX (2026.4.1, SIGFPE)."""
+DEVICES = {"cpu": "CPU", "gpu": "GPU", "igpu": "GPU"}
+BLOCK_TOKENS = {"CPU": 32, "GPU": 16}
+"""What the cache is divided into. Source: openvinotoolkit/openvino.genai, `device_config.hpp`."""
+SEEDS = 2**64
+EVERY_TOKEN = 2**64 - 1
+"""The engine's top-k that leaves all."""
+DAMAGED = re.compile(
+    r"Unable to read the model|Error parsing|Start-end tags|weights|Could not find a model|parse_error|type_error|is not present|pugi"
+)
+"""What the engine says of files that are damaged or cut short, which only it can see."""
+NO_REASON = re.compile(r"^(Exception from .*|Check '.*' failed at .*:\d+:)$")
+BROKEN = "\ufffd"
+
+
+class OpenVinoBackend:
+    """Loads a folder with `openvino_model.xml`."""
+
+    def list_devices(self) -> tuple[str, ...]:
+        """The GPUs and NPUs that the engine sees, as it calls them."""
+        core = _import_openvino().Core()
+        names = (name for name in core.available_devices if name != "CPU")
+        return tuple(str(core.get_property(name, "FULL_DEVICE_NAME")) for name in names)
+
+    def describe_build(self) -> str:
+        """Version, build number and commit of OpenVINO below, which computes."""
+        words = zip(("OpenVINO", "build", "commit"), _import_openvino().get_version().split("-"), strict=False)
+        return ", ".join(map(" ".join, words))
+
+    def load(self, files: ModelFiles, options: LoadOptions) -> OpenVinoModel:
+        """Load a model.
+
+        Raises:
+            ModelFileError: a file of the folder is missing or damaged, or nothing says how long the context is.
+            DeviceError: the engine does not see such a device.
+            EngineError: the engine refuses the folder or lacks the memory.
+        """
+        device = DEVICES.get(options.placement)
+        if device is None:
+            raise DeviceError(f"OpenVINO GenAI does not compute on a `{options.placement}` here")
+        return OpenVinoModel(Path(files.main), read_folder(Path(files.main)), device, options)
+
+
+class OpenVinoModel:
+    """A model in OpenVINO GenAI. One request at a time."""
+
+    def __init__(self, path: Path, folder: OpenVinoFolder, device: str, options: LoadOptions) -> None:
+        openvino = _import_openvino()
+        import openvino_genai
+
+        self._openvino, self._genai = openvino, openvino_genai
+        context_tokens = _find_context(path, folder, options)
+        full_name = _find_device(openvino, device)
+        try:
+            self._tokenizer = _open_tokenizer(openvino, openvino_genai, path)
+            self._pipeline: Any = openvino_genai.ContinuousBatchingPipeline(
+                str(path),
+                self._tokenizer,
+                _make_scheduler(openvino_genai, device, context_tokens),
+                device,
+                **_make_properties(device, options),
+            )
+            self._bos = self._find_added_bos()
+        except RuntimeError as error:
+            raise _translate(error, path) from error
+        self._ends = folder.ends or _find_ends(self._tokenizer)
+        self._token_bytes = folder.token_bytes
+        self._past = _Past(BLOCK_TOKENS[device], context_tokens)
+        self._requests = 0
+        self.info = LoadedInfo(
+            backend="openvino",
+            engine="openvino-genai",
+            engine_version=openvino_genai.__version__.partition("-")[0],
+            context_tokens=context_tokens,
+            device=full_name,
+            placement=options.placement,
+            parallel=1,
+            template=folder.template or self._tokenizer.get_original_chat_template() or None,
+            bos_token=folder.bos_token or self._tokenizer.get_bos_token(),
+            eos_token=folder.eos_token or self._tokenizer.get_eos_token(),
+        )
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text, special tokens parsed, nothing added."""
+        return self._tokenize(text, add_special=False)
+
+    def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
+        """Answer a prompt. A cancel is seen after each part of the prompt and after each token."""
+        prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
+        allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
+        yield Started(len(prompt))
+        try:
+            yield from self._answer(prompt, allowance, request)
+        except RuntimeError as error:
+            raise EngineError("OpenVINO GenAI failed while answering", detail=_find_words(error)) from error
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._pipeline, self._tokenizer
+
+    def _answer(self, prompt: list[int], allowance: limits.Allowance, request: GenerateRequest) -> Iterator[Chunk]:
+        cached_tokens = self._past.count_cached(prompt)
+        decoder, stop = self._make_decoder(), StopFilter(request.stop)
+        generated: list[int] = []
+        reason: FinishReason | None = None
+        began = first_s = perf_counter()
+        steps = self._run(prompt, self._describe(request.sampling, allowance.tokens))
+        try:
+            while reason is None:
+                token = next(steps)
+                if token is not None:
+                    first_s = first_s if generated else perf_counter()
+                    generated.append(token)
+                    if token not in self._ends and (text := stop.feed(decoder.feed(token))):
+                        yield Piece(text)
+                reason = self._find_end(generated, stop, allowance, request)
+            ended_s = perf_counter()
+        finally:
+            steps.close()
+            self._past.add([*prompt, *generated[:-1]] if generated else [])
+        if held := stop.flush():
+            yield Piece(held)
+        usage = Usage(len(prompt), len(generated), cached_tokens)
+        if not generated:
+            yield Finished(reason, usage)
+            return
+        yield Finished(reason, usage, first_s - began, ended_s - first_s)
+
+    def _run(self, prompt: list[int], config: Any) -> Generator[int | None]:
+        """Compute step by step: a token, or `None` for a part of the prompt. Closing it forgets the request.
+
+        Raises:
+            EngineError: the engine gave the request up.
+        """
+        self._requests += 1
+        handle = self._pipeline.add_request(self._requests, self._make_tensor(prompt), config)
+        try:
+            while True:
+                self._pipeline.step()
+                if handle.can_read():
+                    for output in handle.read().values():
+                        yield from output.generated_ids
+                elif handle.get_status() == self._genai.GenerationStatus.RUNNING:
+                    yield None
+                else:
+                    raise EngineError("OpenVINO GenAI gave the answer up", detail=f"status: {handle.get_status()}")
+        finally:
+            handle.cancel()
+            while self._pipeline.has_non_finished_requests():
+                self._pipeline.step()
+
+    def _find_end(
+        self, generated: Sequence[int], stop: StopFilter, allowance: limits.Allowance, request: GenerateRequest
+    ) -> FinishReason | None:
+        if stop.matched or (generated and generated[-1] in self._ends):
+            return "stop"
+        if len(generated) == allowance.tokens:
+            return allowance.finish_reason
+        return "cancelled" if request.cancelled() else None
+
+    def _describe(self, sampling: Sampling, max_tokens: int) -> Any:
+        """Sampling options in the engine's words; what is not asked for is off, not the folder's default."""
+        config = self._genai.GenerationConfig()
+        config.max_new_tokens = max_tokens
+        config.stop_token_ids = set(self._ends)
+        config.repetition_penalty = sampling.repetition_penalty or 1.0
+        min_p = sampling.min_p or 0.0
+        config.do_sample = sampling.temperature >= COLDEST and min_p < 1  # at 1 only the best token is left
+        if config.do_sample:
+            config.temperature = sampling.temperature
+            config.top_k = sampling.top_k or EVERY_TOKEN
+            config.top_p = 1.0 if sampling.top_p is None else sampling.top_p
+            config.min_p = min_p
+            config.rng_seed = secrets.randbits(63) if sampling.seed is None else sampling.seed % SEEDS
+        return config
+
+    def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special).input_ids.data[0].tolist()
+        return tokens
+
+    def _tokenize_prompt(self, text: str) -> list[int]:
+        """Token ids with the model's own first token, once, whether or not its template wrote it."""
+        tokens = self.tokenize(text)
+        return tokens if tokens[: len(self._bos)] == self._bos else self._bos + tokens
+
+    def _find_added_bos(self) -> list[int]:
+        """The token that the tokenizer puts before every text, if it does."""
+        added, plain = (self._tokenize("a", add_special=flag) for flag in (True, False))
+        return added[:1] if added[1 : len(plain) + 1] == plain else []
+
+    def _make_tensor(self, tokens: Sequence[int]) -> Any:
+        import numpy as np
+
+        return self._openvino.Tensor(np.array([tokens], np.int64))
+
+    def _make_decoder(self) -> _Decoder:
+        if self._token_bytes is None:
+            return _GraphDecoder(self._tokenizer)
+        return ByteDecoder(self._token_bytes)
+
+
+class _Past:
+    """What was computed before, as far as the engine still keeps it: it finds what a prompt has in common with that.
+
+    The engine does not say how much it found. It looks for whole blocks, and for the last one of an answer as it was
+    left; of blocks that nothing uses it gives up the oldest. Found with one token a step, where steps can be counted.
+    """
+
+    def __init__(self, block_tokens: int, context_tokens: int) -> None:
+        self._block_tokens = block_tokens
+        self._blocks = _count_blocks(context_tokens, block_tokens)
+        self._texts: deque[list[int]] = deque()
+
+    def count_cached(self, prompt: Sequence[int]) -> int:
+        """Tokens of a prompt that need not be read again; the last one always is, for its logits."""
+        return min(max((self._count_common(text, prompt) for text in self._texts), default=0), len(prompt) - 1)
+
+    def add(self, computed: list[int]) -> None:
+        """Remember what was computed, and forget what had to make room for it; nothing is known if that is empty."""
+        self._texts.append(computed)
+        if not computed:
+            self._texts.clear()
+        while sum(_count_blocks(len(text), self._block_tokens) for text in self._texts) > self._blocks:
+            self._texts.popleft()
+
+    def _count_common(self, text: Sequence[int], prompt: Sequence[int]) -> int:
+        differing = (place for place, (ours, theirs) in enumerate(zip(text, prompt, strict=False)) if ours != theirs)
+        common = next(differing, min(len(text), len(prompt)))
+        return common if common == len(text) else common // self._block_tokens * self._block_tokens
+
+
+class _Decoder(Protocol):
+    """Turns tokens into text, whole characters at a time."""
+
+    def feed(self, token: int) -> str: ...
+
+
+class _GraphDecoder:
+    """The folder's own graph, for tokenizers that we do not know: it is asked for the last few tokens together."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._before: list[int] = []
+        self._waiting: list[int] = []
+
+    def feed(self, token: int) -> str:
+        self._waiting.append(token)
+        shown: str = self._tokenizer.decode(self._before)
+        text: str = self._tokenizer.decode(self._before + self._waiting)
+        if text.endswith(BROKEN):  # the next token may complete the character
+            return ""
+        self._before, self._waiting = self._waiting, []
+        return text[len(shown) :]
+
+
+def _import_openvino() -> Any:
+    """The engine, without what calls home, and so that it can run on one core.
+
+    A stub stands for the telemetry package that `openvino` looks for when it is imported; what is in `sys.modules` is
+    not looked for. On one core, two threads count as one to the engine, so it must not use AMX (see `LEAST_THREADS`).
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # the documented way to forbid an import
+    if _count_cores() == 1:
+        os.environ.setdefault("OV_CPU_MAX_ISA", "AVX2")
+    import openvino
+
+    return openvino
+
+
+def _count_cores() -> int | None:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _find_context(path: Path, folder: OpenVinoFolder, options: LoadOptions) -> int:
+    found = min(filter(None, (options.context_tokens, folder.context_tokens)), default=None)
+    if found is None:
+        raise ModelFileError(
+            f"{path.name} does not say how long its context is",
+            detail="config.json has no max_position_embeddings",
+            hint="Say it: `--ctx 4096`",
+        )
+    return found
+
+
+def _find_device(openvino: Any, device: str) -> str:
+    """The engine's full name of a device.
+
+    Raises:
+        DeviceError: it does not see the device.
+    """
+    core = openvino.Core()
+    found = core.available_devices
+    name = next((one for one in found if one.partition(".")[0] == device), None)
+    if name is None:
+        raise DeviceError(f"OpenVINO sees no {device} here", detail=f"it sees: {', '.join(found)}")
+    return device if device == "CPU" else str(core.get_property(name, "FULL_DEVICE_NAME"))
+
+
+def _open_tokenizer(openvino: Any, genai: Any, path: Path) -> Any:
+    """The tokenizer, from its two graphs alone: of the whole folder the engine would also read and run the template."""
+    import numpy as np
+
+    parts: list[Any] = []
+    for name in (TOKENIZER_GRAPH, DETOKENIZER_GRAPH):
+        parts.append((path / f"{name}.xml").read_text("utf-8", errors="replace"))
+        parts.append(openvino.Tensor(np.fromfile(path / f"{name}.bin", np.uint8)))
+    return genai.Tokenizer(*parts)
+
+
+def _find_ends(tokenizer: Any) -> frozenset[int]:
+    """The end token that a graph was made with; it is negative where there is none."""
+    end = int(tokenizer.get_eos_token_id())
+    return frozenset() if end < 0 else frozenset({end})
+
+
+def _make_scheduler(genai: Any, device: str, context_tokens: int) -> Any:
+    scheduler = genai.SchedulerConfig()
+    scheduler.max_num_batched_tokens = PREFILL_TOKENS
+    scheduler.max_num_seqs = 1
+    scheduler.num_kv_blocks = _count_blocks(context_tokens, BLOCK_TOKENS[device])
+    scheduler.enable_prefix_caching = True
+    return scheduler
+
+
+def _count_blocks(tokens: int, block_tokens: int) -> int:
+    """Blocks of the cache for a context, and one for the token that is being made."""
+    return -(-tokens // block_tokens) + 1
+
+
+def _make_properties(device: str, options: LoadOptions) -> dict[str, Any]:
+    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if device == "CPU":
+        properties["INFERENCE_NUM_THREADS"] = max(options.threads, LEAST_THREADS)
+    return properties
+
+
+def _translate(error: Exception, path: Path) -> EngineError | ModelFileError:
+    words = _find_words(error)
+    if DAMAGED.search(words):
+        return ModelFileError(f"A file of {path.name} is missing or damaged", detail=words)
+    return EngineError(f"OpenVINO GenAI could not load {path.name}", detail=words)
+
+
+def _find_words(error: Exception) -> str:
+    """What the engine says, without the places in its source that it begins with."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return " ".join(line for line in lines if line and not NO_REASON.match(line)) or type(error).__name__
