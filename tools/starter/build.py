@@ -19,6 +19,7 @@ import checkpoint
 import export_gguf
 import export_mlx
 import export_onnx
+import export_openvino
 import phrasings
 import tokenizer
 import torch
@@ -49,8 +50,8 @@ def tokenizer_texts(intents: Sequence[phrasings.Intent], seed: int) -> list[str]
 
 def export(network: Llama, words: Tokenizer, work: Path, folder: Path) -> None:
     """Write the checkpoint of `network` to `work`, and from that the files of every format to `folder`."""
-    onnx, gguf, mlx = folder / "onnx", folder / "gguf", folder / "mlx"
-    for path in (work, onnx, gguf, mlx):
+    onnx, gguf, mlx, openvino = (folder / name for name in ("onnx", "gguf", "mlx", "openvino"))
+    for path in (work, onnx, gguf, mlx, openvino):
         path.mkdir(parents=True, exist_ok=True)
     checkpoint.save(network, work / "checkpoint.npz")
     saved = checkpoint.load(work / "checkpoint.npz")
@@ -60,6 +61,7 @@ def export(network: Llama, words: Tokenizer, work: Path, folder: Path) -> None:
         tokenizer.write(words, path, saved["context"])
         write(saved, ids, path)
     export_gguf.write(saved, onnx / "tokenizer.json", gguf / GGUF_NAME)
+    export_openvino.write(saved, onnx, openvino)
 
 
 def main() -> None:

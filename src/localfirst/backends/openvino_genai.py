@@ -46,9 +46,7 @@ BLOCK_TOKENS = {"CPU": 32, "GPU": 16}
 SEEDS = 2**64
 EVERY_TOKEN = 2**64 - 1
 """The engine's top-k that leaves all."""
-DAMAGED = re.compile(
-    r"Unable to read the model|Error parsing|Start-end tags|weights|Could not find a model|parse_error|type_error|is not present|pugi"
-)
+DAMAGED = re.compile(r"Unable to read the model|pugi::status_ok|weights")
 """What the engine says of files that are damaged or cut short, which only it can see."""
 NO_REASON = re.compile(r"^(Exception from .*|Check '.*' failed at .*:\d+:)$")
 BROKEN = "\ufffd"
@@ -104,7 +102,7 @@ class OpenVinoModel:
             self._bos = self._find_added_bos()
         except RuntimeError as error:
             raise _translate(error, path) from error
-        self._ends = folder.ends or _find_ends(self._tokenizer)
+        self._ends = folder.ends or _find_ends(self._tokenizer, path)
         self._token_bytes = folder.token_bytes
         self._past = _Past(BLOCK_TOKENS[device], context_tokens)
         self._requests = 0
@@ -204,6 +202,7 @@ class OpenVinoModel:
         config = self._genai.GenerationConfig()
         config.max_new_tokens = max_tokens
         config.stop_token_ids = set(self._ends)
+        config.eos_token_id = min(self._ends)  # else that of the tokenizer's graph is added, or -1
         config.repetition_penalty = sampling.repetition_penalty or 1.0
         min_p = sampling.min_p or 0.0
         config.do_sample = sampling.temperature >= COLDEST and min_p < 1  # at 1 only the best token is left
@@ -350,10 +349,15 @@ def _open_tokenizer(openvino: Any, genai: Any, path: Path) -> Any:
     return genai.Tokenizer(*parts)
 
 
-def _find_ends(tokenizer: Any) -> frozenset[int]:
-    """The end token that a graph was made with; it is negative where there is none."""
+def _find_ends(tokenizer: Any, path: Path) -> frozenset[int]:
+    """The end token that a tokenizer's graph was made with."""
     end = int(tokenizer.get_eos_token_id())
-    return frozenset() if end < 0 else frozenset({end})
+    if end < 0:
+        raise ModelFileError(
+            f"{path.name} does not say which token ends an answer",
+            detail="neither generation_config.json, nor config.json, nor the tokenizer's graph has an eos_token_id",
+        )
+    return frozenset({end})
 
 
 def _make_scheduler(genai: Any, device: str, context_tokens: int) -> Any:
@@ -379,7 +383,7 @@ def _make_properties(device: str, options: LoadOptions) -> dict[str, Any]:
 
 def _translate(error: Exception, path: Path) -> EngineError | ModelFileError:
     words = _find_words(error)
-    if DAMAGED.search(words):
+    if DAMAGED.search(str(error)):
         return ModelFileError(f"A file of {path.name} is missing or damaged", detail=words)
     return EngineError(f"OpenVINO GenAI could not load {path.name}", detail=words)
 

@@ -53,6 +53,12 @@ def _say_bits(candidate: Candidate) -> str:
     return f"{bits}-bit, {ORIGINS[candidate.variant.origin]}" if bits else "of unknown precision"
 
 
+def _find_place(candidate: Candidate) -> int:
+    """Where a built-in build stands in the catalog: all hold the same weights, and the first has the smallest engine."""
+    built_in = [variant for variant in candidate.model.variants if variant.host == "builtin"]
+    return built_in.index(candidate.variant) if candidate.variant in built_in else 0
+
+
 def _say_tps(candidate: Candidate) -> str:
     tps = _find_tps(candidate)
     if not tps:
@@ -91,6 +97,7 @@ RULES: tuple[Rule, ...] = (
     Rule(lambda one: not _is_whole_on_gpu(one), _say_place),
     Rule(lambda one: -find_bits(one.variant), _say_bits),
     Rule(lambda one: ORIGIN_RANKS[one.variant.origin], _say_bits),
+    Rule(_find_place, lambda one: f"number {_find_place(one) + 1} of the built-in builds"),
     Rule(lambda one: -_find_tps(one), _say_tps),
     Rule(lambda one: one.placement == "cpu", _say_place),
     Rule(lambda one: not _is_native(one), _say_interface),
@@ -101,7 +108,7 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 """The order among what runs and is what the user named: what is confirmed to exist, publisher, whether a GPU holds
-it whole, precision, speed, then what is nearer."""
+it whole, precision, for built-in builds the catalog's order, speed, then what is nearer."""
 
 
 def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them would hide what is used

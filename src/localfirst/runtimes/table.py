@@ -157,6 +157,45 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         pins="mlx.txt",
         note="Apple silicon, macOS 14 or newer",
     ),
+    RuntimeRow(
+        name="openvino-cpu",
+        backend="openvino",
+        engine="OpenVINO GenAI",
+        module="openvino_genai",
+        distribution="openvino-genai",
+        version="2026.4.1.0",
+        formats=("openvino",),
+        placement="cpu",
+        variant_devices=("cpu",),
+        sizes=MappingProxyType(
+            {
+                ("linux", "x86_64"): BuildSize(84_490_047, 262_819_524),
+                ("win32", "x86_64"): BuildSize(102_909_136, 311_263_185),
+                ("darwin", "arm64"): BuildSize(44_843_854, 185_218_146),
+            }
+        ),
+        pins="openvino.txt",
+        note="Intel's engine, for other makers' processors too; Linux with glibc 2.28",
+    ),
+    RuntimeRow(
+        name="openvino-gpu",
+        backend="openvino",
+        engine="OpenVINO GenAI",
+        module="openvino_genai",
+        distribution="openvino-genai",
+        version="2026.4.1.0",
+        formats=("openvino",),
+        placement="gpu",
+        variant_devices=("openvino-gpu", "intel-gpu"),
+        sizes=MappingProxyType(
+            {
+                ("linux", "x86_64"): BuildSize(84_490_047, 262_819_524),
+                ("win32", "x86_64"): BuildSize(102_909_136, 311_263_185),
+            }
+        ),
+        pins="openvino.txt",
+        note="Intel GPUs; on Linux with Intel's compute runtime (OpenCL)",
+    ),
 )
 """Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`. What the GPU builds of xllamacpp
 support, and their indexes: the README of xorbitsai/xllamacpp; the least driver for CUDA 12: "CUDA Compatibility",

@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from localfirst.runtimes.environment import Recipe
     from localfirst.types import Format
 
-STARTER_FILES: dict[Format, str] = {"gguf": "gguf/starter-q4_0.gguf", "onnx": "onnx", "mlx": "mlx"}
+STARTER_FILES: dict[Format, str] = {
+    "gguf": "gguf/starter-q4_0.gguf",
+    "onnx": "onnx",
+    "mlx": "mlx",
+    "openvino": "openvino",
+}
 """What an engine opens of the built-in starter model, by format."""
 
 TEST_QUESTION = "How do I list the models that fit this machine?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,25 @@ def test_only_the_graphs_have_to_be_there(folder: Path) -> None:
     assert (answer.text, answer.end.finish_reason) == (TEXT, "stop")
 
 
+def test_a_folder_that_does_not_say_how_an_answer_ends_is_refused(folder: Path) -> None:
+    for name in ("config.json", "generation_config.json"):
+        (folder / name).unlink()
+    graph = folder / "openvino_tokenizer.xml"
+    graph.write_text(re.sub(r"<eos_token_id [^>]*>", "", graph.read_text()))
+    with pytest.raises(ModelFileError, match="which token ends an answer"):
+        OPENVINO.load(folder, 512)
+
+
+def test_ends_are_found_in_the_configuration_of_the_model_too(folder: Path) -> None:
+    (folder / "generation_config.json").unlink()
+    graph = folder / "openvino_tokenizer.xml"
+    graph.write_text(re.sub(r"<eos_token_id [^>]*>", "", graph.read_text()))
+    loaded = OPENVINO.load(folder)
+    answer = ask(loaded, render("hi"))
+    loaded.close()
+    assert (answer.text, answer.end.finish_reason) == (TEXT, "stop")
+
+
 @pytest.mark.parametrize(
     ("reply", "text"),
     [
@@ -135,7 +155,7 @@ def test_what_was_kept_of_a_prompt_is_what_the_engine_did_not_read_again(
     loaded = OPENVINO.load(tmp_path / "model", 512)
     assert isinstance(loaded, openvino_genai.OpenVinoModel)
     steps = count_steps(loaded, monkeypatch)
-    draw = random.Random(1)
+    draw = random.Random(1)  # noqa: S311 - the same for every run
     texts: list[list[int]] = [[]]
     for turn in range(40):
         before = draw.choice(texts[-3:])
@@ -156,7 +176,7 @@ def count_steps(loaded: openvino_genai.OpenVinoModel, monkeypatch: pytest.Monkey
     steps: list[None] = []
     run = loaded._run
 
-    def counted(*args):  # noqa: ANN202
+    def counted(*args):
         for token in run(*args):
             steps.append(None)
             yield token

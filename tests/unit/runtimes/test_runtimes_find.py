@@ -169,10 +169,13 @@ def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):
     ("system", "expected"),
     [
         (("linux", "riscv64"), {}),
-        (("darwin", "arm64"), {"llama-metal", "onnx-cpu", "mlx-metal"}),
+        (("darwin", "arm64"), {"llama-metal", "onnx-cpu", "mlx-metal", "openvino-cpu"}),
         (("darwin", "x86_64"), {"llama-cpu"}),
         (("win32", "arm64"), {"onnx-cpu"}),
-        (("win32", "AMD64"), {"llama-cpu", "llama-cuda", "llama-vulkan", "onnx-cpu"}),
+        (
+            ("win32", "AMD64"),
+            {"llama-cpu", "llama-cuda", "llama-vulkan", "onnx-cpu", "openvino-cpu", "openvino-gpu"},
+        ),
         (("freebsd14", "amd64"), {}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,

@@ -60,7 +60,9 @@ def test_an_index_of_its_own_is_asked_in_private_and_only_for_the_engine(row):
 @each_row
 def test_the_extras_of_the_package_install_the_same_version(row):
     extras = {
-        text.partition(";")[0] for name in ("onnx", "llama", "mlx") for text in PROJECT["optional-dependencies"][name]
+        text.partition(";")[0]
+        for name in ("onnx", "llama", "mlx", "openvino")
+        for text in PROJECT["optional-dependencies"][name]
     }
     assert f"{row.distribution}=={row.version}" in extras
 
@@ -71,8 +73,8 @@ def test_sizes_are_known_and_unpacking_makes_things_larger(row):
         assert 5_000_000 < size.download_bytes < size.installed_bytes < 500_000_000
 
 
-def test_each_system_has_at_most_one_runtime_that_a_distribution_tells():
-    taken = [(row.distribution, system) for row in PINNED for system in row.sizes]
+def test_each_system_has_at_most_one_runtime_for_a_device_that_a_distribution_tells():
+    taken = [(row.distribution, row.placement, system) for row in PINNED for system in row.sizes]
     assert sorted(set(taken)) == sorted(taken)
 
 
@@ -107,4 +109,5 @@ def test_an_unknown_runtime_is_answered_with_the_known_ones():
     with pytest.raises(UnknownNameError) as caught:
         find_row("onnx-cuda")
     assert caught.value.message == "No runtime named `onnx-cuda`"
-    assert caught.value.detail == "known: llama-cpu, llama-metal, llama-cuda, llama-vulkan, onnx-cpu, mlx-metal"
+    known = "llama-cpu, llama-metal, llama-cuda, llama-vulkan, onnx-cpu, mlx-metal, openvino-cpu, openvino-gpu"
+    assert caught.value.detail == f"known: {known}"
