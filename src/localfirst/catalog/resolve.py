@@ -54,7 +54,7 @@ def _say_bits(candidate: Candidate) -> str:
 
 
 def _find_place(candidate: Candidate) -> int:
-    """Where a built-in build stands in the catalog: all hold the same weights, and the first has the smallest engine."""
+    """Where a built-in build stands in the catalog: all hold the same weights, the first has the smallest engine."""
     built_in = [variant for variant in candidate.model.variants if variant.host == "builtin"]
     return built_in.index(candidate.variant) if candidate.variant in built_in else 0
 

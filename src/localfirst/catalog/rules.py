@@ -67,9 +67,9 @@ FORMAT_ENGINES: dict[Format, str] = {
 }
 """What loads a format, for the reason of a build that nothing here loads."""
 
-QUANTIZATION_BACKENDS = {"i2_s": "bitnet"}
+QUANTIZATION_BACKENDS = {"i2_s": "bitnet", "with vision": "openvino-vision"}
 """Quantizations that only one backend loads, whatever the format: BitNet's I2_S is a private tensor type (36), which
-llama.cpp retired."""
+llama.cpp retired; OpenVINO folders of models that see pictures hold several graphs, which no backend here joins."""
 
 FORMATS_FOR_ANY_DEVICE: tuple[Format, ...] = ("gguf", "llamafile")
 """One file for every device; the devices in the catalog are then a remark of its publisher."""

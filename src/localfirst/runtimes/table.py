@@ -171,11 +171,10 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
             {
                 ("linux", "x86_64"): BuildSize(84_490_047, 262_819_524),
                 ("win32", "x86_64"): BuildSize(102_909_136, 311_263_185),
-                ("darwin", "arm64"): BuildSize(44_843_854, 185_218_146),
             }
         ),
         pins="openvino.txt",
-        note="Intel's engine, for other makers' processors too; Linux with glibc 2.28",
+        note="x86-64 of any maker; Linux with glibc 2.28. On Apple silicon it would leave the GPU idle",
     ),
     RuntimeRow(
         name="openvino-gpu",

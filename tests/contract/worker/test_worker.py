@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fixtures.scripted import TEMPLATE, make_gguf, make_mlx, make_onnx
+from tests.fixtures.scripted import TEMPLATE, make_gguf, make_mlx, make_onnx, make_openvino
 
 from localfirst.conversation import Answer, Message, Sampling, TextDelta, Usage
 from localfirst.errors import LfError, ModelFileError, TemplateError, UsageError, WorkerCrashError
 from localfirst.worker import client, protocol
 from localfirst.worker.client import Worker
 
-BACKENDS = {"xllamacpp": make_gguf, "onnx": make_onnx, "mlx": make_mlx}
+BACKENDS = {"xllamacpp": make_gguf, "onnx": make_onnx, "mlx": make_mlx, "openvino": make_openvino}
 REPLY = "Hello there, I am a very small model — 漢字 and all."
 GREEDY = Sampling(temperature=0)
 HI = (Message("user", "hi"),)
@@ -144,7 +144,12 @@ def test_a_template_that_raises_says_so_in_its_own_words(tmp_path: Path) -> None
 def test_an_error_of_the_backend_arrives_as_it_was_raised(backend: str, tmp_path: Path) -> None:
     with Worker(sys.executable) as worker, pytest.raises(ModelFileError) as raised:
         worker.load(protocol.Load(backend, str(tmp_path / "nothing.gguf"), None, 1, "cpu"))
-    missing = {"xllamacpp": "nothing.gguf", "onnx": "genai_config.json", "mlx": "config.json"}
+    missing = {
+        "xllamacpp": "nothing.gguf",
+        "onnx": "genai_config.json",
+        "mlx": "config.json",
+        "openvino": "openvino_model.xml",
+    }
     assert missing[backend] in raised.value.message
 
 
@@ -221,8 +226,9 @@ def test_the_second_turn_finds_the_first_in_the_cache(backend: str, tmp_path: Pa
     load = make_load(backend, tmp_path, text=REPLY)
     with Worker(sys.executable) as worker:
         worker.load(load)
-        _, first = read_all(worker.answer(protocol.Chat(HI, GREEDY)))
-        turns = (*HI, Message("assistant", first.text), Message("user", "again"))
+        question = Message("user", "h" * 61)  # 64 tokens with the template's: engines keep whole blocks of up to 32
+        _, first = read_all(worker.answer(protocol.Chat((question,), GREEDY)))
+        turns = (question, Message("assistant", first.text), Message("user", "again"))
         _, second = read_all(worker.answer(protocol.Chat(turns, GREEDY)))
     assert second.text == REPLY
     assert second.usage.cached_tokens >= first.usage.prompt_tokens

@@ -169,7 +169,7 @@ def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):
     ("system", "expected"),
     [
         (("linux", "riscv64"), {}),
-        (("darwin", "arm64"), {"llama-metal", "onnx-cpu", "mlx-metal", "openvino-cpu"}),
+        (("darwin", "arm64"), {"llama-metal", "onnx-cpu", "mlx-metal"}),
         (("darwin", "x86_64"), {"llama-cpu"}),
         (("win32", "arm64"), {"onnx-cpu"}),
         (
