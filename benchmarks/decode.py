@@ -17,23 +17,13 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from benchmarks.decode_overhead import (
-    PROMPT,
-    SHAPE,
-    TOKENS,
-    VOCABULARY,
-    make_bare_llama_cpp,
-    make_bare_mlx,
-    make_bare_onnx,
-)
-from tests.fixtures.scripted import make_random_gguf, make_random_mlx, make_random_onnx
+from benchmarks.decode_overhead import ENGINES, PROMPT, SHAPE, TOKENS, VOCABULARY
 
 from localfirst.conversation import Answer, Sampling, TextDelta
 from localfirst.worker import protocol
 from localfirst.worker.client import Worker
 
 BAR = 0.95
-BARE = {"xllamacpp": make_bare_llama_cpp, "onnx": make_bare_onnx, "mlx": make_bare_mlx}
 
 
 def main() -> int:
@@ -41,20 +31,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Decode through lf against the bare engine")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--backend", action="append", choices=BARE, help="only this one; may be repeated")
+    parser.add_argument("--backend", action="append", choices=ENGINES, help="only this one; may be repeated")
     asked = parser.parse_args()
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     missed = 0
     parameters = SHAPE.parameters(VOCABULARY) / 1e6
     print(f"{parameters:.0f} M parameters, {asked.threads} threads, load {os.getloadavg()[0]:.1f}")
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {name: Path(folder, "model.gguf" if name == "xllamacpp" else name) for name in BARE}
-        make_random_gguf(paths["xllamacpp"], SHAPE, vocabulary_size=VOCABULARY, quantization="Q4_0")
-        make_random_onnx(paths["onnx"], SHAPE, vocabulary_size=VOCABULARY, bits=4)
-        make_random_mlx(paths["mlx"], SHAPE, vocabulary_size=VOCABULARY, bits=4)
-        for backend in asked.backend or BARE:
-            path = paths[backend]
-            bare = BARE[backend](path, asked.threads)
+    for backend in asked.backend or ENGINES:
+        with tempfile.TemporaryDirectory() as folder:
+            path = ENGINES[backend].make_model(Path(folder))
+            bare = ENGINES[backend].make_bare(path, asked.threads)
             with Worker(sys.executable) as worker:
                 worker.load(protocol.Load(backend, str(path), SHAPE.context, asked.threads, "cpu"))
                 runs = [(bare(), decode(worker)) for _ in range(asked.rounds)]

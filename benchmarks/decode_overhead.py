@@ -10,21 +10,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tests.fixtures.scripted import Shape, make_random_gguf, make_random_mlx, make_random_onnx
+from tests.fixtures.scripted import Shape, make_random_gguf, make_random_mlx, make_random_onnx, make_random_openvino
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles
 from localfirst.backends.registry import make_backend
 from localfirst.conversation import Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from localfirst.backends.base import LoadedModel
 
 SHAPE = Shape(hidden=768, layers=12, heads=12, kv_heads=4, feed_forward=2048, context=2048)
@@ -38,19 +39,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--backend", action="append", choices=ENGINES, help="only this one; may be repeated")
     asked = parser.parse_args()
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     print(
         f"{SHAPE.parameters(VOCABULARY) / 1e6:.0f} M parameters, {asked.threads} threads, load {os.getloadavg()[0]:.1f}"
     )
-    with tempfile.TemporaryDirectory() as folder:
-        gguf, onnx, mlx = (Path(folder, name) for name in ("model.gguf", "onnx", "mlx"))
-        make_random_gguf(gguf, SHAPE, vocabulary_size=VOCABULARY, quantization="Q4_0")
-        make_random_onnx(onnx, SHAPE, vocabulary_size=VOCABULARY, bits=4)
-        make_random_mlx(mlx, SHAPE, vocabulary_size=VOCABULARY, bits=4)
-        compare("xllamacpp", gguf, asked.threads, asked.rounds, make_bare_llama_cpp)
-        compare("onnx", onnx, asked.threads, asked.rounds, make_bare_onnx)
-        compare("mlx", mlx, asked.threads, asked.rounds, make_bare_mlx)
+    for backend in asked.backend or ENGINES:
+        with tempfile.TemporaryDirectory() as folder:
+            path = ENGINES[backend].make_model(Path(folder))
+            compare(backend, path, asked.threads, asked.rounds, ENGINES[backend].make_bare)
 
 
 def compare(backend: str, path: Path, threads: int, rounds: int, make_bare: Callable[..., Callable[[], float]]) -> None:
@@ -141,6 +139,51 @@ def make_bare_mlx(path: Path, _threads: int) -> Callable[[], float]:
         return (perf_counter() - began) / (TOKENS - 1)
 
     return run
+
+
+def make_bare_openvino(path: Path, threads: int) -> Callable[[], float]:
+    """OpenVINO GenAI's own loop with its own greedy search and clock; no text is made."""
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import numpy as np  # noqa: PLC0415 - telemetry first
+    import openvino  # noqa: PLC0415
+    import openvino_genai as genai  # noqa: PLC0415
+
+    scheduler = genai.SchedulerConfig()
+    scheduler.num_kv_blocks = SHAPE.context // 32 + 1
+    scheduler.max_num_seqs = 1
+    properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    tokenizer = genai.Tokenizer(str(path))
+    pipeline = genai.ContinuousBatchingPipeline(str(path), tokenizer, scheduler, "CPU", **properties)
+    config = genai.GenerationConfig(max_new_tokens=TOKENS, ignore_eos=True)
+    prompt = openvino.Tensor(np.array([PROMPT], np.int64))
+
+    def run() -> float:
+        metrics = pipeline.generate([prompt], [config])[0].perf_metrics
+        assert metrics.get_num_generated_tokens() == TOKENS
+        return metrics.get_tpot().mean / 1000
+
+    return run
+
+
+class Bench(NamedTuple):
+    """How an engine is measured: the name of its file or folder, who writes that, and who makes the bare loop."""
+
+    file_name: str
+    make_random: Callable[..., object]
+    make_bare: Callable[[Path, int], Callable[[], float]]
+
+    def make_model(self, folder: Path) -> Path:
+        """The path of random weights in 4 bits."""
+        self.make_random(folder / self.file_name, SHAPE, vocabulary_size=VOCABULARY)
+        return folder / self.file_name
+
+
+ENGINES = {
+    "xllamacpp": Bench("model.gguf", partial(make_random_gguf, quantization="Q4_0"), make_bare_llama_cpp),
+    "onnx": Bench("onnx", partial(make_random_onnx, bits=4), make_bare_onnx),
+    "mlx": Bench("mlx", partial(make_random_mlx, bits=4), make_bare_mlx),
+    "openvino": Bench("openvino", partial(make_random_openvino, bits=4), make_bare_openvino),
+}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ What may surprise:
   the same publisher or both a platform's, as Qwen3 and gpt-oss-20b, MLX is a little smaller or comes first by its name.
 * Phi-3.5-mini has no GGUF build here: on the MacBook Air it runs by MLX, with a size that nobody has looked up yet.
 * BitNet runs nowhere: its files need bitnet.cpp, which is no engine of this release.
-* TinyLlama is Intel's OpenVINO folder, and gpt-oss-20b, where that fits: 4 bits as Microsoft's ONNX folder, and smaller.
+* TinyLlama is Intel's OpenVINO folder, and gpt-oss-20b, where that fits: smaller than Microsoft's ONNX folder.
 * DGX Spark uses its CPU: the packages of llama.cpp for GPUs that are pinned here are for x86-64.
 * qwen3-30b-a3b runs where qwen3-32b is too slow: a token reads three of its thirty billion parameters.
 * In the container with 1 GB nothing of this fits: half of it is left free beside any model. The starter would.

@@ -1,7 +1,7 @@
 """Write the checkpoint as an OpenVINO folder with the same codes and scales as the GGUF file.
 
-The 4-bit matrices are `i4` constants (Q4_0's codes less 8), the tied embedding is `i8`, with a float16 scale for 32 weights
-each; the engine multiplies with them as they are. The cache is kept by the graph, attention is one operation, which
+The 4-bit matrices are `i4` constants (Q4_0's codes less 8), the tied embedding is `i8`, a float16 scale for each 32
+weights; the engine multiplies with them as they are. The cache is kept by the graph, attention is one operation, which
 the engine looks for. Sources: openvino, "Stateful models" and "OpenVINO IR format"; openvino_tokenizers,
 `tokenizer_pipeline.py`, for the two graphs of the tokenizer.
 """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from localfirst.catalog.memory.build import Build
     from localfirst.types import CacheType
 
-BATCH_TOKENS = 256
+BATCH_TOKENS = 64
 """Prompt tokens computed at a time, `max_num_batched_tokens`. Left alone, the pipeline computes a prompt in one go."""
 THREADS = 8
 """What attention keeps scratch memory for; a machine with more threads needs more of it."""
