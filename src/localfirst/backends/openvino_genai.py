@@ -1,9 +1,11 @@
-"""Runs OpenVINO folders in OpenVINO GenAI, on Intel's and other processors and on Intel's GPUs.
+"""Runs OpenVINO folders in OpenVINO GenAI, on Intel's and other processors, Intel's GPUs and its NPUs.
 
 Its pipeline for several requests at once is driven step by step here, with one request: each step reads a part of the
 prompt or makes a token, so a cancel is seen between steps, and what a prompt has in common with those before it is
 still in the cache. It holds no more requests, for the memory that a plan found is that of one, and every further one
 would take blocks of the cache from it.
+
+That pipeline does not exist for NPUs: `openvino_npu` drives the other one. GPUs and NPUs were not run: none was here.
 
 The engine takes no notice of the context that a model was made for, and holds Python's lock during a step.
 """
@@ -22,11 +24,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from localfirst.backends import limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.openvino_folder import DETOKENIZER_GRAPH, TOKENIZER_GRAPH, read_folder
+from localfirst.backends.openvino_npu import WholeAnswers
 from localfirst.backends.sampler import COLDEST
 from localfirst.backends.text import StopFilter
 from localfirst.backends.token_bytes import ByteDecoder
 from localfirst.conversation import Usage
-from localfirst.errors import DeviceError, EngineError, ModelFileError
+from localfirst.errors import ContextError, DeviceError, EngineError, ModelFileError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -34,13 +37,16 @@ if TYPE_CHECKING:
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.openvino_folder import OpenVinoFolder
     from localfirst.conversation import FinishReason, Sampling
+    from localfirst.types import Placement
 
 PREFILL_TOKENS = 64
 """Prompt tokens read in one step: the unit in which a cancel waits. 125 M parameters in 4 bits, 2 threads: 32 tokens
 1,800 tokens/s, 64 1,960, 128 2,170, 256 2,260."""
 LEAST_THREADS = 2
 """With one thread the engine divides by zero on processors with AMX (2026.4.1, SIGFPE)."""
-DEVICES = {"cpu": "CPU", "gpu": "GPU", "igpu": "GPU"}
+DEVICES = {"cpu": "CPU", "gpu": "GPU", "igpu": "GPU", "npu": "NPU"}
+KINDS = {"gpu": "discrete", "igpu": "integrated"}
+"""What the engine calls the two kinds of GPU, which both are `GPU.<number>`."""
 BLOCK_TOKENS = {"CPU": 32, "GPU": 16}
 """What the cache is divided into. Source: openvinotoolkit/openvino.genai, `device_config.hpp`."""
 SEEDS = 2**64
@@ -74,38 +80,35 @@ class OpenVinoBackend:
             DeviceError: the engine does not see such a device.
             EngineError: the engine refuses the folder or lacks the memory.
         """
-        device = DEVICES.get(options.placement)
-        if device is None:
-            raise DeviceError(f"OpenVINO GenAI does not compute on a `{options.placement}` here")
-        return OpenVinoModel(Path(files.main), read_folder(Path(files.main)), device, options)
+        return OpenVinoModel(Path(files.main), read_folder(Path(files.main)), options)
 
 
 class OpenVinoModel:
     """A model in OpenVINO GenAI. One request at a time."""
 
-    def __init__(self, path: Path, folder: OpenVinoFolder, device: str, options: LoadOptions) -> None:
+    def __init__(self, path: Path, folder: OpenVinoFolder, options: LoadOptions) -> None:
         openvino = _import_openvino()
         import openvino_genai
 
         self._openvino, self._genai = openvino, openvino_genai
         context_tokens = _find_context(path, folder, options)
-        full_name = _find_device(openvino, device)
+        device, full_name = _find_device(openvino, options.placement)
+        make = WholeAnswers if options.placement == "npu" else StepwiseAnswers
         try:
             self._tokenizer = _open_tokenizer(openvino, openvino_genai, path)
-            self._pipeline: Any = openvino_genai.ContinuousBatchingPipeline(
-                str(path),
+            self._answers: Answers = make(
+                openvino_genai,
                 self._tokenizer,
-                _make_scheduler(openvino_genai, device, context_tokens),
+                path,
                 device,
-                **_make_properties(device, options),
+                context_tokens,
+                _make_properties(options),
             )
             self._bos = self._find_added_bos()
         except RuntimeError as error:
             raise _translate(error, path) from error
         self._ends = folder.ends or _find_ends(self._tokenizer, path)
         self._token_bytes = folder.token_bytes
-        self._past = _Past(BLOCK_TOKENS[device], context_tokens)
-        self._requests = 0
         self.info = LoadedInfo(
             backend="openvino",
             engine="openvino-genai",
@@ -127,6 +130,8 @@ class OpenVinoModel:
         """Answer a prompt. A cancel is seen after each part of the prompt and after each token."""
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
+        if len(prompt) > self._answers.prompt_tokens:
+            raise _make_refusal(len(prompt), self._answers.prompt_tokens, self.info.context_tokens)
         yield Started(len(prompt))
         try:
             yield from self._answer(prompt, allowance, request)
@@ -135,15 +140,16 @@ class OpenVinoModel:
 
     def close(self) -> None:
         """Free the model."""
-        del self._pipeline, self._tokenizer
+        self._answers.close()
+        del self._answers, self._tokenizer
 
     def _answer(self, prompt: list[int], allowance: limits.Allowance, request: GenerateRequest) -> Iterator[Chunk]:
-        cached_tokens = self._past.count_cached(prompt)
+        cached_tokens = self._answers.count_cached(prompt)
         decoder, stop = self._make_decoder(), StopFilter(request.stop)
         generated: list[int] = []
         reason: FinishReason | None = None
         began = first_s = perf_counter()
-        steps = self._run(prompt, self._describe(request.sampling, allowance.tokens))
+        steps = self._answers.run(self._make_tensor(prompt), self._describe(request.sampling, allowance.tokens))
         try:
             while reason is None:
                 token = next(steps)
@@ -156,7 +162,7 @@ class OpenVinoModel:
             ended_s = perf_counter()
         finally:
             steps.close()
-            self._past.add([*prompt, *generated[:-1]] if generated else [])
+            self._answers.remember([*prompt, *generated[:-1]] if generated else [])
         if held := stop.flush():
             yield Piece(held)
         usage = Usage(len(prompt), len(generated), cached_tokens)
@@ -164,29 +170,6 @@ class OpenVinoModel:
             yield Finished(reason, usage)
             return
         yield Finished(reason, usage, first_s - began, ended_s - first_s)
-
-    def _run(self, prompt: list[int], config: Any) -> Generator[int | None]:
-        """Compute step by step: a token, or `None` for a part of the prompt. Closing it forgets the request.
-
-        Raises:
-            EngineError: the engine gave the request up.
-        """
-        self._requests += 1
-        handle = self._pipeline.add_request(self._requests, self._make_tensor(prompt), config)
-        try:
-            while True:
-                self._pipeline.step()
-                if handle.can_read():
-                    for output in handle.read().values():
-                        yield from output.generated_ids
-                elif handle.get_status() == self._genai.GenerationStatus.RUNNING:
-                    yield None
-                else:
-                    raise EngineError("OpenVINO GenAI gave the answer up", detail=f"status: {handle.get_status()}")
-        finally:
-            handle.cancel()
-            while self._pipeline.has_non_finished_requests():
-                self._pipeline.step()
 
     def _find_end(
         self, generated: Sequence[int], stop: StopFilter, allowance: limits.Allowance, request: GenerateRequest
@@ -237,6 +220,83 @@ class OpenVinoModel:
         if self._token_bytes is None:
             return _GraphDecoder(self._tokenizer)
         return ByteDecoder(self._token_bytes)
+
+
+class Answers(Protocol):
+    """A pipeline of the engine that computes the tokens of one answer after the other."""
+
+    prompt_tokens: int
+    """The most that a prompt may have."""
+
+    def count_cached(self, prompt: Sequence[int]) -> int:
+        """Tokens of a prompt that need not be read again."""
+        ...
+
+    def run(self, prompt: Any, config: Any) -> Generator[int | None]:
+        """Compute: a token, or `None` where there is none yet. Closing it forgets the request."""
+        ...
+
+    def remember(self, computed: list[int]) -> None:
+        """Take note of what was computed; empty where nobody knows how far that came."""
+        ...
+
+    def close(self) -> None:
+        """Free the pipeline."""
+        ...
+
+
+class StepwiseAnswers:
+    """The pipeline for several requests at once, with one."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what the engine's own class takes
+        self, genai: Any, tokenizer: Any, path: Path, device: str, context_tokens: int, properties: dict[str, Any]
+    ) -> None:
+        block_tokens = BLOCK_TOKENS[device.partition(".")[0]]
+        scheduler = genai.SchedulerConfig()
+        scheduler.max_num_batched_tokens = PREFILL_TOKENS
+        scheduler.max_num_seqs = 1
+        scheduler.num_kv_blocks = _count_blocks(context_tokens, block_tokens)
+        scheduler.enable_prefix_caching = True
+        self._genai = genai
+        self._pipeline: Any = genai.ContinuousBatchingPipeline(str(path), tokenizer, scheduler, device, **properties)
+        self._past = _Past(block_tokens, context_tokens)
+        self._requests = 0
+        self.prompt_tokens = context_tokens
+
+    def count_cached(self, prompt: Sequence[int]) -> int:
+        """Tokens of a prompt that need not be read again."""
+        return self._past.count_cached(prompt)
+
+    def run(self, prompt: Any, config: Any) -> Generator[int | None]:
+        """Compute step by step: a token, or `None` for a part of the prompt. Closing it forgets the request.
+
+        Raises:
+            EngineError: the engine gave the request up.
+        """
+        self._requests += 1
+        handle = self._pipeline.add_request(self._requests, prompt, config)
+        try:
+            while True:
+                self._pipeline.step()
+                if handle.can_read():
+                    for output in handle.read().values():
+                        yield from output.generated_ids
+                elif handle.get_status() == self._genai.GenerationStatus.RUNNING:
+                    yield None
+                else:
+                    raise EngineError("OpenVINO GenAI gave the answer up", detail=f"status: {handle.get_status()}")
+        finally:
+            handle.cancel()
+            while self._pipeline.has_non_finished_requests():
+                self._pipeline.step()
+
+    def remember(self, computed: list[int]) -> None:
+        """Take note of what was computed; empty where nobody knows how far that came."""
+        self._past.add(computed)
+
+    def close(self) -> None:
+        """Free the pipeline."""
+        del self._pipeline
 
 
 class _Past:
@@ -324,18 +384,30 @@ def _find_context(path: Path, folder: OpenVinoFolder, options: LoadOptions) -> i
     return found
 
 
-def _find_device(openvino: Any, device: str) -> str:
-    """The engine's full name of a device.
+def _find_device(openvino: Any, placement: Placement) -> tuple[str, str]:
+    """The engine's short and full names of the device that a placement means.
 
     Raises:
-        DeviceError: it does not see the device.
+        DeviceError: it does not see such a device.
     """
-    core = openvino.Core()
+    core, device = openvino.Core(), DEVICES[placement]
     found = core.available_devices
-    name = next((one for one in found if one.partition(".")[0] == device), None)
-    if name is None:
+    names = [name for name in found if name.partition(".")[0] == device]
+    if not names:
         raise DeviceError(f"OpenVINO sees no {device} here", detail=f"it sees: {', '.join(found)}")
-    return device if device == "CPU" else str(core.get_property(name, "FULL_DEVICE_NAME"))
+    if placement == "cpu":
+        return device, device
+    kind = KINDS.get(placement, "")
+    name = next((one for one in names if kind in str(core.get_property(one, "DEVICE_TYPE")).lower()), names[0])
+    return name, str(core.get_property(name, "FULL_DEVICE_NAME"))
+
+
+def _make_refusal(prompt_tokens: int, most_tokens: int, context_tokens: int) -> ContextError:
+    return ContextError(
+        f"The prompt has {prompt_tokens} tokens; of the context of {context_tokens}, {most_tokens} are for it",
+        detail="The device computes graphs of fixed sizes, in which a part of the context is kept for the answer",
+        hint="Shorten the prompt, or set a longer context: `--ctx`",
+    )
 
 
 def _open_tokenizer(openvino: Any, genai: Any, path: Path) -> Any:
@@ -360,23 +432,14 @@ def _find_ends(tokenizer: Any, path: Path) -> frozenset[int]:
     return frozenset({end})
 
 
-def _make_scheduler(genai: Any, device: str, context_tokens: int) -> Any:
-    scheduler = genai.SchedulerConfig()
-    scheduler.max_num_batched_tokens = PREFILL_TOKENS
-    scheduler.max_num_seqs = 1
-    scheduler.num_kv_blocks = _count_blocks(context_tokens, BLOCK_TOKENS[device])
-    scheduler.enable_prefix_caching = True
-    return scheduler
-
-
 def _count_blocks(tokens: int, block_tokens: int) -> int:
     """Blocks of the cache for a context, and one for the token that is being made."""
     return -(-tokens // block_tokens) + 1
 
 
-def _make_properties(device: str, options: LoadOptions) -> dict[str, Any]:
+def _make_properties(options: LoadOptions) -> dict[str, Any]:
     properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    if device == "CPU":
+    if options.placement == "cpu":
         properties["INFERENCE_NUM_THREADS"] = max(options.threads, LEAST_THREADS)
     return properties
 

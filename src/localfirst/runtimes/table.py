@@ -195,6 +195,25 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         pins="openvino.txt",
         note="Intel GPUs; on Linux with Intel's compute runtime (OpenCL)",
     ),
+    RuntimeRow(
+        name="openvino-npu",
+        backend="openvino",
+        engine="OpenVINO GenAI",
+        module="openvino_genai",
+        distribution="openvino-genai",
+        version="2026.4.1.0",
+        formats=("openvino",),
+        placement="npu",
+        variant_devices=("openvino-npu",),
+        sizes=MappingProxyType(
+            {
+                ("linux", "x86_64"): BuildSize(84_490_047, 262_819_524),
+                ("win32", "x86_64"): BuildSize(102_909_136, 311_263_185),
+            }
+        ),
+        pins="openvino.txt",
+        note="Intel NPUs; graphs of fixed sizes, so a part of the context is kept for the answer",
+    ),
 )
 """Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`. What the GPU builds of xllamacpp
 support, and their indexes: the README of xorbitsai/xllamacpp; the least driver for CUDA 12: "CUDA Compatibility",

@@ -174,14 +174,14 @@ def test_what_was_kept_of_a_prompt_is_what_the_engine_did_not_read_again(
 def count_steps(loaded: openvino_genai.OpenVinoModel, monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """A list that gets an entry for each step of the engine that computes something."""
     steps: list[None] = []
-    run = loaded._run
+    run = loaded._answers.run
 
     def counted(*args):
         for token in run(*args):
             steps.append(None)
             yield token
 
-    monkeypatch.setattr(loaded, "_run", counted)
+    monkeypatch.setattr(loaded._answers, "run", counted)
     return steps
 
 

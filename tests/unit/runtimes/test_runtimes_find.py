@@ -174,7 +174,7 @@ def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):
         (("win32", "arm64"), {"onnx-cpu"}),
         (
             ("win32", "AMD64"),
-            {"llama-cpu", "llama-cuda", "llama-vulkan", "onnx-cpu", "openvino-cpu", "openvino-gpu"},
+            {"llama-cpu", "llama-cuda", "llama-vulkan", "onnx-cpu", "openvino-cpu", "openvino-gpu", "openvino-npu"},
         ),
         (("freebsd14", "amd64"), {}),
     ],

@@ -109,5 +109,7 @@ def test_an_unknown_runtime_is_answered_with_the_known_ones():
     with pytest.raises(UnknownNameError) as caught:
         find_row("onnx-cuda")
     assert caught.value.message == "No runtime named `onnx-cuda`"
-    known = "llama-cpu, llama-metal, llama-cuda, llama-vulkan, onnx-cpu, mlx-metal, openvino-cpu, openvino-gpu"
-    assert caught.value.detail == f"known: {known}"
+    assert caught.value.detail == (
+        "known: llama-cpu, llama-metal, llama-cuda, llama-vulkan, onnx-cpu, mlx-metal, "
+        "openvino-cpu, openvino-gpu, openvino-npu"
+    )
