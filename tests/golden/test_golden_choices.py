@@ -5,15 +5,13 @@ with `python -m tests.golden.write_choices` and say in the commit why.
 
 What may surprise:
 
-* Phi-4-mini, Phi-3.5-mini, Llama 3.2 3B and gpt-oss-20b run on the CPU of machines with a fast GPU: Microsoft's own
-  ONNX folders stand before everybody's GGUF conversions, and no engine here computes those folders on a GPU. The
-  publisher comes first on purpose; the reason then names the build that is far faster, and `@q4_k_m` takes it.
-* On the MacBook Air with 8 GB the same folders do not fit, so MLX conversions run there after all.
+* A build that a GPU holds whole stands before every build for the CPU, its vendor's too: Phi-4-mini is Microsoft's own
+  ONNX folder where there is no GPU, and a GGUF conversion on a GPU. `--tier vendor` or `@int4-cpu` takes the folder.
+* What nobody has looked up the size of comes last: only Phi-3.5-mini and TinyLlama, which have nothing else.
 * On the Copilot+ PC nothing goes to the NPU: no engine of this release computes there, and llama.cpp has no package for
   Windows on Arm, so only ONNX folders for the CPU remain.
 * Gemma 3 on a Mac is Google's own QAT GGUF on Metal: the MLX conversion is a platform's. Where MLX and GGUF builds have
   the same publisher or both a platform's, as Qwen3 and gpt-oss-20b, MLX is a little smaller or comes first by its name.
-* Phi-3.5-mini has no GGUF build here: on the MacBook Air it runs by MLX, with a size that nobody has looked up yet.
 * BitNet runs nowhere: its files need bitnet.cpp, which is no engine of this release.
 * TinyLlama is Intel's OpenVINO folder, and gpt-oss-20b, where that fits: smaller than Microsoft's ONNX folder.
 * DGX Spark uses its CPU: the packages of llama.cpp for GPUs that are pinned here are for x86-64.

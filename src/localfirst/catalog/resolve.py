@@ -12,11 +12,12 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst.catalog.fit import find_weights_floor
 from localfirst.catalog.judge import Ask, Candidate, Disks, find_candidates
 from localfirst.catalog.memory.build import CONTEXT_DEFAULT_TOKENS
 from localfirst.catalog.names import format_name
 from localfirst.catalog.refuse import make_refusal
-from localfirst.catalog.rules import DEVICE_WORDS, ORIGIN_RANKS, ORIGINS, TIERS, TIGHT_SHARE, find_bits
+from localfirst.catalog.rules import DEVICE_DEMANDS, DEVICE_WORDS, ORIGIN_RANKS, ORIGINS, TIERS, TIGHT_SHARE, find_bits
 from localfirst.types import Plan, Resolution, Wanted
 from localfirst.units import format_bytes, format_tps
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 NOTHING_MEASURED: Mapping[tuple[str, str, str], Rates] = MappingProxyType({})
 NOTHING_WANTED = Wanted()
 FAR_FASTER = 3
+ROOMY = 2
+"""Times what the parameters of a build of unknown size need at least: with so much memory it fits all the same."""
 UNCONFIRMED = "nobody has confirmed that this build exists"
 
 TIER_RANKS = {tier: rank for rank, tier in enumerate(TIERS)}
@@ -72,8 +75,21 @@ def _is_native(candidate: Candidate) -> bool:
 
 
 def _is_whole_on_gpu(candidate: Candidate) -> bool:
-    """Whether a card of its own holds all layers: no more bits make up for those that the CPU has to compute."""
-    return candidate.placement == "gpu" and candidate.device_layers is None
+    """Whether a GPU holds all layers: no publisher and no more bits make up for those that the CPU has to compute."""
+    return candidate.placement in DEVICE_DEMANDS["gpu"] and candidate.device_layers is None
+
+
+def _may_not_fit(candidate: Candidate) -> bool:
+    """Whether its size is unknown and the memory not far more than its parameters alone need."""
+    if candidate.need is not None:
+        return False
+    floor_bytes = find_weights_floor(candidate.model, candidate.variant)
+    return None in {floor_bytes, candidate.budget_bytes} or (candidate.budget_bytes or 0) < ROOMY * (floor_bytes or 0)
+
+
+def _say_size(candidate: Candidate) -> str:
+    doubt = ", and may not fit" if _may_not_fit(candidate) else ""
+    return "of known size" if candidate.need else f"of unknown size{doubt}"
 
 
 def _say_place(candidate: Candidate) -> str:
@@ -93,8 +109,10 @@ def _say_confidence(candidate: Candidate) -> str:
 
 RULES: tuple[Rule, ...] = (
     Rule(lambda one: one.variant.confidence == "memory", _say_confidence),
-    Rule(lambda one: TIER_RANKS[one.variant.tier], lambda one: TIERS[one.variant.tier]),
+    Rule(_may_not_fit, _say_size),
     Rule(lambda one: not _is_whole_on_gpu(one), _say_place),
+    Rule(lambda one: one.need is None, _say_size),
+    Rule(lambda one: TIER_RANKS[one.variant.tier], lambda one: TIERS[one.variant.tier]),
     Rule(lambda one: -find_bits(one.variant), _say_bits),
     Rule(lambda one: ORIGIN_RANKS[one.variant.origin], _say_bits),
     Rule(_find_place, lambda one: f"number {_find_place(one) + 1} of the built-in builds"),
@@ -107,8 +125,8 @@ RULES: tuple[Rule, ...] = (
         lambda one: f"{format_bytes(one.download_bytes)} to download",
     ),
 )
-"""The order among what runs and is what the user named: what is confirmed to exist, publisher, whether a GPU holds
-it whole, precision, for built-in builds the catalog's order, speed, then what is nearer."""
+"""The order among what runs and is what the user named: what is confirmed to exist and sure to fit, whether a GPU
+holds it whole, publisher, precision, for built-in builds the catalog's order, speed, then what is nearer."""
 
 
 def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them would hide what is used

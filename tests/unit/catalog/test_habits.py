@@ -483,7 +483,8 @@ def test_the_device_of_a_foundry_id_is_a_demand_that_an_option_overrules(lf: Lf)
         done = lf("model", "explain", *words, "--profile", "rtx-4090-desktop", "--json")
         return str(json.loads(done.stdout)["chosen"]["device"])
 
-    assert place("phi-4-mini") == "cpu"
+    assert place("phi-4-mini") == "gpu"
+    assert place("Phi-4-mini-instruct-generic-cpu") == "cpu"
     assert place("Phi-4-mini-instruct-cuda-gpu:5") == "gpu"
     assert place("Phi-4-mini-instruct-cuda-gpu:5", "--device", "cpu") == "cpu"
     assert place("qwen2.5-7b-instruct") == "gpu"

@@ -254,17 +254,71 @@ def test_an_unconfirmed_build_is_the_last_choice_and_says_so() -> None:
     assert there.reason == "the only build that runs here"
 
 
+CPU_BY_VENDOR = ONNX_VARIANT._replace(name="int4-cpu", devices=("cpu",), tier="vendor")
+GPU_BY_OTHERS = VARIANT._replace(name="q4_k_m", tier="community")
+BY_CUDA = METAL._replace(name="llama-cuda", variant_devices=("cuda",), placement="gpu")
+
+
 def test_what_is_far_faster_is_named_where_the_publisher_decides() -> None:
-    by_vendor = ONNX_VARIANT._replace(name="int4-cpu", devices=("cpu",), tier="vendor")
-    by_others = VARIANT._replace(name="q4_k_m", tier="community")
-    cuda = METAL._replace(name="llama-cuda", variant_devices=("cuda",), placement="gpu")
-    runtimes, model = (LLAMA, ONNX, cuda), make_model(by_vendor, by_others)
-    plan = choose(model, make_machine(NVIDIA), runtimes)
-    assert plan.variant == by_vendor
+    model = make_model(CPU_BY_VENDOR, GPU_BY_OTHERS)
+    plan = choose(model, measured={(model.name, "q4_k_m", "llama-cpu"): Rates(100.0)})
+    assert plan.variant == CPU_BY_VENDOR
     reason, remark = plan.reason.split("; ")[0], plan.reason.split("; ")[-1]
     assert reason == "published by the vendor"
-    assert re.fullmatch(r"\S+@q4_k_m, published by the community, is about \d+ times as fast, on the GPU", remark)
-    assert "times as fast" not in choose(model, make_machine(), runtimes).reason
+    assert re.fullmatch(r"\S+@q4_k_m, published by the community, is about \d+ times as fast, on the CPU", remark)
+    assert "times as fast" not in choose(model).reason
+
+
+INTEL_GPU = Device("igpu", "intel", "Intel Arc 140V", 32 * GIB, None, unified=True, bandwidth_bytes_per_s=136 * GB)
+BY_VULKAN = METAL._replace(name="llama-vulkan", variant_devices=("vulkan",), placement="gpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "runtime"),
+    [(NVIDIA, BY_CUDA), (APPLE, METAL), (INTEL_GPU, BY_VULKAN)],
+    ids=["a card", "Apple silicon", "by a general interface"],
+)
+def test_a_build_that_a_gpu_holds_whole_stands_before_one_for_the_cpu(device: Device, runtime: Runtime) -> None:
+    model, runtimes = make_model(CPU_BY_VENDOR, GPU_BY_OTHERS), (LLAMA, ONNX, runtime)
+    plan = choose(model, make_machine(device), runtimes)
+    assert (plan.variant, plan.runtime) == (GPU_BY_OTHERS, runtime)
+    unlike = next(one for one in find_plans(model, make_machine(device), runtimes) if one.variant == CPU_BY_VENDOR)
+    assert re.fullmatch(r"computed on the CPU; the chosen one is computed on the I?GPU", unlike.reason)
+    for wanted in (Wanted(device="cpu"), Wanted(tier="vendor"), Wanted(quantization="int4-cpu")):
+        assert choose(model, make_machine(device), runtimes, wanted=wanted).variant == CPU_BY_VENDOR
+
+
+def test_a_split_between_the_gpu_and_the_cpu_is_not_held_whole() -> None:
+    small = NVIDIA._replace(memory_total_bytes=4 * GIB, memory_free_bytes=3 * GIB)
+    plan = choose(make_model(CPU_BY_VENDOR, GPU_BY_OTHERS), make_machine(small), (LLAMA, ONNX, BY_CUDA))
+    assert plan.variant == CPU_BY_VENDOR
+
+
+UNKNOWN = GPU_BY_OTHERS._replace(name="unknown", tier="vendor", size_bytes=None, files=(ModelFile("model.gguf"),))
+
+
+def test_a_build_of_unknown_size_stands_behind_one_of_known_size() -> None:
+    plan = choose(make_model(UNKNOWN, GPU_BY_OTHERS))
+    assert plan.variant == GPU_BY_OTHERS
+    assert plan.reason == "of known size; the next best is of unknown size"
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "expected", "reason"),
+    [
+        (23 * GIB, UNKNOWN, "computed on the GPU; the next best is computed on the CPU"),
+        (4 * GIB, CPU_BY_VENDOR, "of known size; the next best is of unknown size, and may not fit"),
+    ],
+    ids=["far more memory than it can need", "hardly more"],
+)
+def test_a_build_of_unknown_size_runs_on_a_gpu_where_it_is_sure_to_fit(
+    free_bytes: int, expected: Variant, reason: str
+) -> None:
+    cuda = make_machine(NVIDIA._replace(memory_free_bytes=free_bytes))
+    only_gpu = (ONNX, BY_CUDA)
+    plan = choose(make_model(UNKNOWN, CPU_BY_VENDOR), cuda, only_gpu)
+    assert plan.variant == expected
+    assert plan.reason.startswith(reason)
 
 
 def test_what_is_surely_too_large_does_not_run_though_its_size_is_unknown() -> None:
@@ -706,12 +760,15 @@ def test_taking_a_loser_away_never_changes_the_winner(
 
 
 @given(models, free_memory, installations)
-def test_no_build_beats_a_confirmed_one_of_a_better_publisher_that_runs(
+def test_no_build_beats_a_confirmed_one_of_known_size_and_a_better_publisher_that_runs(
     model: Model, free: int, installed: set[str]
 ) -> None:
     plans = find_plans(model, make_machine(available_bytes=free, total_bytes=48 * GIB), RUNTIMES, installed=installed)
-    running = [plan.variant for plan in plans if plan.verdict != "no"]
-    ranks = [(variant.confidence == "memory", list(TIERS).index(variant.tier)) for variant in running]
+    running = [plan for plan in plans if plan.verdict != "no"]
+    sizes = [(plan.variant.confidence == "memory", plan.need is None) for plan in running]
+    known = [plan.variant for plan in running if plan.need is not None]
+    ranks = [(variant.confidence == "memory", list(TIERS).index(variant.tier)) for variant in known]
+    assert sizes == sorted(sizes)
     assert ranks == sorted(ranks)
 
 
