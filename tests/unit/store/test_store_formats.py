@@ -19,9 +19,9 @@ from tests.fixtures.scripted.gguf_file import make_gguf, make_random_gguf
 from tests.fixtures.scripted.onnx_folder import make_random_onnx
 
 from localfirst.errors import ModelFileError
+from localfirst.headers.extent import MOST_READINGS
 from localfirst.store.formats import Found, Told, recognise, tell
 from localfirst.store.formats.configuration import parse_architecture
-from localfirst.store.formats.extent import MOST_READINGS
 from localfirst.types import Architecture, KvGroup, RecurrentGroup
 
 if TYPE_CHECKING:

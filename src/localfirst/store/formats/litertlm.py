@@ -1,8 +1,4 @@
-"""LiteRT-LM files: a header that says which part of the file is what, then TFLite graphs, tokenizer and description.
-
-Sources: google-ai-edge/LiteRT-LM, `schema/core/litertlm_header_schema.fbs`, `schema/core/litertlm_read.cc` and
-`runtime/proto/llm_metadata.proto`; tensorflow, `compiler/mlir/lite/schema/schema.fbs`, for fields by their index.
-"""
+"""LiteRT-LM files in the store: which model one is, and what it tells of itself."""
 
 from __future__ import annotations
 
@@ -10,38 +6,31 @@ from collections import Counter
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst.headers.extent import Extent, open_extent
+from localfirst.headers.litertlm import (
+    CACHE,
+    MAGIC,
+    Section,
+    Tensor,
+    TfLite,
+    find_cells,
+    read_description,
+    read_graphs,
+    read_sections,
+    require_tokenizer,
+)
 from localfirst.store.builds import find_precision
-from localfirst.store.formats.extent import Extent, open_extent
-from localfirst.store.formats.flatbuffer import I32, U8, U32, U64, Table, read_root
 from localfirst.store.formats.found import Found, Told, read_head
-from localfirst.store.formats.protobuf import walk
 from localfirst.types import Architecture, KvGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-MAGIC = b"LITERTLM"
-MAJOR_VERSION = 1
-MOST_HEADER_BYTES = 2**20
-"""Headers have a few KB."""
-MOST_SIZE = 2**31
-_HEADER_START = 32
-_TFLITE, _SENTENCEPIECE, _DESCRIPTION, _TOKENIZER_JSON = 3, 4, 5, 6
-_MAIN_GRAPHS = ("tf_lite_prefill_decode", "tf_lite_decode", "tf_lite_prefill")
-_CACHE = "kv_cache_k_"
+__all__ = ["MAGIC", "find", "tell"]
+
 # Of `TensorType`, what weights are.
 _PRECISIONS = {0: "fp32", 1: "fp16", 3: "int8", 9: "int8", 17: "int4"}
-
-
-class Section(NamedTuple):
-    """A part of the file."""
-
-    kind: int
-    begin: int
-    end: int
-    items: Mapping[str, str]
-    """What the header says of it, as far as it is text."""
 
 
 class Graph(NamedTuple):
@@ -64,12 +53,8 @@ def find(path: Path) -> Found:
     read_head(path)
     with open_extent(path, "LiteRT-LM file") as file:
         sections = read_sections(file)
-        kinds = {section.kind for section in sections}
-        if _TFLITE not in kinds:
-            file.refuse("it has no graph")
-        if not kinds & {_SENTENCEPIECE, _TOKENIZER_JSON}:
-            file.refuse("it has no tokenizer")
         precision = _read_graph(file, sections).precision
+        require_tokenizer(file, sections)
     return Found("litertlm", path.parent, (path.name,), precision or find_precision(path.name))
 
 
@@ -83,116 +68,24 @@ def tell(main: Path, _: Sequence[Path]) -> Told:
     with open_extent(main, "LiteRT-LM file") as file:
         sections = read_sections(file)
         graph = _read_graph(file, sections)
-        limit = _read_limit(file, sections)
+        limit = read_description(file, sections).limit
     cells = graph.cells or limit
     return Told(graph.architecture._replace(context_tokens=cells), parameters=graph.parameters, context_tokens=cells)
 
 
-def read_sections(file: Extent) -> tuple[Section, ...]:
-    """The parts that the header names, each within the file.
-
-    Raises:
-        ModelFileError: the header is damaged, or of another version.
-    """
-    if file.read(0, len(MAGIC), "the magic number") != MAGIC:
-        file.refuse("it does not begin with LITERTLM")
-    version = file.read_number(8, U32, "the version")
-    if version != MAJOR_VERSION:
-        file.refuse(f"it has version {version}; {MAJOR_VERSION} is known", 8)
-    end = file.read_number(24, U64, "the header's end")
-    if not 0 < end - _HEADER_START <= MOST_HEADER_BYTES:
-        file.refuse(f"its header claims to end at {end:,}", 24)
-    parts = read_root(file.part(_HEADER_START, end - _HEADER_START, "the header")).table(1)
-    sections = tuple(map(_parse_section, parts.tables(0))) if parts else ()
-    for section in sections:
-        if not end <= section.begin < section.end <= file.size_bytes:
-            file.refuse(f"a section from {section.begin:,} to {section.end:,} is not within {file.size_bytes:,} bytes")
-    return sections
-
-
-def _parse_section(table: Table) -> Section:
-    items = {pair.text(0) or "": value for pair in table.tables(0) if (value := _find_text(pair)) is not None}
-    return Section(table.number(3, U8) or 0, table.number(1, U64) or 0, table.number(2, U64) or 0, items)
-
-
-def _find_text(pair: Table) -> str | None:
-    """The value of a KeyValuePair where it is text: a union's member 9, StringValue."""
-    value = pair.table(2) if pair.number(1, U8) == 9 else None
-    return value.text(0) if value else None
-
-
-def _read_limit(file: Extent, sections: Sequence[Section]) -> int | None:
-    """`max_num_tokens` of the description."""
-    for section in sections:
-        if section.kind == _DESCRIPTION:
-            for field in walk(file.part(section.begin, section.end - section.begin, "the description")):
-                if field.number == 5 and field.length is None and 0 < field.value < MOST_SIZE:
-                    return field.value
-    return None
-
-
 def _read_graph(file: Extent, sections: Sequence[Section]) -> Graph:
     """The graph that answers, with the weights of all graphs."""
-    graphs = [section for section in sections if section.kind == _TFLITE]
-    graphs.sort(key=lambda section: section.items.get("model_type") not in _MAIN_GRAPHS)
-    read = [_TfLite(file.part(one.begin, one.end - one.begin, "a graph")) for one in graphs]
-    weights = [tensor for graph in read for tensor in graph.weights]
-    return _describe(read[0], weights)
+    graphs = read_graphs(file, sections)
+    return _describe(graphs[0], [tensor for graph in graphs for tensor in graph.weights])
 
 
-class _Tensor(NamedTuple):
-    shape: tuple[int, ...]
-    kind: int
-    buffer: int
-
-
-class _TfLite:
-    """A TFLite model: its signatures' inputs and outputs, and the shapes of its weights."""
-
-    def __init__(self, model: Extent) -> None:
-        self._model = model
-        root = read_root(model)
-        full = [self._has_data(buffer) for buffer in root.tables(4)]
-        graphs = [[self._parse_tensor(one) for one in graph.tables(0)] for graph in root.tables(2)]
-        tensors = {one.buffer: one for graph in graphs for one in graph if one.buffer < len(full)}
-        self.weights = [tensor for buffer, tensor in tensors.items() if full[buffer]]
-        if any(prod(tensor.shape) > 8 * model.size_bytes for tensor in self.weights):
-            model.refuse("a tensor has more numbers than its section has bits")
-        self.named = dict(self._find_named(root, graphs))
-
-    def _has_data(self, buffer: Table) -> bool:
-        """Whether it has weights: in the graph, or (`offset` and `size`) behind it. Their places are checked."""
-        inside = buffer.length(0)
-        offset, size = buffer.number(1, U64) or 0, buffer.number(2, U64) or 0
-        if max(inside, offset + size) > self._model.size_bytes:
-            self._model.refuse(f"weights of {inside or size:,} bytes from {offset:,} lie beyond their section")
-        return bool(inside or size > 1)  # an offset and a size of 1 stand for none
-
-    def _parse_tensor(self, table: Table) -> _Tensor:
-        shape = table.numbers(0, I32)
-        if len(shape) > 16:
-            self._model.refuse(f"a tensor has {len(shape):,} dimensions")
-        return _Tensor(tuple(max(0, size) for size in shape), table.number(1, U8) or 0, table.number(2, U32) or 0)
-
-    def _find_named(self, root: Table, graphs: list[list[_Tensor]]) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Shapes of the inputs and outputs of all signatures, by name."""
-        for signature in root.tables(7):
-            number = signature.number(4, U32) or 0
-            graph = graphs[number] if number < len(graphs) else []
-            for field in (0, 1):
-                for entry in signature.tables(field):
-                    index = entry.number(1, U32) or 0
-                    if index < len(graph):
-                        yield entry.text(0) or "", graph[index].shape
-
-
-def _describe(graph: _TfLite, tensors: Sequence[_Tensor]) -> Graph:
+def _describe(graph: TfLite, tensors: Sequence[Tensor]) -> Graph:
     weights = [tensor.shape for tensor in tensors]
     kinds = Counter[int]()
     for tensor in tensors:
         kinds[tensor.kind] += prod(tensor.shape)
-    caches = [shape for name, shape in graph.named.items() if name.startswith(_CACHE) and len(shape) == 4]
-    cells = max((max(shape) for shape in caches), default=0)
+    caches = [shape for name, shape in graph.named.items() if name.startswith(CACHE) and len(shape) == 4]
+    cells = find_cells(graph) or 0
     groups = Counter(_find_heads(shape, cells) for shape in caches)
     head_dim = max((width for _, width in groups), default=0)
     vocabulary = graph.named.get("logits", (0,))[-1:]
@@ -222,7 +115,7 @@ def _find_heads(shape: tuple[int, ...], cells: int) -> tuple[int, int]:
     return left[0], left[1]
 
 
-def _find_hidden(graph: _TfLite, weights: Sequence[tuple[int, ...]], vocabulary: int) -> int:
+def _find_hidden(graph: TfLite, weights: Sequence[tuple[int, ...]], vocabulary: int) -> int:
     """Width of the layers: of the embedding, a table of `vocabulary` rows, or of the input that stands for it."""
     tables = [shape[1] for shape in weights if len(shape) == 2 and shape[0] == vocabulary]
     inputs = graph.named.get("embeddings", ())

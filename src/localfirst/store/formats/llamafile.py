@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.errors import ModelFileError
 from localfirst.gguf import read_header
+from localfirst.headers.extent import Cursor, Extent, open_extent
 from localfirst.store.builds import find_gguf_quantization
-from localfirst.store.formats.extent import Cursor, Extent, open_extent
 from localfirst.store.formats.found import Found, Told, read_head
 from localfirst.store.formats.gguf import tell_headers
 from localfirst.store.names import is_projector

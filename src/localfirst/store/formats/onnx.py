@@ -10,10 +10,10 @@ from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.errors import ModelFileError
+from localfirst.headers.extent import Extent, open_extent
+from localfirst.headers.protobuf import Field, find_message, read_numbers, read_text, walk
 from localfirst.store.builds import find_precision
-from localfirst.store.formats.extent import Extent, open_extent
 from localfirst.store.formats.found import Found, Told, check_named, keep_inert, read_head, read_json
-from localfirst.store.formats.protobuf import Field, find_message, read_numbers, read_text, walk
 from localfirst.types import Architecture, KvGroup
 
 if TYPE_CHECKING:

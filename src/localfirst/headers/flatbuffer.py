@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localfirst.store.formats.extent import Extent
+    from localfirst.headers.extent import Extent
 
 U8, U16, U32, U64 = Struct("<B"), Struct("<H"), Struct("<I"), Struct("<Q")
 I32 = Struct("<i")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localfirst.store.formats.extent import Extent
+    from localfirst.headers.extent import Extent
 
 _FIXED = {1: Struct("<Q"), 5: Struct("<I")}
 _LENGTH_DELIMITED = 2
