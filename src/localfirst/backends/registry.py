@@ -15,6 +15,7 @@ BACKENDS: dict[str, str] = {
     "onnx": "localfirst.backends.onnx_genai:OnnxBackend",
     "mlx": "localfirst.backends.mlx_lm:MlxBackend",
     "openvino": "localfirst.backends.openvino_genai:OpenVinoBackend",
+    "litert": "localfirst.backends.litert_lm:LitertBackend",
 }
 """Backend name -> `module:class`."""
 

@@ -6,6 +6,7 @@ Sources: google-ai-edge/LiteRT-LM, `schema/core/litertlm_header_schema.fbs`, `sc
 
 from __future__ import annotations
 
+import zlib
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,7 @@ MOST_SIZE = 2**31
 CACHE = "kv_cache_k_"
 PREFILL = "prefill"
 _HEADER_START = 32
+_PART_BYTES = 2**16
 _TFLITE, _SENTENCEPIECE, _DESCRIPTION, _TOKENIZER_JSON = 3, 4, 5, 6
 _MAIN_GRAPHS = ("tf_lite_prefill_decode", "tf_lite_decode", "tf_lite_prefill")
 
@@ -98,14 +100,34 @@ def read_graphs(file: Extent, sections: Sequence[Section]) -> tuple[TfLite, ...]
     return tuple(TfLite(file.part(one.begin, one.end - one.begin, "a graph")) for one in graphs)
 
 
-def require_tokenizer(file: Extent, sections: Sequence[Section]) -> None:
-    """Refuse a file without a tokenizer.
+def check_tokenizer(file: Extent, sections: Sequence[Section]) -> None:
+    """Refuse a file without a tokenizer, or with one that does not unpack: engines die of it.
 
     Raises:
-        ModelFileError: always then.
+        ModelFileError: it is one of these.
     """
     if not {section.kind for section in sections} & {_SENTENCEPIECE, _TOKENIZER_JSON}:
         file.refuse("it has no tokenizer")
+    for section in sections:
+        if section.kind == _TOKENIZER_JSON:
+            _check_packed(file.part(section.begin, section.end - section.begin, "the tokenizer"))
+
+
+def _check_packed(section: Extent) -> None:
+    """A length, then so many bytes, packed by zlib with their checksum."""
+    size, unpacker = section.read_number(0, U64, "the tokenizer's length"), zlib.decompressobj()
+    at = U64.size
+    try:
+        while not unpacker.eof and at < section.size_bytes:
+            data = section.read(at, min(_PART_BYTES, section.size_bytes - at), "the tokenizer")
+            at += len(data)
+            while data and size >= 0:
+                size -= len(unpacker.decompress(data, _PART_BYTES))
+                data = unpacker.unconsumed_tail
+    except zlib.error as error:
+        section.refuse(f"its tokenizer does not unpack: {error}")
+    if not unpacker.eof or size:
+        section.refuse("its tokenizer does not unpack to the length that it says")
 
 
 def find_cells(graph: TfLite) -> int | None:

@@ -32,6 +32,12 @@ class Engine:
     """What it says of its build, at least."""
     reuse_tokens: int = 1
     """Its cache keeps of a prompt's beginning as many tokens as are a multiple of this."""
+    lacks: tuple[str, ...] = ()
+    """Sampling options that it refuses by name."""
+    one_sampler: bool = False
+    """Its cache belongs to a sampler: only a turn with the same options, and without a seed, goes on from it."""
+    knows_bos: bool = True
+    """Its files name a first token also where prompts do without."""
 
     def load(self, path: Path, context_tokens: int | None = None) -> LoadedModel:
         """Load a file or folder as the worker would."""
@@ -43,6 +49,16 @@ ENGINES = (
     Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx),
     Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+"),
     Engine("openvino", "model", scripted.make_openvino, scripted.make_random_openvino, reuse_tokens=32),
+    Engine(
+        "litert",
+        "model.litertlm",
+        scripted.make_litert,
+        scripted.make_random_litert,
+        build=r"litert-lm-api \d+\.\d+",
+        lacks=("min_p", "repetition_penalty"),
+        one_sampler=True,
+        knows_bos=False,
+    ),
 )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LLAMA, ONNX, MLX = (find_engine(name) for name in ("xllamacpp", "onnx", "mlx"))
+LLAMA, ONNX, MLX, LITERT = (find_engine(name) for name in ("xllamacpp", "onnx", "mlx", "litert"))
 HTML = b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n" * 40
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 2490000000\n"
 
@@ -115,6 +115,60 @@ def test_a_tensor_under_another_name_is_told_in_its_words(gguf_content: bytes, t
     code, message, detail = load_in_child("xllamacpp", path)
     assert (code, message) == ("engine", "llama.cpp could not load model.gguf")
     assert "blk.0.attn_q.weight" in detail
+
+
+SECTION = 16 * 1024
+"""Where the description of the tests' LiteRT-LM files begins; then their tokenizer, then their graph."""
+LITERT_DAMAGES = {
+    "zero bytes long": cut(0),
+    "an HTML page": replaced(HTML),
+    "an LFS pointer": replaced(LFS_POINTER),
+    "nothing but zeros": replaced(bytes(5000)),
+    "cut in the header": cut(100),
+    "cut in the tokenizer": cut(2 * SECTION + 100),
+    "cut in the weights": cut(-1000),
+    "of a newer version": overwrite(8, struct.pack("<I", 2)),
+    "a header that ends behind the file": overwrite(24, struct.pack("<Q", 2**40)),
+    "a header full of rubbish": overwrite(32, b"\xa5" * 200),
+    "a description full of rubbish": overwrite(SECTION, b"\xff" * 64),
+    "a tokenizer that does not unpack": overwrite(2 * SECTION + 20, b"\xa5" * 64),
+    "a tokenizer whose length is a lie": overwrite(2 * SECTION, struct.pack("<Q", 2**50)),
+    "a graph full of rubbish": overwrite(3 * SECTION, b"\xa5" * 4096),
+}
+
+
+@pytest.fixture(scope="module")
+def litert_content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("litert") / "model.litertlm"
+    scripted.make_litert(path, "Hello there.")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("damage", LITERT_DAMAGES.values(), ids=LITERT_DAMAGES)
+def test_a_damaged_litert_file_is_refused_before_native_code(
+    damage: Callable[[bytes], bytes], litert_content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.litertlm"
+    path.write_bytes(damage(litert_content))
+    with pytest.raises(ModelFileError) as caught:
+        LITERT.load(path)
+    assert caught.value.message.startswith("model.litertlm")
+
+
+def test_a_missing_litert_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError) as caught:
+        LITERT.load(tmp_path / "model.litertlm")
+    assert caught.value.message == "model.litertlm cannot be read: No such file or directory"
+
+
+def test_inputs_under_another_name_are_told_in_the_words_of_litert(litert_content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.litertlm"
+    path.write_bytes(litert_content.replace(b"input_pos", b"input_xyz"))
+    assert load_in_child("litert", path) == [
+        "engine",
+        "LiteRT-LM could not load model.litertlm",
+        "Input tensor not found",
+    ]
 
 
 @pytest.fixture(scope="module")
