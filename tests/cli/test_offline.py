@@ -11,9 +11,14 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Lf
-from tests.fixtures.scripted import make_gguf, make_mlx, make_onnx, make_openvino
+from tests.fixtures.scripted import make_gguf, make_litert, make_mlx, make_onnx, make_openvino
 
-MAKERS = {"gguf": (make_gguf, "model.gguf"), "onnx": (make_onnx, "model"), "openvino": (make_openvino, "model")}
+MAKERS = {
+    "gguf": (make_gguf, "model.gguf"),
+    "onnx": (make_onnx, "model"),
+    "openvino": (make_openvino, "model"),
+    "litert": (make_litert, "model.litertlm"),
+}
 
 
 WORKER = """

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Lf
-from tests.fixtures.scripted import Shape, make_gguf, make_onnx
+from tests.fixtures.scripted import Shape, make_gguf, make_litert, make_onnx
 
 REPLY = "Hello there, I am a very small model — 漢字 and all."
-FORMATS = {"gguf": ("model.gguf", make_gguf, "llama-cpu"), "onnx": ("model", make_onnx, "onnx-cpu")}
+FORMATS = {
+    "gguf": ("model.gguf", make_gguf, "llama-cpu"),
+    "onnx": ("model", make_onnx, "onnx-cpu"),
+    "litert": ("model.litertlm", make_litert, "litert-cpu"),
+}
 
 
 @pytest.fixture(params=FORMATS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.errors import ModelFileError
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEAD_BYTES = 64
+SUFFIX = ".litertlm"
+ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
 
 
 class LitertFile(NamedTuple):
@@ -27,6 +31,8 @@ class LitertFile(NamedTuple):
     start: int | None
     """The token before every prompt, where there is one."""
     stops: tuple[int, ...]
+    specials: frozenset[str]
+    """Texts of the tokens that are not shown."""
 
 
 def read_file(path: Path) -> LitertFile:
@@ -40,6 +46,12 @@ def read_file(path: Path) -> LitertFile:
             head = file.read(HEAD_BYTES)
         if not head.startswith(litertlm.MAGIC):
             raise ModelFileError(f"{path.name} is {describe_content(head)}, not a LiteRT-LM file", detail=str(path))
+        if path.suffix != SUFFIX:
+            raise ModelFileError(
+                f"{path.name} is a LiteRT-LM file under another name",
+                detail=f"the engine goes by the end of the name, `{SUFFIX}`",
+                hint=f"Rename it to `{path.stem}{SUFFIX}`",
+            )
         return _read(path)
     except OSError as error:
         raise ModelFileError(f"{path.name} cannot be read: {error.strerror}", detail=str(path)) from error
@@ -49,7 +61,7 @@ def _read(path: Path) -> LitertFile:
     with open_extent(path, "LiteRT-LM file") as file:
         sections = litertlm.read_sections(file)
         graph, *_ = litertlm.read_graphs(file, sections)
-        litertlm.check_tokenizer(file, sections)
+        tokenizer = litertlm.read_tokenizer(file, sections)
         told = litertlm.read_description(file, sections)
     context_tokens = min(filter(None, (litertlm.find_cells(graph), told.limit)), default=None)
     if context_tokens is None:
@@ -61,4 +73,16 @@ def _read(path: Path) -> LitertFile:
         told.template,
         told.start,
         told.stops,
+        _find_specials(tokenizer.decode("utf-8", "replace")),
     )
+
+
+def _find_specials(tokenizer: str) -> frozenset[str]:
+    """The special tokens of a `tokenizer.json`, of which the beginning is enough."""
+    if (begin := ADDED_TOKENS.search(tokenizer)) is None:
+        return frozenset()
+    try:
+        added, _ = json.JSONDecoder().raw_decode(tokenizer, begin.end())
+        return frozenset(token["content"] for token in added if token.get("special"))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return frozenset()  # the engine says what is wrong with it

@@ -9,6 +9,7 @@ What the engine lacks, and what is done about it:
 | Seeds that differ by a little | Its first draw is next to the same for them, so they are spread first. |
 | Prompts of token ids | It takes text; ids are written as the text that has just these tokens, or refused. |
 | A cancel while a prompt is read | It is read in pieces as long as the file does them; an answer ends at once. |
+| Special tokens | It writes them into the answer; they are left out, as by all others. |
 | Reasons of failures | Its exceptions have none; the library is asked for it. |
 | The end token at the very end | An answer that ends by itself with the last token allowed counts as cut off. |
 """
@@ -81,10 +82,8 @@ class LitertModel:
     """A model in LiteRT-LM. One request at a time."""
 
     def __init__(self, path: Path, file: LitertFile, options: LoadOptions) -> None:
-        import litert_lm
-
         context_tokens = min(options.context_tokens or file.context_tokens, file.context_tokens)
-        self._engine = Engine(str(path), litert_lm.Backend.CPU(thread_count=options.threads), context_tokens)
+        self._engine = Engine(str(path), context_tokens, options.threads)
         self._file = file
         self._memory = _Memory(self._engine)
         self._run: _Run | None = None
@@ -112,7 +111,7 @@ class LitertModel:
         options = self._find_options(request)
         yield Started(len(prompt.tokens))
         self._wait()
-        self._run = run = _Run(self._memory, prompt, options, request)
+        self._run = run = _Run(self._memory, prompt, options, request, self._file.specials)
         reason: FinishReason | None = None
         try:
             while reason is None:
@@ -252,8 +251,15 @@ def _count_common(ours: Sequence[int], theirs: Sequence[int]) -> int:
 class _Run:
     """One request, computed in a thread of its own, so that a cancel need not wait for the engine."""
 
-    def __init__(self, memory: _Memory, prompt: _Prompt, options: Options, request: GenerateRequest) -> None:
-        self._memory, self._prompt, self._options = memory, prompt, options
+    def __init__(
+        self,
+        memory: _Memory,
+        prompt: _Prompt,
+        options: Options,
+        request: GenerateRequest,
+        specials: frozenset[str],
+    ) -> None:
+        self._memory, self._prompt, self._options, self._specials = memory, prompt, options, specials
         self._seed = request.sampling.seed
         self._events = queue.SimpleQueue[str | Exception | None]()
         self._stopped = threading.Event()
@@ -326,9 +332,9 @@ class _Run:
         return begin == len(self._prompt.tokens) and not self._stopped.is_set()
 
     def _take(self, session: Session, text: str) -> None:
-        """Show a text of the answer, less what may be the beginning of a character."""
+        """Show a token's text, less what may be the beginning of a character, unless it is a special token's."""
         self._taken_s.append(perf_counter())
-        text = self._held + text
+        text = self._held + ("" if text in self._specials else text)
         whole = text.rstrip(CUT_OFF)
         self._held = text[len(whole) :]
         self._events.put(self._stop.feed(whole))

@@ -33,8 +33,8 @@ class Options(NamedTuple):
 class Engine:
     """A loaded model."""
 
-    def __init__(self, path: str, backend: Any, context_tokens: int) -> None:
-        """Load it; packed weights stay in memory, for on disk they would lie beside the model.
+    def __init__(self, path: str, context_tokens: int, threads: int) -> None:
+        """Load it on the CPU, with packed weights in memory: else they lie beside the model, or once for each graph.
 
         Raises:
             EngineError: the engine refuses it.
@@ -43,6 +43,7 @@ class Engine:
         from litert_lm import _ffi
 
         litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
+        backend = litert_lm.Backend.CPU(thread_count=threads)
         self._library = _declare(_ffi._get_lib())  # noqa: SLF001 - the package has no other way to its library
         self._engine = self.call(
             f"could not load {Path(path).name}",

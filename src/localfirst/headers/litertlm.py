@@ -23,6 +23,8 @@ MAJOR_VERSION = 1
 MOST_HEADER_BYTES = 2**20
 """Headers have a few KB."""
 MOST_SIZE = 2**31
+MOST_SPECIALS_BYTES = 4 * 2**20
+"""Special tokens stand first in a `tokenizer.json`; Gemma's 6,400 take 1.5 MB."""
 CACHE = "kv_cache_k_"
 PREFILL = "prefill"
 _HEADER_START = 32
@@ -100,34 +102,40 @@ def read_graphs(file: Extent, sections: Sequence[Section]) -> tuple[TfLite, ...]
     return tuple(TfLite(file.part(one.begin, one.end - one.begin, "a graph")) for one in graphs)
 
 
-def check_tokenizer(file: Extent, sections: Sequence[Section]) -> None:
-    """Refuse a file without a tokenizer, or with one that does not unpack: engines die of it.
+def read_tokenizer(file: Extent, sections: Sequence[Section]) -> bytes:
+    """The beginning of its `tokenizer.json`, as far as special tokens reach; empty for one of SentencePiece.
 
     Raises:
-        ModelFileError: it is one of these.
+        ModelFileError: there is no tokenizer, or one that does not unpack: engines die of it.
     """
     if not {section.kind for section in sections} & {_SENTENCEPIECE, _TOKENIZER_JSON}:
         file.refuse("it has no tokenizer")
-    for section in sections:
-        if section.kind == _TOKENIZER_JSON:
-            _check_packed(file.part(section.begin, section.end - section.begin, "the tokenizer"))
+    texts = [
+        _unpack(file.part(section.begin, section.end - section.begin, "the tokenizer"))
+        for section in sections
+        if section.kind == _TOKENIZER_JSON
+    ]
+    return b"".join(texts[:1])
 
 
-def _check_packed(section: Extent) -> None:
-    """A length, then so many bytes, packed by zlib with their checksum."""
-    size, unpacker = section.read_number(0, U64, "the tokenizer's length"), zlib.decompressobj()
-    at = U64.size
+def _unpack(section: Extent) -> bytes:
+    """A length, then so many bytes, packed by zlib with their checksum. Of the bytes the first are kept."""
+    left, unpacker = section.read_number(0, U64, "the tokenizer's length"), zlib.decompressobj()
+    at, kept = U64.size, bytearray()
     try:
         while not unpacker.eof and at < section.size_bytes:
             data = section.read(at, min(_PART_BYTES, section.size_bytes - at), "the tokenizer")
             at += len(data)
-            while data and size >= 0:
-                size -= len(unpacker.decompress(data, _PART_BYTES))
+            while data and left >= 0:
+                part = unpacker.decompress(data, _PART_BYTES)
+                kept += part[: MOST_SPECIALS_BYTES - len(kept)]
+                left -= len(part)
                 data = unpacker.unconsumed_tail
     except zlib.error as error:
         section.refuse(f"its tokenizer does not unpack: {error}")
-    if not unpacker.eof or size:
+    if not unpacker.eof or left:
         section.refuse("its tokenizer does not unpack to the length that it says")
+    return bytes(kept)
 
 
 def find_cells(graph: TfLite) -> int | None:

@@ -214,6 +214,27 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         pins="openvino.txt",
         note="Intel NPUs; graphs of fixed sizes, so a part of the context is kept for the answer",
     ),
+    RuntimeRow(
+        name="litert-cpu",
+        backend="litert",
+        engine="LiteRT-LM",
+        module="litert_lm",
+        distribution="litert-lm-api",
+        version="0.18.1",
+        formats=("litertlm",),
+        placement="cpu",
+        variant_devices=("cpu",),
+        sizes=MappingProxyType(
+            {
+                ("linux", "x86_64"): BuildSize(47_209_639, 132_528_153),
+                ("linux", "arm64"): BuildSize(46_585_178, 134_425_143),
+                ("win32", "x86_64"): BuildSize(26_553_001, 70_427_880),
+                ("darwin", "arm64"): BuildSize(21_577_612, 66_454_423),
+            }
+        ),
+        pins="litert.txt",
+        note="Linux with glibc 2.27, macOS 12 or Windows",
+    ),
 )
 """Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`. What the GPU builds of xllamacpp
 support, and their indexes: the README of xorbitsai/xllamacpp; the least driver for CUDA 12: "CUDA Compatibility",

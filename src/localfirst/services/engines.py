@@ -32,6 +32,7 @@ STARTER_FILES: dict[Format, str] = {
     "onnx": "onnx",
     "mlx": "mlx",
     "openvino": "openvino",
+    "litertlm": "litert/starter.litertlm",
 }
 """What an engine opens of the built-in starter model, by format."""
 

@@ -161,6 +161,13 @@ def test_a_missing_litert_file_is_named(tmp_path: Path) -> None:
     assert caught.value.message == "model.litertlm cannot be read: No such file or directory"
 
 
+def test_a_litert_file_under_another_name_is_refused(litert_content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(litert_content)
+    with pytest.raises(ModelFileError) as caught:
+        LITERT.load(tmp_path / "model.bin")
+    assert caught.value.message == "model.bin is a LiteRT-LM file under another name"
+
+
 def test_inputs_under_another_name_are_told_in_the_words_of_litert(litert_content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.litertlm"
     path.write_bytes(litert_content.replace(b"input_pos", b"input_xyz"))

@@ -18,6 +18,8 @@ from localfirst.backends.base import LoadedModel, LoadOptions, ModelFiles
 from localfirst.backends.registry import make_backend
 from localfirst.conversation import Sampling
 from localfirst.errors import UsageError
+from localfirst.paths import starter_dir
+from localfirst.services.engines import STARTER_FILES
 
 PIECE = max(litert_file.PREFILL_TOKENS)
 LONG = "Grüße 😀 漢字, one two three and so on. " * 12
@@ -106,6 +108,15 @@ def test_an_answer_whose_last_token_is_half_a_character_leaves_it_out(tmp_path: 
     scripted.make_litert(tmp_path / "m.litertlm", reply_tokens=(b"ab", b"\xff\xfe", b" c\xf0\x9f"))
     model = load(tmp_path / "m.litertlm")
     assert ask(model, render("hi")).text == "ab\ufffd\ufffd c"
+    model.close()
+
+
+def test_special_tokens_in_an_answer_are_not_shown() -> None:
+    model = load(Path(starter_dir(), STARTER_FILES["litertlm"]))
+    prompt = "<|user|>What is QAT?<|end|><|assistant|>"
+    reply = ask(model, prompt, max_tokens=160)
+    assert reply.text.startswith("QAT is quantization-aware training.")
+    assert reply.end.usage.completion_tokens == len(model.tokenize(reply.text)) + 2  # the intent, and the end
     model.close()
 
 

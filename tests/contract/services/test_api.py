@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.fixtures.scripted import make_gguf, make_onnx, make_openvino
+from tests.fixtures.scripted import make_gguf, make_litert, make_onnx, make_openvino
 
 import localfirst
 from localfirst.conversation import Sampling
@@ -13,7 +13,12 @@ from localfirst.errors import ModelFileError, UnknownNameError, UsageError
 from localfirst.types import Machine
 
 REPLY = "Hello there, I am a very small model — 漢字 and all."
-FORMATS = {"gguf": ("model.gguf", make_gguf), "onnx": ("model", make_onnx), "openvino": ("model", make_openvino)}
+FORMATS = {
+    "gguf": ("model.gguf", make_gguf),
+    "onnx": ("model", make_onnx),
+    "openvino": ("model", make_openvino),
+    "litert": ("model.litertlm", make_litert),
+}
 
 
 @pytest.fixture(autouse=True)

@@ -10,21 +10,27 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.fixtures.scripted import TEMPLATE, make_gguf, make_mlx, make_onnx, make_openvino
+from tests.fixtures.scripted import TEMPLATE, make_gguf, make_litert, make_mlx, make_onnx, make_openvino
 
 from localfirst.conversation import Answer, Message, Sampling, TextDelta, Usage
 from localfirst.errors import LfError, ModelFileError, TemplateError, UsageError, WorkerCrashError
 from localfirst.worker import client, protocol
 from localfirst.worker.client import Worker
 
-BACKENDS = {"xllamacpp": make_gguf, "onnx": make_onnx, "mlx": make_mlx, "openvino": make_openvino}
+BACKENDS = {
+    "xllamacpp": make_gguf,
+    "onnx": make_onnx,
+    "mlx": make_mlx,
+    "openvino": make_openvino,
+    "litert": make_litert,
+}
 REPLY = "Hello there, I am a very small model — 漢字 and all."
 GREEDY = Sampling(temperature=0)
 HI = (Message("user", "hi"),)
 
 
 def make_load(backend: str, folder: Path, **options) -> protocol.Load:
-    path = folder / ("model.gguf" if backend == "xllamacpp" else "model")
+    path = folder / {"xllamacpp": "model.gguf", "litert": "model.litertlm"}.get(backend, "model")
     BACKENDS[backend](path, **options)
     return protocol.Load(backend, str(path), None, 1, "cpu")
 
@@ -149,6 +155,7 @@ def test_an_error_of_the_backend_arrives_as_it_was_raised(backend: str, tmp_path
         "onnx": "genai_config.json",
         "mlx": "config.json",
         "openvino": "openvino_model.xml",
+        "litert": "nothing.gguf",
     }
     assert missing[backend] in raised.value.message
 

@@ -169,12 +169,21 @@ def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):
     ("system", "expected"),
     [
         (("linux", "riscv64"), {}),
-        (("darwin", "arm64"), {"llama-metal", "onnx-cpu", "mlx-metal"}),
+        (("darwin", "arm64"), {"llama-metal", "onnx-cpu", "mlx-metal", "litert-cpu"}),
         (("darwin", "x86_64"), {"llama-cpu"}),
         (("win32", "arm64"), {"onnx-cpu"}),
         (
             ("win32", "AMD64"),
-            {"llama-cpu", "llama-cuda", "llama-vulkan", "onnx-cpu", "openvino-cpu", "openvino-gpu", "openvino-npu"},
+            {
+                "llama-cpu",
+                "llama-cuda",
+                "llama-vulkan",
+                "onnx-cpu",
+                "openvino-cpu",
+                "openvino-gpu",
+                "openvino-npu",
+                "litert-cpu",
+            },
         ),
         (("freebsd14", "amd64"), {}),
     ],

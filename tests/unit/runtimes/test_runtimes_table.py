@@ -61,7 +61,7 @@ def test_an_index_of_its_own_is_asked_in_private_and_only_for_the_engine(row):
 def test_the_extras_of_the_package_install_the_same_version(row):
     extras = {
         text.partition(";")[0]
-        for name in ("onnx", "llama", "mlx", "openvino")
+        for name in ("onnx", "litert", "llama", "mlx", "openvino")
         for text in PROJECT["optional-dependencies"][name]
     }
     assert f"{row.distribution}=={row.version}" in extras
@@ -111,5 +111,5 @@ def test_an_unknown_runtime_is_answered_with_the_known_ones():
     assert caught.value.message == "No runtime named `onnx-cuda`"
     assert caught.value.detail == (
         "known: llama-cpu, llama-metal, llama-cuda, llama-vulkan, onnx-cpu, mlx-metal, "
-        "openvino-cpu, openvino-gpu, openvino-npu"
+        "openvino-cpu, openvino-gpu, openvino-npu, litert-cpu"
     )

@@ -13,11 +13,11 @@ from localfirst.headers.litertlm import (
     Section,
     Tensor,
     TfLite,
-    check_tokenizer,
     find_cells,
     read_description,
     read_graphs,
     read_sections,
+    read_tokenizer,
 )
 from localfirst.store.builds import find_precision
 from localfirst.store.formats.found import Found, Told, read_head
@@ -54,7 +54,7 @@ def find(path: Path) -> Found:
     with open_extent(path, "LiteRT-LM file") as file:
         sections = read_sections(file)
         precision = _read_graph(file, sections).precision
-        check_tokenizer(file, sections)
+        read_tokenizer(file, sections)
     return Found("litertlm", path.parent, (path.name,), precision or find_precision(path.name))
 
 
