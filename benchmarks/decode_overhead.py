@@ -19,7 +19,14 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.fixtures.scripted import Shape, make_random_gguf, make_random_mlx, make_random_onnx, make_random_openvino
+from tests.fixtures.scripted import (
+    Shape,
+    make_random_gguf,
+    make_random_litert,
+    make_random_mlx,
+    make_random_onnx,
+    make_random_openvino,
+)
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles
 from localfirst.backends.registry import make_backend
@@ -165,6 +172,34 @@ def make_bare_openvino(path: Path, threads: int) -> Callable[[], float]:
     return run
 
 
+def make_bare_litert(path: Path, threads: int) -> Callable[[], float]:
+    """LiteRT-LM without streaming: its own clock, nothing of Python between two tokens."""
+    import litert_lm  # noqa: PLC0415 - the other engines' measurements need none of it
+
+    litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
+    engine = litert_lm.Engine(
+        str(path),
+        backend=litert_lm.Backend.CPU(thread_count=threads),
+        max_num_tokens=SHAPE.context,
+        cache_dir=":memory",
+        enable_benchmark=True,
+    )
+    greedy = litert_lm.SamplerConfig(top_k=1, top_p=1.0, temperature=1.0, seed=1)
+    prompt = "".join(map(chr, PROMPT))
+
+    def run() -> float:
+        with engine.create_session(
+            apply_prompt_template=False, sampler_config=greedy, max_output_tokens=TOKENS
+        ) as session:
+            session.run_prefill([prompt])
+            session.run_decode()
+            told = session.get_benchmark_info()
+        assert told.last_decode_token_count == TOKENS
+        return 1 / told.last_decode_tokens_per_second
+
+    return run
+
+
 class Bench(NamedTuple):
     """How an engine is measured: the name of its file or folder, who writes that, and who makes the bare loop."""
 
@@ -183,6 +218,7 @@ ENGINES = {
     "onnx": Bench("onnx", partial(make_random_onnx, bits=4), make_bare_onnx),
     "mlx": Bench("mlx", partial(make_random_mlx, bits=4), make_bare_mlx),
     "openvino": Bench("openvino", partial(make_random_openvino, bits=4), make_bare_openvino),
+    "litert": Bench("model.litertlm", partial(make_random_litert, bits=4), make_bare_litert),
 }
 
 

@@ -87,7 +87,6 @@ def test_every_line_fits_a_terminal(tmp_path: Path) -> None:
 
 
 MAKERS = {
-    "litertlm": (lambda folder: make.make_litertlm(folder / "m.litertlm"), "LiteRT-LM"),
     "llamafile": (lambda folder: make.make_llamafile(folder / "m.llamafile"), "llamafile"),
     "safetensors": (
         lambda folder: make.make_mlx(folder / "m", quantization_config={"quant_method": "gptq"}),

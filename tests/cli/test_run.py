@@ -269,5 +269,5 @@ def test_the_built_in_model_can_be_verified(lf: Lf) -> None:
     assert (named.returncode, every.returncode) == (0, 0)
     assert named.stdout == every.stdout
     assert [row.split()[:2] for row in named.stdout.splitlines()] == [
-        ["ok", f"starter@{name}:"] for name in ("q4_0", "int4", "mlx-4bit", "int4-ov")
+        ["ok", f"starter@{name}:"] for name in ("q4_0", "int4", "mlx-4bit", "int4-ov", "int8")
     ]

@@ -16,8 +16,8 @@ What the engine lacks, and what is done about it:
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""
+WAKE_INTERVAL_S = 0.015
+"""Texts that follow each other faster wake their reader together: each waking takes a core from the engine, 3 % of its
+speed at 170 tokens a second on two cores."""
 PIECE_TOKENS = 128
 """Prompt tokens read at once where the file does not say which lengths it can do; what its exporter chooses."""
 SLACK_TOKENS = 16
@@ -261,7 +264,9 @@ class _Run:
     ) -> None:
         self._memory, self._prompt, self._options, self._specials = memory, prompt, options, specials
         self._seed = request.sampling.seed
-        self._events = queue.SimpleQueue[str | Exception | None]()
+        self._events = deque[str | Exception | None]()
+        self._news = threading.Event()
+        self._next_s = 0.0
         self._stopped = threading.Event()
         self._stop = StopFilter(request.stop)
         self._held = ""
@@ -278,10 +283,10 @@ class _Run:
         Raises:
             EngineError: the engine failed.
         """
-        try:
-            event = self._events.get(timeout=POLL_S)
-        except queue.Empty:
-            return ""
+        if not self._events:
+            self._news.wait(POLL_S)
+            self._news.clear()
+        event = self._events.popleft() if self._events else ""
         if isinstance(event, Exception):
             raise event
         return event
@@ -310,10 +315,10 @@ class _Run:
                 self._answer_tokens = session.count_answer() - cancelled
         except Exception as error:  # noqa: BLE001 - the border of a thread: what is not handed over is lost
             self._memory.clear()
-            self._events.put(error)
+            self._events.append(error)
         else:
-            self._events.put(self._stop.flush())
-            self._events.put(None)
+            self._events.extend((self._stop.flush(), None))
+        self._news.set()
 
     def _read(self, session: Session, begin: int) -> bool:
         """Read the prompt from a token on; whether it was read to its end."""
@@ -333,10 +338,14 @@ class _Run:
 
     def _take(self, session: Session, text: str) -> None:
         """Show a token's text, less what may be the beginning of a character, unless it is a special token's."""
-        self._taken_s.append(perf_counter())
+        now = perf_counter()
+        self._taken_s.append(now)
         text = self._held + ("" if text in self._specials else text)
         whole = text.rstrip(CUT_OFF)
         self._held = text[len(whole) :]
-        self._events.put(self._stop.feed(whole))
+        self._events.append(self._stop.feed(whole))
+        if now >= self._next_s:
+            self._next_s = now + WAKE_INTERVAL_S
+            self._news.set()
         if self._stop.matched or self._stopped.is_set():
             session.cancel()

@@ -132,11 +132,11 @@ class Session:
         library, ended, failures = self._library, threading.Event(), list[str]()
 
         def accept(_: object, chunk: Any) -> None:
-            if (failure := library.litert_lm_stream_chunk_get_error(chunk)) is not None:
+            if text := library.litert_lm_stream_chunk_get_text(chunk):
+                take(text.decode("utf-8", "replace"))
+            elif (failure := library.litert_lm_stream_chunk_get_error(chunk)) is not None:
                 failures.append(failure.decode("utf-8", "replace"))
                 ended.set()
-            elif text := library.litert_lm_stream_chunk_get_text(chunk):
-                take(text.decode("utf-8", "replace"))
             if library.litert_lm_stream_chunk_is_final(chunk):
                 ended.set()
 
