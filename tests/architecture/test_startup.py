@@ -8,7 +8,7 @@ import sys
 import pytest
 from tests.conftest import Lf
 
-ENGINES = ("xllamacpp", "onnxruntime", "onnxruntime_genai", "mlx", "numpy")
+ENGINES = ("xllamacpp", "onnxruntime", "onnxruntime_genai", "litert_lm", "mlx", "numpy")
 HEAVY = (*ENGINES, "huggingface_hub", "httpx2", "rich", "psutil", "prompt_toolkit", "yaml", "jinja2", "pydantic")
 
 

@@ -14,6 +14,7 @@ What may surprise:
   the same publisher or both a platform's, as Qwen3 and gpt-oss-20b, MLX is a little smaller or comes first by its name.
 * BitNet runs nowhere: its files need bitnet.cpp, which is no engine of this release.
 * TinyLlama is Intel's OpenVINO folder, and gpt-oss-20b, where that fits: smaller than Microsoft's ONNX folder.
+* qwen3-4b on the MacBook Air is a LiteRT-LM file whose size nobody has looked up: nothing else fits there.
 * DGX Spark uses its CPU: the packages of llama.cpp for GPUs that are pinned here are for x86-64.
 * qwen3-30b-a3b runs where qwen3-32b is too slow: a token reads three of its thirty billion parameters.
 * In the container with 1 GB nothing of this fits: half of it is left free beside any model. The starter would.

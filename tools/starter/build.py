@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import chat
 import checkpoint
 import export_gguf
+import export_litert
 import export_mlx
 import export_onnx
 import export_openvino
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FOLDER = Path(__file__).parents[2] / "src/localfirst/starter"
-GGUF_NAME = "starter-q4_0.gguf"
+GGUF_NAME, LITERT_NAME = "starter-q4_0.gguf", "starter.litertlm"
 TOKENIZER_QUESTIONS, TOKENIZER_ANSWERS = 120, 20
 
 
@@ -50,8 +51,8 @@ def tokenizer_texts(intents: Sequence[phrasings.Intent], seed: int) -> list[str]
 
 def export(network: Llama, words: Tokenizer, work: Path, folder: Path) -> None:
     """Write the checkpoint of `network` to `work`, and from that the files of every format to `folder`."""
-    onnx, gguf, mlx, openvino = (folder / name for name in ("onnx", "gguf", "mlx", "openvino"))
-    for path in (work, onnx, gguf, mlx, openvino):
+    onnx, gguf, mlx, openvino, litert = (folder / name for name in ("onnx", "gguf", "mlx", "openvino", "litert"))
+    for path in (work, onnx, gguf, mlx, openvino, litert):
         path.mkdir(parents=True, exist_ok=True)
     checkpoint.save(network, work / "checkpoint.npz")
     saved = checkpoint.load(work / "checkpoint.npz")
@@ -60,6 +61,7 @@ def export(network: Llama, words: Tokenizer, work: Path, folder: Path) -> None:
     for path, write in ((onnx, export_onnx.write), (mlx, export_mlx.write)):
         tokenizer.write(words, path, saved["context"])
         write(saved, ids, path)
+    export_litert.write(saved, ids, onnx, litert / LITERT_NAME)
     export_gguf.write(saved, onnx / "tokenizer.json", gguf / GGUF_NAME)
     export_openvino.write(saved, onnx, openvino)
 
