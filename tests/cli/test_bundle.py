@@ -23,7 +23,7 @@ REPLY = "I came on a stick."
 ONNX_FOLDER = "cpu_and_mobile/cpu-int4-rtn-block-32-acc-level-4"
 WITHOUT_ENGINES = """
 import sys
-sys.modules |= {"xllamacpp": None, "onnxruntime_genai": None}
+sys.modules |= {"xllamacpp": None, "onnxruntime_genai": None, "litert_lm": None}
 from localfirst.cli import main
 main()
 """
