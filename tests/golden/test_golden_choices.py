@@ -7,14 +7,14 @@ What may surprise:
 
 * A build that a GPU holds whole stands before every build for the CPU, its vendor's too: Phi-4-mini is Microsoft's own
   ONNX folder where there is no GPU, and a GGUF conversion on a GPU. `--tier vendor` or `@int4-cpu` takes the folder.
-* What nobody has looked up the size of comes last: only Phi-3.5-mini and TinyLlama, which have nothing else.
+* A build whose size nobody has looked up is chosen for TinyLlama, which has no other, and where a GPU has twice the
+  memory that it can need and the others are for the CPU: Llama 3.2 3B's GGUF, Phi-3.5-mini's MLX folder.
 * On the Copilot+ PC nothing goes to the NPU: no engine of this release computes there, and llama.cpp has no package for
   Windows on Arm, so only ONNX folders for the CPU remain.
 * Gemma 3 on a Mac is Google's own QAT GGUF on Metal: the MLX conversion is a platform's. Where MLX and GGUF builds have
   the same publisher or both a platform's, as Qwen3 and gpt-oss-20b, MLX is a little smaller or comes first by its name.
 * BitNet runs nowhere: its files need bitnet.cpp, which is no engine of this release.
 * TinyLlama is Intel's OpenVINO folder, and gpt-oss-20b, where that fits: smaller than Microsoft's ONNX folder.
-* qwen3-4b on the MacBook Air is a LiteRT-LM file whose size nobody has looked up: nothing else fits there.
 * DGX Spark uses its CPU: the packages of llama.cpp for GPUs that are pinned here are for x86-64.
 * qwen3-30b-a3b runs where qwen3-32b is too slow: a token reads three of its thirty billion parameters.
 * In the container with 1 GB nothing of this fits: half of it is left free beside any model. The starter would.

@@ -75,6 +75,13 @@ def find_weights_floor(model: Model, variant: Variant) -> int | None:
     return model.parameters * bits // 8 if model.parameters and bits else None
 
 
+def assume_least(model: Model, variant: Variant) -> Variant:
+    """The variant, with weights as small as they can be where their size is unknown."""
+    return (
+        variant if variant.size_bytes is not None else variant._replace(size_bytes=find_weights_floor(model, variant))
+    )
+
+
 def find_context(
     model: Model,
     variant: Variant,

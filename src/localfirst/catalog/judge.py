@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.catalog.fit import find_context, find_engine, find_weights_floor
+from localfirst.catalog.fit import assume_least, find_context, find_engine
 from localfirst.catalog.place import (
     explain_missing_device,
     explain_unserved,
@@ -88,6 +88,9 @@ class Candidate(NamedTuple):
     """Layers computed on the devices, where the CPU computes the others; `None` where there is no such split."""
     context_tokens: int
     need: Need | None
+    """`None` where the size of its weights is unknown."""
+    least_bytes: int | None
+    """What a build of unknown size needs, were its weights as small as they can be."""
     budget_bytes: int | None
     """Memory that it may take; `None` where the machine does not say."""
     speed: Speed
@@ -132,7 +135,9 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
     devices = find_devices(ask.machine, runtime) if runtime else ()
     placement = devices[0].kind if devices else runtime.placement if runtime else find_placement(variant)
     budget_bytes = find_budget(ask.machine, devices) if devices or placement == "cpu" else None
-    context_tokens, need = find_context(model, variant, ask.wanted.context_tokens, budget_bytes, ask.wanted.cache)
+    sized = assume_least(model, variant)
+    context_tokens, least = find_context(model, sized, ask.wanted.context_tokens, budget_bytes, ask.wanted.cache)
+    need = None if variant.size_bytes is None else least
     device_layers = None
     if _is_too_large(need, budget_bytes) and (split := _find_split(model, variant, runtime, devices, ask)):
         device_layers, context_tokens, need = split.device_layers, split.context_tokens, split.need
@@ -150,6 +155,7 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
         device_layers=device_layers,
         context_tokens=context_tokens,
         need=need,
+        least_bytes=least.total_bytes if least and need is None else None,
         budget_bytes=budget_bytes,
         speed=speed,
         installed=installed,
@@ -244,20 +250,13 @@ def _check_cache(candidate: Candidate, ask: Ask) -> str | None:
 
 
 def _check_memory(candidate: Candidate, _ask: Ask) -> str | None:
-    need, budget_bytes = candidate.need, candidate.budget_bytes
-    if need is None:
-        floor_bytes = find_weights_floor(candidate.model, candidate.variant)
-        if floor_bytes is None or budget_bytes is None or floor_bytes <= budget_bytes:
-            return None
-        return (
-            f"its size is unknown, but its parameters alone need {format_bytes(floor_bytes)} or more, "
-            f"{format_bytes(budget_bytes)} is free for it"
-        )
-    if not _is_too_large(need, budget_bytes):
+    needed_bytes = candidate.need.total_bytes if candidate.need else candidate.least_bytes
+    if needed_bytes is None or candidate.budget_bytes is None or needed_bytes <= candidate.budget_bytes:
         return None
+    needs = "needs" if candidate.need else "its size is unknown, but it needs at least"
     return (
-        f"needs {format_bytes(need.total_bytes)} of memory at a context of {candidate.context_tokens:,} tokens, "
-        f"{format_bytes(budget_bytes)} is free for it"
+        f"{needs} {format_bytes(needed_bytes)} of memory at a context of {candidate.context_tokens:,} tokens, "
+        f"{format_bytes(candidate.budget_bytes)} is free for it"
     )
 
 

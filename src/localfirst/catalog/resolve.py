@@ -12,7 +12,6 @@ from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.catalog.fit import find_weights_floor
 from localfirst.catalog.judge import Ask, Candidate, Disks, find_candidates
 from localfirst.catalog.memory.build import CONTEXT_DEFAULT_TOKENS
 from localfirst.catalog.names import format_name
@@ -30,7 +29,8 @@ NOTHING_MEASURED: Mapping[tuple[str, str, str], Rates] = MappingProxyType({})
 NOTHING_WANTED = Wanted()
 FAR_FASTER = 3
 ROOMY = 2
-"""Times what the parameters of a build of unknown size need at least: with so much memory it fits all the same."""
+"""Times what a build of unknown size needs at least: with so much memory it fits all the same.
+Of the 368 builds in the catalog whose size is known, 13 need more."""
 UNCONFIRMED = "nobody has confirmed that this build exists"
 
 TIER_RANKS = {tier: rank for rank, tier in enumerate(TIERS)}
@@ -80,11 +80,9 @@ def _is_whole_on_gpu(candidate: Candidate) -> bool:
 
 
 def _may_not_fit(candidate: Candidate) -> bool:
-    """Whether its size is unknown and the memory not far more than its parameters alone need."""
-    if candidate.need is not None:
-        return False
-    floor_bytes = find_weights_floor(candidate.model, candidate.variant)
-    return None in {floor_bytes, candidate.budget_bytes} or (candidate.budget_bytes or 0) < ROOMY * (floor_bytes or 0)
+    """Whether its size is unknown, and the memory not far more than what it needs at least."""
+    least_bytes, budget_bytes = candidate.least_bytes, candidate.budget_bytes
+    return candidate.need is None and not (least_bytes and budget_bytes and ROOMY * least_bytes <= budget_bytes)
 
 
 def _say_size(candidate: Candidate) -> str:

@@ -321,12 +321,22 @@ def test_a_build_of_unknown_size_runs_on_a_gpu_where_it_is_sure_to_fit(
     assert plan.reason.startswith(reason)
 
 
+def test_the_context_of_a_build_of_unknown_size_counts_too() -> None:
+    """Weights of 2.0 GB at least, 36 layers of 8 heads of 128, keys and values in 16 bits: 0.6 GB for 4,096 tokens."""
+    machine = make_machine(available_bytes=4 * GIB)
+    model = make_model(UNKNOWN)
+    assert (machine_bytes := next(find_plans(model, machine, RUNTIMES)).free_bytes) is not None
+    assert 2.1 * GB < machine_bytes < 2.6 * GB
+    assert "at a context of 4,096 tokens" in (refuse(model, machine).detail or "")
+
+
 def test_what_is_surely_too_large_does_not_run_though_its_size_is_unknown() -> None:
     unknown = VARIANT._replace(size_bytes=None, files=(ModelFile("model.gguf"),))
     large = make_model(unknown, parameters=30_000_000_000)
     error = refuse(large)
     assert isinstance(error, NoFitError)
-    assert "its size is unknown, but its parameters alone need 15.0 GB or more, 11.2 GB is free" in (error.detail or "")
+    least = r"its size is unknown, but it needs at least 1\d\.\d GB of memory at a context of 4,096 tokens, 11\.2 GB is"
+    assert re.search(least, error.detail or "")
     small = choose(make_model(unknown, parameters=4_000_000_000))
     assert "its size is unknown, so whether it fits was not checked" in small.reason
 
