@@ -76,9 +76,13 @@ def _find_here(row: RuntimeRow) -> Runtime | None:
         return _make(row, "external")._replace(version="unknown", python=python)
     # A build of another index has the name of the plain one: what this interpreter imports tells nothing of it.
     version = _find_version(row.module, row.distribution) if row.index_url is None else None
-    if version is not None and this_system() in row.sizes and _release(version) >= _release(row.version):
+    if version is not None and this_system() in row.sizes and _is_new_enough(version, row):
         return _make(row, "importable")._replace(version=version, python=sys.executable)
     return find_installed(row)
+
+
+def _is_new_enough(version: str, row: RuntimeRow) -> bool:
+    return version == row.version if row.exact else _release(version) >= _release(row.version)
 
 
 def _find_failed(row: RuntimeRow) -> Runtime | None:

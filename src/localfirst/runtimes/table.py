@@ -51,6 +51,8 @@ class RuntimeRow(NamedTuple):
     min_driver: float | None = None
     """The oldest driver of the device that it works with."""
     min_compute_capability: float | None = None
+    exact: bool = False
+    """Whether no other version will do: its adapter uses what the engine's package does not promise to keep."""
 
 
 RUNTIMES: tuple[RuntimeRow, ...] = (
@@ -233,6 +235,7 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
             }
         ),
         pins="litert.txt",
+        exact=True,
         note="Linux with glibc 2.27, macOS 12 or Windows",
     ),
 )

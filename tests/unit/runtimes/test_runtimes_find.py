@@ -98,6 +98,14 @@ def test_a_package_that_is_older_or_of_another_flavour_is_not_used(tmp_path, mon
     assert find() == BASE
 
 
+@pytest.mark.parametrize("version", ["1.2.0", "1.2.0+cu128", "1.2.1", "1.1.9"])
+def test_where_an_adapter_needs_an_exact_version_no_other_is_used(tmp_path, monkeypatch, version):
+    make_package(tmp_path / "site", version=version)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    exact = ROW._replace(exact=True)
+    assert (find(exact).state == "importable") == (version == exact.version)
+
+
 def test_an_importable_engine_without_a_build_for_this_system_is_not_this_runtime(tmp_path, monkeypatch):
     make_package(tmp_path / "site")
     monkeypatch.syspath_prepend(tmp_path / "site")
