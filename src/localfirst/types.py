@@ -230,6 +230,8 @@ class Runtime(NamedTuple):
     min_compute_capability: float | None = None
     sees: tuple[str, ...] | None = None
     """What its engine calls the devices that it sees; `None` where it was not asked."""
+    program: str | None = None
+    """The program that serves, for an engine that is one; it need not be there for a model that is its own program."""
 
 
 class Need(NamedTuple):
@@ -266,6 +268,21 @@ class Rates(NamedTuple):
 
 CacheType = Literal["f16", "q8_0", "q4_0"]
 """How keys and values are kept: in 16 bits, or quantized as llama.cpp does, in 8.5 or 4.5 bits."""
+
+
+class Parallel(NamedTuple):
+    """How an engine spreads a model over devices and machines, where it can: by options of its own."""
+
+    tensor: int = 1
+    """Devices that share the work of each layer."""
+    pipeline: int = 1
+    """Groups of devices that have some layers each."""
+    ray: str | None = None
+    """Address of a running Ray cluster to spread over."""
+
+
+ALONE = Parallel()
+"""On one device of one machine."""
 
 
 class Plan(NamedTuple):

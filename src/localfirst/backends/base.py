@@ -7,18 +7,24 @@ inside the prompt. What an engine truly cannot do is an error that names it, nev
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from localfirst.types import ALONE, Parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from localfirst.conversation import FinishReason, Sampling, Usage
+    from localfirst.conversation import FinishReason, Message, Sampling, Usage
     from localfirst.types import CacheType, Placement
+
+
+def ignore(_: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """The files to load. `main` is what the engine opens: a GGUF file, or a folder with `genai_config.json`."""
+    """What to load. `main` is what the engine opens: a file or a folder; for a server elsewhere, its address."""
 
     main: str
 
@@ -39,6 +45,14 @@ class LoadOptions:
     """How to keep keys and values; only asked of engines that can."""
     memory_bytes: int | None = None
     """What the plan counts with in all; for engines that would use more where more is free. `None`: no such limit."""
+    parallel: Parallel = ALONE
+    """How to spread over devices and machines; only asked of engines that can."""
+    key: str | None = None
+    """What a server elsewhere wants to be shown, where it wants anything."""
+    model: str | None = None
+    """Which of the models of a server elsewhere; `None`: its only one."""
+    report: Callable[[str], None] = ignore
+    """Told now and then how far a load of minutes is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +92,9 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The prompt is tokenized and fits; reading it begins."""
+    """The prompt is tokenized and fits; reading it begins. `None`: a server that tells its length in the end only."""
 
-    prompt_tokens: int
+    prompt_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,8 @@ class Piece:
     """Text that is safe to show: whole characters, and no part of a stop string that may still complete."""
 
     text: str
+    reasoning: bool = False
+    """Whether a server that tells them apart itself says that this is thinking, not the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +140,15 @@ class LoadedModel(Protocol):
 
     def close(self) -> None:
         """Free the model."""
+        ...
+
+
+@runtime_checkable
+class Converser(Protocol):
+    """A loaded model whose template only its server knows: it takes messages, not a prompt."""
+
+    def converse(self, messages: Sequence[Message], request: GenerateRequest) -> Iterator[Chunk]:
+        """Answer a conversation; `request.prompt` is not looked at. Raises as `LoadedModel.generate`."""
         ...
 
 

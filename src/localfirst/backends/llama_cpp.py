@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localfirst import gguf
-from localfirst.backends import limits
+from localfirst.backends import limits, llama_options
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.llama_server import LlamaServer
 from localfirst.backends.text import StopFilter
@@ -19,15 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
-    from localfirst.conversation import FinishReason, Sampling
+    from localfirst.conversation import FinishReason
 
 POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""
-SAMPLERS = ("penalties", "top_k", "top_p", "min_p", "temperature")
-PENALTY_WINDOW = 64
 GPU_KINDS = ("GGML_BACKEND_DEVICE_TYPE_GPU", "GGML_BACKEND_DEVICE_TYPE_IGPU")
-SEEDS = 2**32 - 1
-"""llama.cpp's seeds are 32 bits wide, and the last one means a random seed."""
 
 
 class XllamacppBackend:
@@ -96,7 +92,8 @@ class LlamaModel:
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         yield Started(len(prompt))
-        body = {"prompt": prompt, "max_tokens": allowance.tokens} | _OPTIONS | _describe(request.sampling)
+        body = {"prompt": prompt, "max_tokens": allowance.tokens}
+        body |= llama_options.OPTIONS | llama_options.describe(request.sampling)
         completion = _Completion(self._server, body)
         self._threads = {thread for thread in self._threads if thread.is_alive()} | {completion.thread}
         answer = _Answer(len(prompt))
@@ -139,27 +136,6 @@ class LlamaModel:
         """The token that the file wants before every prompt (`tokenizer.ggml.add_bos_token`), if it wants one."""
         bos = self.tokenize(bos_token)
         return bos if bos and self._tokenize("", add_special=True)[:1] == bos else []
-
-
-_OPTIONS: dict[str, Any] = {
-    "cache_prompt": True,
-    "return_progress": True,
-    "timings_per_token": True,
-    "samplers": list(SAMPLERS),
-    "repeat_last_n": PENALTY_WINDOW,
-}
-
-
-def _describe(sampling: Sampling) -> dict[str, Any]:
-    """Sampling options in the words of llama.cpp's server; what is not asked for is off, not its default."""
-    return {
-        "temperature": sampling.temperature,
-        "top_k": 1 if sampling.temperature <= 0 else sampling.top_k or 0,
-        "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
-        "min_p": sampling.min_p or 0.0,
-        "repeat_penalty": sampling.repetition_penalty or 1.0,
-        "seed": -1 if sampling.seed is None else sampling.seed % SEEDS,
-    }
 
 
 class _Completion:

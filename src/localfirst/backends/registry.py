@@ -16,12 +16,18 @@ BACKENDS: dict[str, str] = {
     "mlx": "localfirst.backends.mlx_lm:MlxBackend",
     "openvino": "localfirst.backends.openvino_genai:OpenVinoBackend",
     "litert": "localfirst.backends.litert_lm:LitertBackend",
+    "llamafile": "localfirst.backends.external:LlamafileBackend",
+    "llama-server": "localfirst.backends.external:LlamaServerBackend",
+    "vllm": "localfirst.backends.external:VllmBackend",
+    "sglang": "localfirst.backends.external:SglangBackend",
+    "tensorrt-llm": "localfirst.backends.external:TensorrtBackend",
+    "remote": "localfirst.backends.external:RemoteBackend",
 }
 """Backend name -> `module:class`."""
 
 
-def make_backend(name: str) -> Backend:
-    """Import and make the adapter of a backend name.
+def make_backend(name: str, program: str | None = None) -> Backend:
+    """Import and make the adapter of a backend name; `program` is what it drives, where its engine is a program.
 
     Raises:
         UnknownNameError: there is no such backend.
@@ -29,4 +35,5 @@ def make_backend(name: str) -> Backend:
     if name not in BACKENDS:
         raise UnknownNameError(f"No backend named `{name}`", detail=f"known: {', '.join(BACKENDS)}")
     module_name, _, class_name = BACKENDS[name].partition(":")
-    return cast("Backend", getattr(import_module(module_name), class_name)())
+    make = getattr(import_module(module_name), class_name)
+    return cast("Backend", make(program) if program else make())

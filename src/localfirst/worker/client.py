@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, TypeVar, cast
 
+from localfirst.backends.base import ignore
 from localfirst.conversation import Answer, FinishReason, TextDelta, Timings, Usage
 from localfirst.errors import EngineError, LfError, TemplateError, WorkerCrashError, error_for
 from localfirst.paths import package_dir
@@ -24,7 +25,7 @@ from localfirst.worker import crash, protocol
 from localfirst.worker.environment import make_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from localfirst.backends.base import LoadedInfo
 
@@ -93,23 +94,25 @@ class Worker:
         """Whether the process is still there."""
         return self._process.poll() is None
 
-    def load(self, request: protocol.Load) -> LoadedInfo:
-        """Load a model and wait for it.
+    def load(self, request: protocol.Load, report: Callable[[str], None] = ignore) -> LoadedInfo:
+        """Load a model and wait for it; `report` is told how far an engine is that takes minutes.
 
         Raises:
             ModelFileError, EngineError: as the backend says.
             WorkerCrashError: the process died.
         """
-        return Reply(self, request).wait_for(protocol.Loaded, LOAD_TIMEOUT_S, LATE_LOAD).info
+        return Reply(self, request).wait_for(protocol.Loaded, LOAD_TIMEOUT_S, LATE_LOAD, report).info
 
-    def look(self, backend: str) -> protocol.Seen:
+    def look(self, backend: str, program: str | None = None) -> protocol.Seen:
         """The devices that the engine of `backend` sees, besides the CPU, and what it says of its build.
+
+        `program` is the engine, where that is one.
 
         Raises:
             EngineError: it does not come up, or does not answer in time.
             WorkerCrashError: the process died.
         """
-        return Reply(self, protocol.Look(backend)).wait_for(protocol.Seen, LOOK_TIMEOUT_S, LATE_LOOK)
+        return Reply(self, protocol.Look(backend, program)).wait_for(protocol.Seen, LOOK_TIMEOUT_S, LATE_LOOK)
 
     def answer(self, request: protocol.Chat | protocol.Complete) -> Reply:
         """Ask; iterate over what is returned.
@@ -223,10 +226,13 @@ class Reply:
         finally:
             self._leave()
 
-    def wait_for(self, kind: type[_Single], timeout_s: float, late: LfError) -> _Single:
-        """The answer to a request that has one event only, of this kind."""
+    def wait_for(
+        self, kind: type[_Single], timeout_s: float, late: LfError, report: Callable[[str], None] = ignore
+    ) -> _Single:
+        """The answer to a request that has one event only, of this kind, but for what `report` is told before it."""
         try:
-            event = self.wait(timeout_s, late)
+            while isinstance(event := self.wait(timeout_s, late), protocol.Loading):
+                report(event.line)
             self._over = True
         finally:
             self._leave()

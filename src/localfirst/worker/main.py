@@ -81,9 +81,9 @@ class Child:
     def _answer(self, request_id: int, request: protocol.Request, send: Callable[[protocol.Event], None]) -> None:
         match request:
             case protocol.Load():
-                send(protocol.Loaded(self._load(request)))
+                send(protocol.Loaded(self._load(request, lambda line: send(protocol.Loading(line)))))
             case protocol.Look():
-                backend = registry.make_backend(request.backend)
+                backend = registry.make_backend(request.backend, request.program)
                 send(protocol.Seen(backend.list_devices(), backend.describe_build()))
             case protocol.Chat():
                 self._chat(request, self._cancelled[request_id].is_set, send)
@@ -104,17 +104,21 @@ class Child:
             case protocol.Cancel():
                 raise AssertionError("a cancel is never queued")
 
-    def _load(self, request: protocol.Load) -> base.LoadedInfo:
+    def _load(self, request: protocol.Load, report: Callable[[str], None]) -> base.LoadedInfo:
         if self._model is not None:
             raise UsageError("This worker already holds a model")
-        backend = registry.make_backend(request.backend)
+        backend = registry.make_backend(request.backend, request.program)
         options = base.LoadOptions(
-            request.context_tokens,
-            request.threads,
-            request.placement,
-            request.device_layers,
-            request.cache,
-            request.memory_bytes,
+            context_tokens=request.context_tokens,
+            threads=request.threads,
+            placement=request.placement,
+            device_layers=request.device_layers,
+            cache=request.cache,
+            memory_bytes=request.memory_bytes,
+            parallel=request.parallel,
+            key=request.key,
+            model=request.model,
+            report=report,
         )
         self._model = backend.load(base.ModelFiles(request.main), options)
         info = self._model.info
@@ -126,6 +130,10 @@ class Child:
     ) -> None:
         send(protocol.Begun())
         model = self._loaded()
+        if isinstance(model, base.Converser):
+            send(protocol.Rendered())
+            self._converse(model, request, cancelled, send)
+            return
         template, stop = model.info.template, request.stop
         if template is None:
             template, stop = render.FALLBACK_TEMPLATE, (*stop, *render.FALLBACK_STOP)
@@ -152,6 +160,23 @@ class Child:
                     for delta in splitter.flush():
                         texts.add(delta.text, reasoning=delta.reasoning)
                 _send_chunk(chunk, texts, send_text)
+
+    def _converse(
+        self,
+        model: base.Converser,
+        request: protocol.Chat,
+        cancelled: Callable[[], bool],
+        send: Callable[[protocol.Event], None],
+    ) -> None:
+        """Hand the messages to a server that renders them itself, and tells thinking from the answer if it can."""
+        asked = base.GenerateRequest("", request.sampling, request.max_tokens, request.stop, cancelled)
+        texts = _Texts(send)
+        with contextlib.closing(texts):
+            for chunk in model.converse(request.messages, asked):
+                if isinstance(chunk, base.Piece):
+                    texts.add(chunk.text, reasoning=chunk.reasoning)
+                else:
+                    _send_chunk(chunk, texts, lambda _: None)
 
     def _loaded(self) -> base.LoadedModel:
         if self._model is None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from localfirst.backends.base import LoadedInfo
 from localfirst.conversation import FinishReason, Message, Sampling, Usage
+from localfirst.types import ALONE, Parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Load a model; answered by `Loaded` or `Failed`. `main` is what the engine opens: a file or a folder."""
+    """Load a model; answered by any number of `Loading`, then `Loaded` or `Failed`.
+
+    `main` is what the engine opens: a file or a folder, or the address of a server elsewhere.
+    """
 
     backend: str
     main: str
@@ -37,6 +41,11 @@ class Load:
     device_layers: int | None = None
     cache: CacheType = "f16"
     memory_bytes: int | None = None
+    program: str | None = None
+    """What to start, for an engine that is a program."""
+    parallel: Parallel = ALONE
+    key: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,7 @@ class Look:
     """
 
     backend: str
+    program: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +97,13 @@ class Seen:
 
     devices: tuple[str, ...]
     build: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How far a load of minutes is, in the engine's own words."""
+
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +127,7 @@ class Rendered:
 class Started:
     """The prompt is tokenized and fits; the engine reads it."""
 
-    prompt_tokens: int
+    prompt_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +159,14 @@ class Failed:
 
 
 Request = Load | Look | Chat | Complete | Cancel
-Event = Loaded | Seen | Begun | Rendered | Started | Text | Finished | Failed
+Event = Loading | Loaded | Seen | Begun | Rendered | Started | Text | Finished | Failed
 
 _NESTED: dict[str, Callable[[Any], object]] = {
     "messages": lambda items: tuple(Message(**item) for item in items),
     "sampling": lambda item: Sampling(**item),
     "usage": lambda item: Usage(**item),
     "info": lambda item: LoadedInfo(**item),
+    "parallel": lambda items: Parallel(*items),
     "stop": tuple,
     "devices": tuple,
 }
@@ -162,6 +180,7 @@ REQUESTS: Mapping[str, type[Request]] = {
     "cancel": Cancel,
 }
 EVENTS: Mapping[str, type[Event]] = {
+    "loading": Loading,
     "loaded": Loaded,
     "seen": Seen,
     "begun": Begun,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.fixtures import scripted
+from tests.fixtures import scripted, servers
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
 from localfirst.backends.registry import make_backend
@@ -13,7 +16,6 @@ from localfirst.conversation import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from localfirst.backends.base import LoadedModel
 
@@ -38,10 +40,19 @@ class Engine:
     """Its cache belongs to a sampler: only a turn with the same options, and without a seed, goes on from it."""
     knows_bos: bool = True
     """Its files name a first token also where prompts do without."""
+    script: str | None = None
+    """The program that serves, for an engine that is one: in `tests/fixtures/servers`."""
+
+    @property
+    def program(self) -> str | None:
+        """The path of that program."""
+        return None if self.script is None else make_program(self.script)
 
     def load(self, path: Path, context_tokens: int | None = None) -> LoadedModel:
         """Load a file or folder as the worker would."""
-        return make_backend(self.backend).load(ModelFiles(str(path)), LoadOptions(context_tokens, threads=2))
+        return make_backend(self.backend, self.program).load(
+            ModelFiles(str(path)), LoadOptions(context_tokens, threads=2)
+        )
 
 
 ENGINES = (
@@ -59,12 +70,26 @@ ENGINES = (
         one_sampler=True,
         knows_bos=False,
     ),
+    Engine(
+        "llama-server",
+        "model.gguf",
+        scripted.make_gguf,
+        scripted.make_random_gguf,
+        r"version: \d+ \(\w+\)",
+        script="llama_server.py",
+    ),
 )
 
 
 def find_engine(backend: str) -> Engine:
     """The row of a backend."""
     return next(one for one in ENGINES if one.backend == backend)
+
+
+@cache
+def make_program(script: str) -> str:
+    """Write a program once for the whole run."""
+    return servers.make_program(Path(tempfile.mkdtemp(prefix="lf-test-")) / "program", script)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def test_a_prompt_may_be_token_ids(model: LoadedModel) -> None:
 
 
 def test_the_engine_says_of_what_it_was_built(engine: Engine) -> None:
-    build = make_backend(engine.backend).describe_build()
+    build = make_backend(engine.backend, engine.program).describe_build()
     assert re.search(engine.build, build)
     assert build.isprintable()
 
@@ -297,6 +297,7 @@ def test_info_tells_what_is_loaded(engine: Engine, model: LoadedModel) -> None:
         "mlx": ("mlx-lm", "0.32.2", "CPU"),
         "openvino": ("openvino-genai", "2026.4.1.0", "CPU"),
         "litert": ("litert-lm", "0.18.1", "CPU"),
+        "llama-server": ("llama.cpp", "b0-unknown", "CPU"),
     }[engine.backend]
 
 
@@ -333,7 +334,9 @@ def test_a_device_that_the_engine_lacks_is_refused(engine: Engine, scripted_path
     from localfirst.backends.registry import make_backend
 
     with pytest.raises(DeviceError):
-        make_backend(engine.backend).load(ModelFiles(str(scripted_path)), LoadOptions(None, 1, placement="npu"))
+        make_backend(engine.backend, engine.program).load(
+            ModelFiles(str(scripted_path)), LoadOptions(None, 1, placement="npu")
+        )
 
 
 def test_nothing_listens_on_the_network(engine: Engine, model: LoadedModel) -> None:

@@ -1,0 +1,261 @@
+"""HTTP to a server that speaks OpenAI's dialect: questions, and answers that stream.
+
+With the standard library only, for an engine's environment has no HTTP client in it.
+
+What is on this machine is never asked through a proxy; redirects are never followed, so a key goes where it was meant
+to go and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import queue
+import re
+import socket
+import ssl
+import threading
+import urllib.request
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from localfirst.errors import ContextError, EngineError, NetworkError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TIMEOUT_S = 60.0
+HEALTH_S = 5.0
+OVER: dict[str, Any] = {}
+"""What `Stream.wait` returns when an answer is over."""
+MOST_ERROR_BYTES = 64 * 1024
+TOO_LONG = (
+    re.compile(r"request \((?P<prompt>\d+) tokens\) exceeds the available context size \((?P<context>\d+)"),
+    re.compile(r"maximum context length is (?P<context>\d+) tokens.*?\((?P<prompt>\d+) in the"),
+    re.compile(r"maximum context length is (?P<context>\d+) tokens.*?contains at least (?P<prompt>\d+) input"),
+    re.compile(r"input \((?P<prompt>\d+) tokens\) is longer than the model's context length \((?P<context>\d+)"),
+    re.compile(r"prompt length \((?P<prompt>\d+)\).*?max_seq_len \((?P<context>\d+)\)"),
+)
+"""How servers say that a prompt is too long: llama.cpp, vLLM (two), SGLang, TensorRT-LLM, each in its own source."""
+
+
+class Address(NamedTuple):
+    """Where a server is, and what it wants to be shown."""
+
+    host: str
+    port: int
+    prefix: str = ""
+    secure: bool = False
+    key: str | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine."""
+        return self.host in LOOPBACK
+
+    def __str__(self) -> str:
+        scheme = "https" if self.secure else "http"
+        return f"{scheme}://{self.host}:{self.port}{self.prefix}"
+
+
+def parse_address(text: str, key: str | None = None) -> Address:
+    """The address of a server, `http://host:port/v1`; `/v1` may be left out.
+
+    Raises:
+        UsageError: it is none, it has a password in it, or a key would be sent where others can read it.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"`{text}` is not the address of a server", detail=str(error)) from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise UsageError(f"`{text}` is not the address of a server", hint="Write https://host[:port]/v1")
+    if parts.username is not None:
+        raise UsageError("An address must not have a name or password in it", hint="Put the key into `LF_REMOTE_KEY`")
+    secure = parts.scheme == "https"
+    prefix = parts.path.rstrip("/").removesuffix("/v1")
+    address = Address(parts.hostname, port or (443 if secure else 80), prefix, secure, key)
+    if key and not secure and not address.local:
+        raise UsageError(
+            f"The key in `LF_REMOTE_KEY` would go over the network unencrypted to {address.host}",
+            hint="Use an https address, or unset `LF_REMOTE_KEY`",
+        )
+    return address
+
+
+def ask(address: Address, route: str, body: dict[str, Any] | None = None, timeout_s: float = TIMEOUT_S) -> Any:
+    """The JSON answer of a route: GET without a body, else POST.
+
+    Raises:
+        NetworkError: there is no answer.
+        EngineError, ContextError: the server refuses.
+    """
+    with _explained(address):
+        connection = _connect(address, timeout_s)
+        with contextlib.closing(connection):
+            return _read_json(_send(connection, address, route, body).read(), str(address))
+
+
+def is_healthy(address: Address) -> bool:
+    """Whether the server says that it is ready: `/health` answers, with whatever body."""
+    try:
+        with _explained(address), contextlib.closing(_connect(address, HEALTH_S)) as connection:
+            _send(connection, address, "/health", None).read()
+    except (NetworkError, EngineError):
+        return False
+    return True
+
+
+class Stream:
+    """An answer that streams, read by a thread of its own, so that a cancel need not wait for the next event."""
+
+    def __init__(self, address: Address, route: str, body: dict[str, Any]) -> None:
+        self._events: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
+        self._connection: http.client.HTTPConnection | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, args=(address, route, body | {"stream": True}), daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout_s: float) -> dict[str, Any] | None:
+        """The next event, `None` when there is none for a while, `OVER` after the last.
+
+        Raises:
+            NetworkError, EngineError, ContextError: as `ask`, or the answer broke off.
+        """
+        try:
+            event = self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if isinstance(event, Exception):
+            raise event
+        if (error := event.get("error")) is not None:
+            raise _explain(error)
+        return event
+
+    def close(self) -> None:
+        """Hang up, which servers take for a cancel."""
+        self._closed = True
+        if (connection := self._connection) is not None and connection.sock is not None:
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+
+    def _run(self, address: Address, route: str, body: dict[str, Any]) -> None:
+        try:
+            with _explained(address):
+                self._connection = connection = _connect(address, None)
+                with contextlib.closing(connection):
+                    if not self._closed:
+                        for event in _read_events(_send(connection, address, route, body)):
+                            self._events.put(event)
+                        self._events.put(OVER)
+        except Exception as error:  # noqa: BLE001 - the border of a thread: what is not handed over is lost
+            self._events.put(error)
+
+
+@contextlib.contextmanager
+def _explained(address: Address) -> Iterator[None]:
+    """What the network throws, as an error of ours."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        raise NetworkError(f"{address} does not answer", detail=f"{type(error).__name__}: {error}") from error
+
+
+def _send(
+    connection: http.client.HTTPConnection, address: Address, route: str, body: dict[str, Any] | None
+) -> http.client.HTTPResponse:
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    if address.key:
+        headers["Authorization"] = f"Bearer {address.key}"
+    content = None if body is None else json.dumps(body).encode("utf-8", "replace")
+    connection.request("GET" if body is None else "POST", address.prefix + route, content, headers)
+    response = connection.getresponse()
+    if response.status != http.HTTPStatus.OK:
+        raise _refuse(address, route, response)
+    return response
+
+
+def _connect(address: Address, timeout_s: float | None) -> http.client.HTTPConnection:
+    """A connection; by the proxy that the environment names, where the server is elsewhere."""
+    timeout = TIMEOUT_S if timeout_s is None else timeout_s
+    proxy = None if address.local or urllib.request.proxy_bypass(address.host) else _find_proxy(address)
+    host, port = proxy or (address.host, address.port)
+    connection: http.client.HTTPConnection
+    if address.secure:
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context())
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    if proxy:
+        connection.set_tunnel(address.host, address.port)
+    connection.connect()
+    if timeout_s is None:
+        connection.sock.settimeout(None)  # a long prompt is silent for minutes
+    return connection
+
+
+def _find_proxy(address: Address) -> tuple[str, int] | None:
+    proxies = urllib.request.getproxies()
+    parts = urlsplit(proxies.get("https" if address.secure else "http", ""))
+    return (parts.hostname, parts.port or 80) if parts.hostname else None
+
+
+def _read_events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    """The events of a stream up to `[DONE]`. Source: "Server-sent events", WHATWG HTML.
+
+    Raises:
+        EngineError: it breaks off before.
+    """
+    for raw in response:
+        line = raw.decode("utf-8", "replace").strip()
+        if not line.startswith("data:"):
+            continue
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        yield _read_json(data.encode(), "the server")
+    raise EngineError("The answer broke off")
+
+
+def _read_json(raw: bytes, who: str) -> Any:
+    try:
+        value = json.loads(raw)
+    except ValueError as error:
+        raise EngineError(f"{who} answers with something that is no JSON", detail=repr(raw[:200])) from error
+    if not isinstance(value, dict):
+        raise EngineError(f"{who} answers with something unexpected", detail=repr(raw[:200]))
+    return value
+
+
+def _refuse(address: Address, route: str, response: http.client.HTTPResponse) -> EngineError | ContextError:
+    raw = response.read(MOST_ERROR_BYTES)
+    try:
+        told = json.loads(raw)
+    except ValueError:
+        told = raw.decode("utf-8", "replace")
+    error = told.get("error", told) if isinstance(told, dict) else told
+    if response.status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
+        hint = "Put its key into `LF_REMOTE_KEY`"
+        return EngineError(f"{address} wants a key, or another one", detail=_say(error), hint=hint)
+    return _explain(error, f"{address}{route}: HTTP {response.status}")
+
+
+def _explain(error: object, where: str = "") -> EngineError | ContextError:
+    """A server's refusal as an error of ours."""
+    words = _say(error)
+    for pattern in TOO_LONG:
+        if told := pattern.search(words):
+            return ContextError(
+                f"The prompt has {told['prompt']} tokens; the context is {told['context']}",
+                detail=words,
+                hint="Shorten the prompt, or use a model with a longer context",
+            )
+    return EngineError("The server refused a request", detail=" ".join(filter(None, (where, words))))
+
+
+def _say(error: object) -> str:
+    message = error.get("message", error) if isinstance(error, dict) else error
+    return str(message)[:2000]

@@ -1,0 +1,226 @@
+"""The programs that serve OpenAI's dialect over HTTP, as data: how each is started, and how each wants to be asked.
+
+Pure: values in, command lines and request bodies out. Sources: llama.cpp, `tools/server/README.md`; mozilla-ai's
+llamafile, `docs/cli_arguments.md` and `docs/security.md`; vLLM, "vllm serve" and "Usage Stats Collection"; SGLang,
+"Server Arguments"; TensorRT-LLM, "trtllm-serve" and `tensorrt_llm/usage`.
+"""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from localfirst.backends import llama_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from localfirst.conversation import Sampling
+    from localfirst.types import Parallel
+
+HOST = "127.0.0.1"
+BATCH_TOKENS = 128
+"""Prompt tokens that llama.cpp computes at once: the unit in which reading a prompt can be cancelled."""
+CHECKPOINTS = 2
+"""Copies of a sliding-window cache for the next turn; llama.cpp's 32 take gigabytes on large models."""
+LOCAL_NAME = "local"
+"""What the model is called in requests, for servers that can be told."""
+
+
+QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""No usage statistics, and nothing from a hub. DO_NOT_TRACK: consoledonottrack.com, read by vLLM and TensorRT-LLM."""
+
+
+class Start(NamedTuple):
+    """What a command line is made of."""
+
+    program: tuple[str, ...]
+    """The program, with what has to stand before its options."""
+    main: str
+    port: int
+    key: str
+    context_tokens: int
+    threads: int
+    cache: str
+    parallel: Parallel
+    folder: str
+    """A folder that only this user can enter."""
+
+
+class Tokenizing(NamedTuple):
+    """How a server counts the tokens of a text."""
+
+    route: str
+    text: str
+    special: str
+    """The field that asks for the tokens which a model wants around every text."""
+    body: Mapping[str, Any] = MappingProxyType({})
+
+
+class Server(NamedTuple):
+    """A kind of server."""
+
+    name: str
+    engine: str
+    describe: Callable[[Sampling], dict[str, Any]]
+    """Sampling in its words."""
+    refused: Sequence[str] = ()
+    """Fields of `Sampling` that it does not know."""
+    command: Callable[[Start], list[str]] = lambda start: [*start.program]
+    environment: Callable[[Start], dict[str, str]] = lambda _: {}
+    files: Callable[[Start], dict[str, str]] = lambda _: {}
+    """Files for its folder, by name: for what must not stand on a command line, which every user can read."""
+    tokenizing: Tokenizing | None = None
+    """`None`: its token counts come with an answer only, so that one of a single token is asked for first."""
+    spreads: Sequence[str] = ()
+    """Fields of `Parallel` that it has an option for."""
+    caches: Sequence[str] = ("f16",)
+    requests: int = 1
+    """Requests that it computes at the same time."""
+
+
+def _start_llama(start: Start) -> list[str]:
+    """llama.cpp's server, in options that it has had for years.
+
+    `chatml` is never used: without it, the file's own template runs while the model loads, and may never end.
+    """
+    return [
+        *start.program,
+        *("--host", HOST, "--port", str(start.port)),
+        *("--ctx-size", str(start.context_tokens), "--parallel", "1", "--n-gpu-layers", "0"),
+        *("--threads", str(start.threads), "--threads-batch", str(start.threads)),
+        *("--batch-size", str(BATCH_TOKENS), "--ubatch-size", str(BATCH_TOKENS)),
+        *("--cache-type-k", start.cache, "--cache-type-v", start.cache),
+        *("--no-warmup", "--chat-template", "chatml"),
+    ]
+
+
+def _set_llama(start: Start) -> dict[str, str]:
+    """What is newer, as variables: a build that does not know one leaves it, where it would end at an option.
+
+    No copies of old prompts, which take up to 8 GiB; no fitting, for the plan has decided; no pages for a browser.
+    """
+    return QUIET | {
+        "LLAMA_API_KEY": start.key,
+        "LLAMA_ARG_DEVICE": "none",
+        "LLAMA_ARG_OFFLINE": "1",
+        "LLAMA_ARG_FIT": "off",
+        "LLAMA_ARG_CACHE_RAM": "0",
+        "LLAMA_ARG_CACHE_IDLE_SLOTS": "0",
+        "LLAMA_ARG_CTX_CHECKPOINTS": str(CHECKPOINTS),
+        "LLAMA_ARG_CORS_ORIGINS": "",
+        "LLAMA_ARG_ENDPOINT_SLOTS": "0",
+        "LLAMA_ARG_UI": "0",
+    }
+
+
+def _start_llama_server(start: Start) -> list[str]:
+    return [*_start_llama(start), "--model", start.main]
+
+
+def _start_llamafile(start: Start) -> list[str]:
+    """`--gpu disable` keeps its sandbox on, in which no GPU's driver would work.
+
+    `--server` starts no chat beside it, and from 0.10 on nothing opens a browser.
+    """
+    return [*_start_llama(start), "--model", start.main, "--server", "--gpu", "disable"]
+
+
+def _start_vllm(start: Start) -> list[str]:
+    parallel = start.parallel
+    return [
+        *(*start.program, "serve", start.main),
+        *("--host", HOST, "--port", str(start.port), "--served-model-name", LOCAL_NAME),
+        *("--max-model-len", str(start.context_tokens), "--generation-config", "vllm"),
+        *("--tensor-parallel-size", str(parallel.tensor), "--pipeline-parallel-size", str(parallel.pipeline)),
+        *(("--distributed-executor-backend", "ray") if parallel.ray else ()),
+    ]
+
+
+def _start_sglang(start: Start) -> list[str]:
+    """The key goes by a file: SGLang knows no variable for it. `openai`: no sampling defaults of the model's own."""
+    parallel = start.parallel
+    return [
+        *(*start.program, "serve", "--config", f"{start.folder}/sglang.yaml", "--model-path", start.main),
+        *("--host", HOST, "--port", str(start.port), "--served-model-name", LOCAL_NAME),
+        *("--context-length", str(start.context_tokens), "--sampling-defaults", "openai"),
+        *("--tp-size", str(parallel.tensor), "--pp-size", str(parallel.pipeline)),
+    ]
+
+
+def _start_tensorrt(start: Start) -> list[str]:
+    """`trtllm-serve` has no option for a key: whoever is on this machine and finds the port can ask it."""
+    parallel = start.parallel
+    return [
+        *(*start.program, start.main),
+        *("--host", HOST, "--port", str(start.port), "--served_model_name", LOCAL_NAME),
+        *("--max_seq_len", str(start.context_tokens)),
+        *("--tp_size", str(parallel.tensor), "--pp_size", str(parallel.pipeline)),
+    ]
+
+
+def _set_vllm(start: Start) -> dict[str, str]:
+    ray = {"RAY_ADDRESS": start.parallel.ray} if start.parallel.ray else {}
+    return QUIET | {"VLLM_NO_USAGE_STATS": "1", "RAY_USAGE_STATS_ENABLED": "0", "VLLM_API_KEY": start.key} | ray
+
+
+def _describe_openai(sampling: Sampling) -> dict[str, Any]:
+    """What OpenAI's API has; the rest is said only where it was asked for, so that nobody has to know it.
+
+    `continuous_usage_stats` (vLLM, SGLang, TensorRT-LLM) gives the counts with each piece; others leave it.
+    """
+    asked = {
+        "temperature": sampling.temperature,
+        "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "repetition_penalty": sampling.repetition_penalty,
+        "seed": None if sampling.seed is None else sampling.seed % llama_options.SEEDS,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+COUNTED = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+_HUGGING_FACE = Tokenizing("/tokenize", "prompt", "add_special_tokens", {"model": LOCAL_NAME})
+_LLAMA: dict[str, Any] = {
+    "describe": lambda sampling: llama_options.describe(sampling) | llama_options.OPTIONS,
+    "environment": _set_llama,
+    "tokenizing": Tokenizing("/tokenize", "content", "add_special", {"parse_special": True}),
+    "caches": ("f16", "q8_0", "q4_0"),
+}
+_OPENAI: dict[str, Any] = {"describe": lambda sampling: _describe_openai(sampling) | COUNTED, "requests": 16}
+
+LLAMAFILE = Server("llamafile", "llamafile", command=_start_llamafile, **_LLAMA)
+LLAMA_SERVER = Server("llama-server", "llama.cpp", command=_start_llama_server, **_LLAMA)
+VLLM = Server(
+    "vllm",
+    "vLLM",
+    command=_start_vllm,
+    environment=_set_vllm,
+    tokenizing=_HUGGING_FACE,
+    spreads=("tensor", "pipeline", "ray"),
+    **_OPENAI,
+)
+SGLANG = Server(
+    "sglang",
+    "SGLang",
+    refused=("seed",),
+    command=_start_sglang,
+    environment=lambda _: QUIET,
+    files=lambda start: {"sglang.yaml": f"api-key: {json.dumps(start.key)}\n"},
+    tokenizing=_HUGGING_FACE,
+    spreads=("tensor", "pipeline"),
+    **_OPENAI,
+)
+TENSORRT = Server(
+    "tensorrt-llm",
+    "TensorRT-LLM",
+    command=_start_tensorrt,
+    environment=lambda _: QUIET | {"TRTLLM_NO_USAGE_STATS": "1", "TELEMETRY_DISABLED": "1"},
+    spreads=("tensor", "pipeline"),
+    **_OPENAI,
+)
+REMOTE = Server("remote", "a server", refused=("top_k", "min_p", "repetition_penalty"), **_OPENAI)
+SERVERS = {one.name: one for one in (LLAMAFILE, LLAMA_SERVER, VLLM, SGLANG, TENSORRT, REMOTE)}
+"""SGLang draws with a seed only under `--enable-deterministic-inference`, which costs a third of its speed."""

@@ -1,0 +1,34 @@
+"""Sampling in the words of llama.cpp's server, for every adapter that speaks to it: in this process or over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from localfirst.conversation import Sampling
+
+SAMPLERS = ("penalties", "top_k", "top_p", "min_p", "temperature")
+PENALTY_WINDOW = 64
+SEEDS = 2**32 - 1
+"""llama.cpp's seeds are 32 bits wide, and the last one means a random seed."""
+
+OPTIONS: dict[str, Any] = {
+    "cache_prompt": True,
+    "return_progress": True,
+    "timings_per_token": True,
+    "samplers": list(SAMPLERS),
+    "repeat_last_n": PENALTY_WINDOW,
+}
+"""What every request asks for besides."""
+
+
+def describe(sampling: Sampling) -> dict[str, Any]:
+    """Sampling options as llama.cpp calls them; what is not asked for is off, not its default."""
+    return {
+        "temperature": sampling.temperature,
+        "top_k": 1 if sampling.temperature <= 0 else sampling.top_k or 0,
+        "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
+        "min_p": sampling.min_p or 0.0,
+        "repeat_penalty": sampling.repetition_penalty or 1.0,
+        "seed": -1 if sampling.seed is None else sampling.seed % SEEDS,
+    }
