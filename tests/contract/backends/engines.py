@@ -78,6 +78,13 @@ ENGINES = (
         r"version: \d+ \(\w+\)",
         script="llama_server.py",
     ),
+    Engine(
+        "llamafile",
+        "model.llamafile",
+        servers.make_llamafile,
+        servers.make_random_llamafile,
+        r"version: \d+ \(\w+\)",
+    ),
 )
 
 

@@ -99,8 +99,27 @@ def find_data(file: Extent, member: Member) -> Extent:
     return file.part(start, member.size_bytes, f"{member.name[:80]!a}")
 
 
+class Directory(NamedTuple):
+    """Where the archive's directory lies."""
+
+    start: int
+    size_bytes: int
+    before: int
+    """Bytes of a program that was put before the archive later; 0 as llamafiles are made."""
+
+
 def read_members(file: Extent) -> tuple[Member, ...]:
     """The archive's directory.
+
+    Raises:
+        ModelFileError: there is none, or it is damaged.
+    """
+    place = find_directory(file)
+    return tuple(_parse_members(file.part(place.start, place.size_bytes, "the directory"), place.before))
+
+
+def find_directory(file: Extent) -> Directory:
+    """Where the archive's directory lies.
 
     Raises:
         ModelFileError: there is none, or it is damaged.
@@ -116,10 +135,9 @@ def read_members(file: Extent) -> tuple[Member, ...]:
     if directory_bytes > MOST_DIRECTORY_BYTES:
         file.refuse(f"its directory claims {directory_bytes:,} bytes", end_at)
     start = end_at - directory_bytes
-    before = start - directory_at  # bytes of a program that was put before the archive later; 0 as llamafiles are made
-    if before < 0:
+    if start < directory_at:
         file.refuse("its directory is not where it should be", end_at)
-    return tuple(_parse_members(file.part(start, directory_bytes, "the directory"), before))
+    return Directory(start, directory_bytes, start - directory_at)
 
 
 def _find_end(file: Extent) -> int:
