@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 DeviceKind = Literal["gpu", "igpu", "npu"]
 Placement = Literal["cpu", "gpu", "igpu", "npu"]
 """Where a plan computes: the processor, or one of the machine's devices."""
-Format = Literal["gguf", "onnx", "mlx", "openvino", "litertlm", "llamafile", "safetensors", "executorch"]
+Format = Literal["gguf", "onnx", "mlx", "openvino", "litertlm", "llamafile", "safetensors", "executorch", "remote"]
+"""`remote`: no files at all, a server elsewhere."""
 Origin = Literal["native", "qat", "vendor-ptq", "qat-derived", "community"]
 """How the low-bit weights came to be. `native`: trained so (BitNet, MXFP4). `qat-derived`: someone else's conversion of
 a vendor's QAT checkpoint."""
@@ -24,8 +25,9 @@ Tier = Literal["vendor", "runtime-vendor", "platform", "community"]
 """Who published a build: the model's author, the engine's or chip's maker, a conversion platform, anyone else."""
 Confidence = Literal["verified", "page", "memory"]
 """How well a catalog fact is known: two independent sources or the vendor itself, one public page, or recollection."""
-Host = Literal["huggingface", "foundry", "builtin", "import"]
-"""Where the files live: a Hugging Face hub, Microsoft's Foundry catalog, this package, the user's own folder."""
+Host = Literal["huggingface", "foundry", "builtin", "import", "remote"]
+"""Where the files live: a Hugging Face hub, Microsoft's Foundry catalog, this package, the user's own folder; a server
+elsewhere, which keeps them to itself."""
 Verdict = Literal["gpu", "split", "cpu", "tight", "no"]
 
 
@@ -337,6 +339,8 @@ class Wanted(NamedTuple):
     """Published by this tier or a better one."""
     cache: CacheType = "f16"
     """How to keep keys and values; anything but 16 bits is a demand."""
+    parallel: Parallel = ALONE
+    """How to spread over devices and machines; anything but one is a demand that few engines meet."""
 
 
 class InstalledFile(NamedTuple):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from localfirst.types import CacheType, Placement
 
 
-def ignore(_: str) -> None:
+def ignore(_text: str, _lasting: bool) -> None:
     """Tell nobody."""
 
 
@@ -51,8 +51,8 @@ class LoadOptions:
     """What a server elsewhere wants to be shown, where it wants anything."""
     model: str | None = None
     """Which of the models of a server elsewhere; `None`: its only one."""
-    report: Callable[[str], None] = ignore
-    """Told now and then how far a load of minutes is."""
+    report: Callable[[str, bool], None] = ignore
+    """Told now and then how far a load of minutes is, and, lasting, what the user has to know of it."""
 
 
 @dataclass(frozen=True, slots=True)

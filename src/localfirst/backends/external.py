@@ -34,7 +34,6 @@ from localfirst.errors import (
     UnknownNameError,
     UsageError,
 )
-from localfirst.types import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +83,7 @@ class ServerBackend:
             EngineError: it ends, or does not answer; its last words are in the detail.
         """
         main = Path(files.main)
-        refuse_spreading(self.server, options)
+        table.refuse_spreading(self.server.engine, self.server.spreads, options.parallel)
         if options.placement not in self.placements:
             message = f"{self.server.engine} is not started for a device of kind `{options.placement}`"
             raise DeviceError(message, detail=f"it is for: {', '.join(self.placements)}")
@@ -101,7 +100,7 @@ class ServerBackend:
         return external_files.read_folder(main)
 
     def _find_program(
-        self, main: Path, _described: external_files.Described, _report: Callable[[str], None]
+        self, main: Path, _described: external_files.Described, _report: Callable[[str, bool], None]
     ) -> tuple[tuple[str, ...], str]:
         """What to start, and what it is to open."""
         if self._program is None:
@@ -149,13 +148,13 @@ class LlamafileBackend(ServerBackend):
         return external_files.read_llamafile(main)
 
     def _find_program(
-        self, main: Path, described: external_files.Described, report: Callable[[str], None]
+        self, main: Path, described: external_files.Described, report: Callable[[str, bool], None]
     ) -> tuple[tuple[str, ...], str]:
         if described.member is not None:
             problem = find_obstacle(main, described.arguments, sys.platform) or _find_age(main)
             if problem is None:
                 if "--unsecure" in described.arguments:
-                    report(f"{main.name} switches its own sandbox off")
+                    report(f"{main.name} switches its own sandbox off", True)
                 return wrap_program(str(main)), f"/zip/{described.member}"
             if self._program is None:
                 raise RuntimeMissingError(
@@ -163,7 +162,7 @@ class LlamafileBackend(ServerBackend):
                     hint="Name a llamafile of version 0.10 or newer that has no model inside in `LF_RUNTIME_LLAMAFILE`:"
                     " it runs the model that this one has",
                 )
-            report(f"{main.name} is opened by {self._program}: {problem}")
+            report(f"{main.name} is opened by {self._program}: {problem}", True)
         if self._program is None:
             raise RuntimeMissingError(
                 "A GGUF file needs a llamafile program",
@@ -192,7 +191,6 @@ class RemoteBackend:
             UnknownNameError: it has no such model, or several where none was named.
             EngineError: it wants a key, or is no such server.
         """
-        refuse_spreading(table.REMOTE, options)
         address = external_http.parse_address(files.main, options.key)
         listed = external_http.ask(address, "/v1/models").get("data") or ()
         models = (
@@ -206,17 +204,6 @@ class RemoteBackend:
                 hint=f"Name one of them: remote:{address}/v1@MODEL",
             )
         return RemoteModel(address, name, _find_context(models.get(name, {})) or options.context_tokens, options)
-
-
-def refuse_spreading(server: table.Server, options: LoadOptions) -> None:
-    """Refuse what the server has no option for.
-
-    Raises:
-        UsageError: the server's name and the option are in the message.
-    """
-    for name, value in options.parallel._asdict().items():
-        if value != getattr(ALONE, name) and name not in server.spreads:
-            raise UsageError(f"{server.engine} cannot spread a model by `{name}`")
 
 
 def find_obstacle(main: Path, arguments: Sequence[str], platform: str) -> str | None:

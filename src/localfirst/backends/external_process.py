@@ -53,7 +53,7 @@ class ServerProcess:
         """Whether the program still runs."""
         return self._guard.poll() is None
 
-    def wait_for(self, is_ready: Callable[[], bool], report: Callable[[str], None]) -> None:
+    def wait_for(self, is_ready: Callable[[], bool], report: Callable[[str, bool], None]) -> None:
         """Wait until the program answers, telling `report` its latest words.
 
         Raises:
@@ -69,7 +69,7 @@ class ServerProcess:
             if now - told_s > REPORT_S:
                 told_s = now
                 last = (self.read_tail() or "").rpartition("\n")[2]
-                report(f"{self.engine} is starting, {now - begun:.0f} s: {last}".rstrip(": "))
+                report(f"{self.engine} is starting, {now - begun:.0f} s: {last}".rstrip(": "), False)
             time.sleep(POLL_S)
 
     def explain_end(self, what: str) -> EngineError:

@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.backends import llama_options
+from localfirst.errors import UsageError
+from localfirst.types import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from localfirst.conversation import Sampling
     from localfirst.types import Parallel
 
+OPTIONS = {"tensor": "--tensor-parallel", "pipeline": "--pipeline-parallel", "ray": "--ray"}
+"""What the fields of `Parallel` are called on the command line."""
 HOST = "127.0.0.1"
 BATCH_TOKENS = 128
 """Prompt tokens that llama.cpp computes at once: the unit in which reading a prompt can be cancelled."""
@@ -224,3 +228,17 @@ TENSORRT = Server(
 REMOTE = Server("remote", "a server", refused=("top_k", "min_p", "repetition_penalty"), **_OPENAI)
 SERVERS = {one.name: one for one in (LLAMAFILE, LLAMA_SERVER, VLLM, SGLANG, TENSORRT, REMOTE)}
 """SGLang draws with a seed only under `--enable-deterministic-inference`, which costs a third of its speed."""
+
+
+def refuse_spreading(engine: str, spreads: Sequence[str], parallel: Parallel) -> None:
+    """Refuse to spread a model over devices in a way that its engine has no option for.
+
+    Raises:
+        UsageError: the engine and the option are in the message.
+    """
+    for name, value in parallel._asdict().items():
+        if value != getattr(ALONE, name) and name not in spreads:
+            able = ", ".join(one.engine for one in SERVERS.values() if name in one.spreads)
+            raise UsageError(
+                f"{engine} has no `{OPTIONS[name]}`", hint=f"Leave it out, or use an engine that has: {able}"
+            )

@@ -19,6 +19,7 @@ from localfirst.catalog.rules import (
     BACKEND_FAMILIES,
     CHAT_TASKS,
     FORMAT_ENGINES,
+    INVITED_BACKENDS,
     QUANTIZATION_BACKENDS,
     READY_STATES,
     SPREADING_BACKENDS,
@@ -127,15 +128,28 @@ def find_candidates(model: Model, ask: Ask) -> list[Candidate]:
 def find_loaders(variant: Variant, ask: Ask) -> list[Runtime]:
     """The runtimes that load this variant's files, wherever they compute."""
     needed = _find_needed_backend(variant)
-    return [one for one in ask.runtimes if variant.format in one.formats and needed in {None, one.backend}]
+    return [
+        one
+        for one in ask.runtimes
+        if variant.format in one.formats and needed in {None, one.backend} and _is_invited(one, variant, ask)
+    ]
+
+
+def _is_invited(runtime: Runtime, variant: Variant, ask: Ask) -> bool:
+    """Whether a runtime may be chosen for this variant: some only by their name."""
+    if variant.format not in INVITED_BACKENDS.get(runtime.backend, ()):
+        return True
+    return ask.wanted.backend is not None and is_backend(runtime, ask.wanted.backend)
 
 
 def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> Candidate:
     """The candidate with its figures, and with the first problem that keeps it from running."""
-    devices = find_devices(ask.machine, runtime) if runtime else ()
+    devices = find_devices(ask.machine, runtime, ask.wanted.parallel) if runtime else ()
     placement = devices[0].kind if devices else runtime.placement if runtime else find_placement(variant)
     budget_bytes = find_budget(ask.machine, devices) if devices or placement == "cpu" else None
     sized = assume_least(model, variant)
+    if ask.wanted.parallel.ray:
+        budget_bytes = None  # what the other machines have, nobody here knows
     context_tokens, least = find_context(model, sized, ask.wanted.context_tokens, budget_bytes, ask.wanted.cache)
     need = None if variant.size_bytes is None else least
     device_layers = None

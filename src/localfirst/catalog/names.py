@@ -3,6 +3,7 @@ r"""Model names: one grammar, one way to compare them, and what to say when a na
     name[:size][@variant][#backend]           phi-4-mini   gemma-3:4b   phi-4-mini@int4-cpu#onnx
     hf:org/repo[:file][@revision][#backend]   hf:Qwen/Qwen3-4B-GGUF:Qwen3-4B-Q4_K_M.gguf@main
     a path                                    ./model.gguf   ~/models/phi   C:\models\phi
+    remote:address[@model]                    remote:https://models.example/v1@qwen3-32b   only to be run
 
 Spelling is forgiven where nothing can be confused: case, `-`, `_`, `.` and spaces, `phi4` for `phi-4`. So are the names
 of other tools and of hubs; what they say besides the model is a demand, as `@variant` and `#backend` are:
@@ -71,6 +72,8 @@ def parse_name(text: str) -> ModelName:
         raise UsageError("A model name is empty or has a null character in it", hint="List the names: `lf list`")
     if url := re.match(_HUB_URL, typed):
         raise UsageError(f"`{typed}` is an address, not a model name", hint=f"Write hf:{url['repo']}")
+    if parse_remote(typed):
+        raise UsageError(f"`{typed}` is a server, of which nothing is kept here", hint="Only `lf run` speaks to it")
     if "://" in typed:
         raise UsageError(f"`{typed}` is an address, not a model name", hint="Write hf:org/repo, or a file's path")
     if typed[:3].lower() == "hf:":
@@ -80,6 +83,19 @@ def parse_name(text: str) -> ModelName:
     if match := re.fullmatch(_CATALOG_NAME, typed):
         return ModelName(**match.groupdict())
     raise UsageError(f"`{typed}` is not a model name", hint="Write name[:size][@variant][#backend]")
+
+
+def parse_remote(text: str) -> tuple[str, str | None] | None:
+    """The address of a server and the name of a model there, `None` where none is named; `None` for other texts.
+
+    Behind the address's last `/`, the first `@` begins the model: `remote:http://host/v1@org/name`.
+    """
+    if not text.strip().lower().startswith("remote:"):
+        return None
+    head, slashes, rest = text.strip()[len("remote:") :].partition("://")
+    host, slash, path = rest.partition("/")
+    path, _, model = path.partition("@")
+    return f"{head}{slashes}{host}{slash}{path}", model or None
 
 
 def find_model(models: Iterable[Model], name: ModelName, others: Mapping[str, str] = NO_OTHERS) -> Model:

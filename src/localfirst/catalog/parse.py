@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from localfirst.catalog import schema
 from localfirst.catalog.document import find_line, find_owner, load_document
 from localfirst.catalog.names import find_keys, find_spellings, make_key, parse_name
+from localfirst.catalog.rules import FORMAT_ENGINES
 from localfirst.catalog.schema import Field, Path, ProblemError, read_mapping, read_value
 from localfirst.errors import CatalogError, UsageError
 from localfirst.types import (
     Architecture,
     Confidence,
-    Format,
     KvGroup,
     Model,
     ModelFile,
@@ -75,7 +75,7 @@ _ARCHITECTURE = {
 }
 _VARIANT = {
     "name": Field(schema.check_name),
-    "format": Field(schema.make_choice_check(get_args(Format))),
+    "format": Field(schema.make_choice_check(tuple(FORMAT_ENGINES))),
     "quantization": Field(schema.check_text),
     "origin": Field(schema.make_choice_check(get_args(Origin))),
     "tier": Field(schema.make_choice_check(get_args(Tier))),

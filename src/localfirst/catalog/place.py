@@ -15,24 +15,27 @@ from localfirst.catalog.rules import (
     UNIFIED_MARGIN,
     DeviceWord,
 )
+from localfirst.types import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localfirst.types import Device, Machine, Placement, Runtime, Variant
+    from localfirst.types import Device, Machine, Parallel, Placement, Runtime, Variant
 
 
-def find_devices(machine: Machine, runtime: Runtime) -> tuple[Device, ...]:
+def find_devices(machine: Machine, runtime: Runtime, parallel: Parallel = ALONE) -> tuple[Device, ...]:
     """The usable devices that a runtime would compute on, most free memory first; none for the CPU.
 
-    Some engines spread a model over several. An integrated GPU beside discrete ones is left out, as llama.cpp does.
+    Some engines spread a model over several, others over as many as they are told. An integrated GPU beside discrete
+    ones is left out, as llama.cpp does.
     """
     if runtime.placement == "cpu":
         return ()
     fitting = [one for one in find_seen(machine, runtime) if one.usable and _explain_age(one, runtime) is None]
     discrete = [device for device in fitting if device.kind == "gpu"]
     fitting = sorted(discrete or fitting, key=lambda one: -(one.memory_free_bytes or one.memory_total_bytes or 0))
-    return tuple(fitting if runtime.backend in SPREADING_BACKENDS else fitting[:1])
+    count = parallel.tensor * parallel.pipeline
+    return tuple(fitting if runtime.backend in SPREADING_BACKENDS else fitting[:count])
 
 
 def is_served(variant: Variant, runtime: Runtime) -> bool:

@@ -65,7 +65,7 @@ FORMAT_ENGINES: dict[Format, str] = {
     "safetensors": "vLLM, TensorRT-LLM or SGLang on NVIDIA and Linux",
     "executorch": "ExecuTorch",
 }
-"""What loads a format, for the reason of a build that nothing here loads."""
+"""Every format that has files, and what loads it, for the reason of a build that nothing here loads."""
 
 QUANTIZATION_BACKENDS = {"i2_s": "bitnet", "with vision": "openvino-vision"}
 """Quantizations that only one backend loads, whatever the format: BitNet's I2_S is a private tensor type (36), which
@@ -77,6 +77,9 @@ FORMATS_FOR_ANY_DEVICE: tuple[Format, ...] = ("gguf", "llamafile")
 BACKEND_FAMILIES = {"llama.cpp": ("xllamacpp", "llama-cpp-python")}
 """Names that stand for several backends."""
 
+
+INVITED_BACKENDS: dict[str, tuple[Format, ...]] = {"llama-server": ("gguf",), "llamafile": ("gguf",)}
+"""Programs of the user's own, of unknown version, and the formats that they load only where they are named."""
 
 SPREADING_BACKENDS = ("xllamacpp",)
 """Backends that compute a model's layers on several GPUs, and on the CPU what fits on none."""

@@ -35,6 +35,7 @@ class ModelGroup(TableGroup):
             "unpin": Row("localfirst.cli.update:unpin", "Let pinned models be updated again."),
             "lock": Row("localfirst.cli.lockfile:lock", "Write down exactly which files models consist of."),
             "adopt": Row("localfirst.cli.adopt:adopt", "Use the models of other tools."),
+            "pack": Row("localfirst.cli.pack:pack", "Make a model a program."),
             "verify": Row("localfirst.cli.model:verify", "Verify the files of models."),
         }
     )

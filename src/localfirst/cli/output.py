@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from localfirst.services.files import Verified
     from localfirst.services.library import Part
     from localfirst.services.pins import PinCheck
+    from localfirst.store.pack import Packed
     from localfirst.store.revisions import History
     from localfirst.types import InstalledModel, Machine, Model, Plan, Resolution, Runtime
 
@@ -226,6 +227,22 @@ def _render_test(test: EngineTest, screen: Screen) -> list[str]:
 def print_installed(runtime: Runtime) -> None:
     """Print that a runtime is there."""
     stdout_screen().write_lines([f"{runtime.name} is ready: {line(runtime.engine)} {line(runtime.version)}"])
+
+
+def print_packed(packed: Packed, *, json: bool = False) -> None:
+    """Print what a llamafile is, and what to know of it."""
+    if json:
+        return print_json({**packed._asdict(), "path": str(packed.path)})
+    stdout_screen().write_lines(
+        [
+            f"{line(str(packed.path))}: {format_bytes(packed.size_bytes)}",
+            f"sha256 of the file:  {packed.sha256}",
+            f"sha256 of the model: {packed.model_sha256}",
+        ]
+    )
+    if packed.size_bytes >= 4 * 2**30:
+        print_notice("Windows runs no program of 4 GB or more; there, start it by a llamafile: `llamafile -m FILE`")
+    return None
 
 
 def print_pulled(model: InstalledModel, *, json: bool = False) -> None:

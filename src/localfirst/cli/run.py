@@ -54,6 +54,15 @@ def run(
     tier: options.Tier = None,
     min_tps: options.MinTps = None,
     kv_cache: options.KvCache = None,
+    tensor_parallel: Annotated[
+        int, typer.Option("--tensor-parallel", metavar="N", min=1, help="Share each layer among N GPUs (vllm, ...).")
+    ] = 1,
+    pipeline_parallel: Annotated[
+        int, typer.Option("--pipeline-parallel", metavar="N", min=1, help="Share the layers among N groups of GPUs.")
+    ] = 1,
+    ray: Annotated[
+        str | None, typer.Option("--ray", metavar="ADDRESS", help="Spread over a running Ray cluster (vllm).")
+    ] = None,
     json: options.Json = False,
     stats: Annotated[bool, typer.Option("--stats", help="Show tokens and speed after each answer.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Pass the model's control characters to the terminal.")] = False,
@@ -74,6 +83,7 @@ def run(
     from localfirst.services.planning import make_wanted
     from localfirst.services.prompt import attach, compose, read_piped, read_text_file
     from localfirst.services.session import Allowed, make_sampling, open_session
+    from localfirst.types import Parallel
 
     attachments = [attach(path.name, read_text_file(path)) for path in file or ()]
     text = compose(" ".join(prompt or ()), attachments, read_piped(sys.stdin))
@@ -86,6 +96,7 @@ def run(
         tier=tier,
         min_tps=min_tps,
         cache=kv_cache,
+        parallel=Parallel(tensor_parallel, pipeline_parallel, ray),
     )
 
     def start(accepted: bool) -> Session:

@@ -12,6 +12,7 @@ from localfirst import __version__
 from localfirst.catalog.cut import cut_catalog
 from localfirst.errors import NetworkError, StoreError, UsageError
 from localfirst.runtimes import wheels
+from localfirst.runtimes.programs import get_program
 from localfirst.runtimes.table import find_row
 from localfirst.services import catalogue, consent
 from localfirst.services.bundle_install import check_models
@@ -98,7 +99,11 @@ def plan(  # noqa: PLR0913 - one keyword per option
             )
         plans[chosen.model.name, chosen.variant.name] = one
     resolutions = [one.resolution.chosen for one in plans.values()]
-    runtimes = [] if models_only else [one.runtime.name for one in resolutions if one.runtime is not None]
+    runtimes = (
+        []
+        if models_only
+        else [one.runtime.name for one in resolutions if one.runtime is not None and not get_program(one.runtime.name)]
+    )
     rows = tuple(find_row(name) for name in dict.fromkeys(runtimes))
     system = next((one.machine.platform, one.machine.cpu.arch) for one in plans.values())
     path = _find_output(output, [one.model.name for one in resolutions], system)

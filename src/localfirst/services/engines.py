@@ -14,6 +14,7 @@ from localfirst.paths import starter_dir
 from localfirst.runtimes import find
 from localfirst.runtimes import install as installer
 from localfirst.runtimes.folder import clear_failure, write_failure
+from localfirst.runtimes.programs import find_programs, get_program
 from localfirst.runtimes.table import find_row
 from localfirst.services.threads import find_threads
 from localfirst.types import Progress, Runtime
@@ -63,11 +64,14 @@ class EngineTest:
 def find_runtimes() -> tuple[Runtime, ...]:
     """Every runtime as it stands on this machine."""
     machine = probe()
-    return find.find_runtimes(machine.platform, machine.cpu.arch)
+    system = (machine.platform, machine.cpu.arch)
+    return find.find_runtimes(*system) + find_programs(*system)
 
 
 def find_index(name: str) -> str | None:
     """The address that a runtime is installed from, where it is known."""
+    if get_program(name):
+        return None
     return installer.find_index(find_row(name))
 
 
@@ -126,6 +130,12 @@ def install(name: str, *, offline: bool, report: Callable[[Progress], None]) -> 
         UnknownNameError: there is none.
         RuntimeMissingError: it cannot be installed.
     """
+    if (program := get_program(name)) is not None:
+        raise RuntimeMissingError(
+            f"{program.engine} is a program of your own, which `lf` uses and does not install",
+            detail=f"it takes {program.install}",
+            hint=f"Put it on the path as `{program.command}`; `lf runtime list` then shows it",
+        )
     clear_failure(find_row(name))
     return ensure(find_runtime(name), offline=offline, may_install=True, report=report)
 
@@ -166,7 +176,7 @@ def run_tests(name: str | None = None) -> tuple[EngineTest, ...]:
     """
     if name is not None:
         return (test(find_runtime(name)),)
-    present = [runtime for runtime in find_runtimes() if runtime.python is not None]
+    present = [runtime for runtime in find_runtimes() if runtime.python is not None and find_starter(runtime)]
     if not present:
         raise RuntimeMissingError("No runtime is installed", hint="See which exist: `lf runtime list`")
     return tuple(test(runtime) for runtime in present)
@@ -182,6 +192,12 @@ def test(runtime: Runtime) -> EngineTest:
         return EngineTest(runtime, None, None, None, None, error)
 
 
+def find_starter(runtime: Runtime) -> Path | None:
+    """What a runtime opens of the built-in starter model; `None` where that is not there in any format of its own."""
+    names = (STARTER_FILES.get(one) for one in runtime.formats)
+    return next((Path(starter_dir(), name) for name in names if name), None)
+
+
 def _check(runtime: Runtime, python: str) -> None:
     outcome = _test_in(runtime, python)
     if outcome.error is not None:
@@ -189,16 +205,22 @@ def _check(runtime: Runtime, python: str) -> None:
 
 
 def _test_in(runtime: Runtime, python: str) -> EngineTest:
+    starter = find_starter(runtime)
+    if starter is None:
+        raise EngineError(
+            f"There is no built-in model to test `{runtime.name}` with", detail=f"it loads {', '.join(runtime.formats)}"
+        )
     load = protocol.Load(
         backend=runtime.backend,
-        main=str(Path(starter_dir(), STARTER_FILES[runtime.formats[0]])),
+        main=str(starter),
         context_tokens=None,
         threads=find_threads(),
         placement=runtime.placement,
+        program=runtime.program,
     )
     messages = (Message("system", TEST_PADDING * 4), Message("user", TEST_QUESTION))
     with Worker(python) as worker:
-        build = worker.look(runtime.backend).build
+        build = worker.look(runtime.backend, runtime.program).build
         begun = time.monotonic()
         info = worker.load(load)
         load_s = time.monotonic() - begun

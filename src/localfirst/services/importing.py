@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.names import find_keys, make_key
 from localfirst.catalog.rules import FORMAT_ENGINES
+from localfirst.runtimes.programs import PROGRAMS
 from localfirst.runtimes.table import RUNTIMES
 from localfirst.services.catalogue import load_models
 from localfirst.services.imported import describe
@@ -36,7 +37,9 @@ def import_model(path: Path, name: str | None, *, copy: bool = False, report: Ca
         DiskFullError, StoreError: as the import says.
     """
     installed = imports.import_path(path, name=name, copy=copy, is_taken=_is_in_catalog, report=report)
-    loaded = any(installed.format in runtime.formats for runtime in RUNTIMES)
+    loaded = installed.format in {kind for row in RUNTIMES for kind in row.formats} | {
+        kind for program in PROGRAMS for kind in program.formats
+    }
     return Imported(installed, describe(installed), None if loaded else FORMAT_ENGINES[installed.format])
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import difflib
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst.catalog.rules import FORMAT_ENGINES
 from localfirst.errors import UsageError
 from localfirst.services.library import find_entries
 from localfirst.services.planning import NOTHING_WANTED, Here
-from localfirst.types import Format, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from localfirst.services.library import Entry
-    from localfirst.types import Machine, Plan, Variant
+    from localfirst.types import Machine, Plan, Variant, Wanted
 
 
 class Filter(NamedTuple):
@@ -87,7 +87,7 @@ def _check_words(only: Filter, sort: str, entries: Iterable[Entry]) -> None:
     models = [entry.model for entry in entries]
     known: dict[str, tuple[str | None, set[str]]] = {
         "--sort": (sort, set(SORTS)),
-        "--format": (only.format, set(get_args(Format))),
+        "--format": (only.format, set(FORMAT_ENGINES)),
         "--vendor": (only.vendor, {model.vendor.lower() for model in models}),
         "--task": (only.task, {model.task for model in models}),
         "--license": (only.license, {model.license for model in models}),

@@ -15,18 +15,19 @@ from localfirst.catalog.rules import TIERS
 from localfirst.errors import DeviceError, DiskFullError, RuntimeMissingError, UnknownNameError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
+from localfirst.runtimes.programs import find_programs
 from localfirst.services import catalogue
 from localfirst.services.library import Entry, Part, find_entry, find_parts
 from localfirst.services.sight import find_sights
 from localfirst.store.disk import find_apart
 from localfirst.store.measurements import find_rates
-from localfirst.types import Resolution, Wanted
+from localfirst.types import ALONE, Resolution, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from localfirst.services.sight import Sight
-    from localfirst.types import Machine, Model, Plan, Progress, Runtime
+    from localfirst.types import Machine, Model, Parallel, Plan, Progress, Runtime
 
 
 DEVICES = ("cpu", "gpu", "npu")
@@ -60,6 +61,7 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     tier: str | None = None,
     min_tps: float | None = None,
     cache: str | None = None,
+    parallel: Parallel = ALONE,
 ) -> Wanted:
     """What the options of a command say; `auto` is no demand, also where the model's name makes one.
 
@@ -74,7 +76,9 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     if kept is None:
         raise UsageError(f"No cache type `{cache}`", detail=f"known: {', '.join(CACHE_BYTES)}")
     wanted = Wanted(context_tokens, device, backend, quantization)
-    return wanted._replace(tier=tier, min_tps=wanted.min_tps if min_tps is None else min_tps, cache=kept)
+    return wanted._replace(
+        tier=tier, min_tps=wanted.min_tps if min_tps is None else min_tps, cache=kept, parallel=parallel
+    )
 
 
 def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, offline: bool = False) -> Planned:
@@ -222,8 +226,9 @@ def with_sights(runtimes: Iterable[Runtime], sights: Mapping[str, Sight]) -> tup
 
 
 def find_runtimes_for(machine: Machine) -> tuple[Runtime, ...]:
-    """The runtimes that can exist on a machine."""
-    return find.find_runtimes(machine.platform, machine.cpu.arch)
+    """The runtimes that can exist on a machine, and the programs that serve."""
+    system = (machine.platform, machine.cpu.arch)
+    return find.find_runtimes(*system) + find_programs(*system)
 
 
 def _find_siblings(model: Model) -> tuple[Model, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from localfirst.catalog.names import parse_remote
 from localfirst.conversation import Answer, Message, Sampling, TextDelta
-from localfirst.errors import LfError, RuntimeMissingError
+from localfirst.errors import LfError, NetworkError, RuntimeMissingError
+from localfirst.hwprobe.probe import probe
 from localfirst.services import consent, engines
 from localfirst.services.planning import plan_fetch
 from localfirst.services.threads import find_threads
@@ -57,6 +60,10 @@ def open_session(
         LfError: any step's own; nothing is left running.
     """
     allowed = allowed or Allowed()
+    if server := parse_remote(name):
+        if not allowed.network:
+            raise NetworkError(f"`{name}` is a server, and the network is switched off")
+        return _open_remote(name, *server, wanted, report)
     planned, runtime = _prepare(name, wanted, allowed, report, chosen)
     plan = planned.resolution.chosen
     installed = _find_installed(planned)
@@ -73,8 +80,23 @@ def open_session(
         device_layers=plan.device_layers,
         cache=plan.cache,
         memory_bytes=plan.need.total_bytes if plan.need else None,
+        program=runtime.program,
+        parallel=wanted.parallel,
     )
-    return Session(plan._replace(runtime=runtime), runtime.python or "", load, planned.machine)
+    if plan.variant.format == "llamafile":
+        verify.allow_to_run(installed)
+    return Session(plan._replace(runtime=runtime), runtime.python or "", load, planned.machine, report)
+
+
+def _open_remote(
+    name: str, address: str, model: str | None, wanted: Wanted, report: Callable[[Progress], None]
+) -> Session:
+    """Speak to a server elsewhere, which is only ever asked because the user names it."""
+    from localfirst.services import remote
+
+    remote.refuse(wanted)
+    plan = remote.make_plan(name, address, model)
+    return Session(plan, sys.executable, remote.make_load(address, model, wanted), probe(), report)
 
 
 def _prepare(
@@ -97,6 +119,7 @@ def _prepare(
                 raise next(iter(failures.values())) from None
             raise
         plan = planned.resolution.chosen
+        refuse_spreading(plan, wanted)
         if chosen is not None:
             chosen(plan)
         if allowed.network:  # else nothing is fetched, and that is said where it is missing
@@ -125,6 +148,19 @@ def _find_installed(planned: Planned) -> InstalledModel | None:
     return next((model for model in planned.entry.installed if model.variant == chosen), None)
 
 
+def refuse_spreading(plan: Plan, wanted: Wanted) -> None:
+    """Refuse to spread a model where its engine has no option for it.
+
+    Raises:
+        UsageError: the engine and the option are in the message.
+    """
+    from localfirst.backends.external_table import SERVERS, refuse_spreading
+
+    if plan.runtime is not None:
+        server = SERVERS.get(plan.runtime.backend)
+        refuse_spreading(plan.runtime.engine, server.spreads if server else (), wanted.parallel)
+
+
 def make_sampling(plan: Plan, asked: Mapping[str, float | int | None]) -> Sampling:
     """What the user asked for, and the publisher's temperature, or ours, where nothing was asked.
 
@@ -141,8 +177,17 @@ def make_sampling(plan: Plan, asked: Mapping[str, float | int | None]) -> Sampli
 class Session:
     """A loaded model and what has been said. Use it as a context manager; leaving it ends the worker."""
 
-    def __init__(self, plan: Plan, python: str, load: protocol.Load, machine: Machine) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        python: str,
+        load: protocol.Load,
+        machine: Machine,
+        report: Callable[[Progress], None] = ignore,
+    ) -> None:
         """Start the worker and load the model; the speed of its answers on `machine` is kept.
+
+        `report` is told how far an engine is that takes minutes to load.
 
         Raises:
             LfError: as the worker or the engine says; nothing is left running.
@@ -156,17 +201,22 @@ class Session:
         self.last: Answer | None = None
         self._python, self._load, self._machine = python, load, machine
         self._reply: Reply | None = None
+        self._report = report
         self._start()
+        self._report = ignore
 
     def _start(self) -> None:
         self._worker = Worker(self._python)
         try:
             begun = time.monotonic()
-            self.loaded = self._worker.load(self._load)
+            self.loaded = self._worker.load(self._load, self._tell_loading)
             self.load_s = time.monotonic() - begun
         except BaseException:
             self._worker.close()
             raise
+
+    def _tell_loading(self, text: str, lasting: bool) -> None:
+        self._report(Progress(self.plan.model.name, 0, detail={"notice" if lasting else "line": text}))
 
     def ask(self, messages: Sequence[Message]) -> Iterator[TextDelta | Answer]:
         """Answer `messages` as they stand, remembering nothing: the pieces, then the `Answer`.
@@ -246,7 +296,12 @@ class Session:
     def _measure(self, answer: Answer) -> None:
         """Keep the speed of an answer, where the build and how it ran are what an estimate would be for."""
         plan, timings = self.plan, answer.timings
-        if plan.runtime is None or plan.variant.host == "import" or timings.decode_tps is None or plan.cache != "f16":
+        if (
+            plan.runtime is None
+            or plan.variant.host in {"import", "remote"}
+            or timings.decode_tps is None
+            or plan.cache != "f16"
+        ):
             return
         measurements.record(
             measurements.Measurement(

@@ -57,7 +57,7 @@ def find_sights(
     hidden = [f"{name}={os.environ[name]}" for name in HIDING if name in os.environ]
     sights = {}
     for runtime in runtimes:
-        if runtime.placement == "cpu" or runtime.state not in READY_STATES or not drivers:
+        if runtime.program or runtime.placement == "cpu" or runtime.state not in READY_STATES or not drivers:
             continue
         key = " ".join((runtime.name, runtime.version, runtime.python or "", *drivers, *hidden))
         known = _read()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from localfirst.errors import IntegrityError
-from localfirst.store.disk import hash_file
+from localfirst.store import layout
+from localfirst.store.disk import explained, hash_file
 from localfirst.store.keepers import is_tool, say_keeper
 from localfirst.store.progress import Meter, ignore
 
@@ -138,3 +140,16 @@ def _compare(model: InstalledModel, file: InstalledFile, meter: Meter) -> FilePr
     if found != file.sha256:
         return FileProblem(file.path, "digest", f"{path}\nmanifest: {file.sha256}\nfile:     {found}", found)
     return None
+
+
+def allow_to_run(model: InstalledModel) -> None:
+    """Let a model that is a program be started, where its file is the store's own.
+
+    Raises:
+        StoreError: the system refuses.
+    """
+    if model.keeper is not None or model.shared is not None:
+        return
+    main = layout.find_main(model)
+    with explained(main):
+        main.chmod(main.stat().st_mode | stat.S_IXUSR)

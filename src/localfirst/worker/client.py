@@ -94,7 +94,7 @@ class Worker:
         """Whether the process is still there."""
         return self._process.poll() is None
 
-    def load(self, request: protocol.Load, report: Callable[[str], None] = ignore) -> LoadedInfo:
+    def load(self, request: protocol.Load, report: Callable[[str, bool], None] = ignore) -> LoadedInfo:
         """Load a model and wait for it; `report` is told how far an engine is that takes minutes.
 
         Raises:
@@ -227,12 +227,12 @@ class Reply:
             self._leave()
 
     def wait_for(
-        self, kind: type[_Single], timeout_s: float, late: LfError, report: Callable[[str], None] = ignore
+        self, kind: type[_Single], timeout_s: float, late: LfError, report: Callable[[str, bool], None] = ignore
     ) -> _Single:
         """The answer to a request that has one event only, of this kind, but for what `report` is told before it."""
         try:
             while isinstance(event := self.wait(timeout_s, late), protocol.Loading):
-                report(event.line)
+                report(event.line, event.lasting)
             self._over = True
         finally:
             self._leave()

@@ -81,7 +81,7 @@ class Child:
     def _answer(self, request_id: int, request: protocol.Request, send: Callable[[protocol.Event], None]) -> None:
         match request:
             case protocol.Load():
-                send(protocol.Loaded(self._load(request, lambda line: send(protocol.Loading(line)))))
+                send(protocol.Loaded(self._load(request, lambda *told: send(protocol.Loading(*told)))))
             case protocol.Look():
                 backend = registry.make_backend(request.backend, request.program)
                 send(protocol.Seen(backend.list_devices(), backend.describe_build()))
@@ -104,7 +104,7 @@ class Child:
             case protocol.Cancel():
                 raise AssertionError("a cancel is never queued")
 
-    def _load(self, request: protocol.Load, report: Callable[[str], None]) -> base.LoadedInfo:
+    def _load(self, request: protocol.Load, report: Callable[[str, bool], None]) -> base.LoadedInfo:
         if self._model is not None:
             raise UsageError("This worker already holds a model")
         backend = registry.make_backend(request.backend, request.program)

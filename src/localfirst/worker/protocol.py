@@ -101,9 +101,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """How far a load of minutes is, in the engine's own words."""
+    """How far a load of minutes is, in the engine's own words; or, lasting, what the user has to know of it."""
 
     line: str
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
