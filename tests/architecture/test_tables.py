@@ -10,6 +10,7 @@ from localfirst.cli.bundle import BundleGroup
 from localfirst.cli.groups import TableGroup
 from localfirst.cli.model import ModelGroup
 from localfirst.cli.runtime import RuntimeGroup
+from localfirst.runtimes.programs import PROGRAMS
 from localfirst.runtimes.table import RUNTIMES
 from localfirst.services.engines import STARTER_FILES
 
@@ -28,7 +29,7 @@ def test_the_app_is_the_root_group() -> None:
 
 
 def test_every_backend_of_a_runtime_is_registered_and_can_be_made() -> None:
-    assert {row.backend for row in RUNTIMES} == set(BACKENDS)
+    assert {row.backend for row in RUNTIMES} | {one.name for one in PROGRAMS} | {"remote"} == set(BACKENDS)
     for name in BACKENDS:
         assert hasattr(make_backend(name), "load")
 

@@ -13,8 +13,9 @@ What may surprise:
   Windows on Arm, so only ONNX folders for the CPU remain.
 * Gemma 3 on a Mac is Google's own QAT GGUF on Metal: the MLX conversion is a platform's. Where MLX and GGUF builds have
   the same publisher or both a platform's, as Qwen3 and gpt-oss-20b, MLX is a little smaller or comes first by its name.
-* BitNet runs nowhere: its files need bitnet.cpp, which is no engine of this release.
-* TinyLlama is Intel's OpenVINO folder, and gpt-oss-20b, where that fits: smaller than Microsoft's ONNX folder.
+* BitNet runs nowhere: its files need bitnet.cpp, which is no engine of this release. TinyLlama is Intel's OpenVINO
+  folder, and elsewhere only a llamafile: a program, which runs only where it is named.
+* gpt-oss-20b without a GPU is Intel's folder, where it fits: smaller than Microsoft's ONNX folder.
 * DGX Spark uses its CPU: the packages of llama.cpp for GPUs that are pinned here are for x86-64.
 * qwen3-30b-a3b runs where qwen3-32b is too slow: a token reads three of its thirty billion parameters.
 * In the container with 1 GB nothing of this fits: half of it is left free beside any model. The starter would.

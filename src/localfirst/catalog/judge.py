@@ -19,7 +19,8 @@ from localfirst.catalog.rules import (
     BACKEND_FAMILIES,
     CHAT_TASKS,
     FORMAT_ENGINES,
-    INVITED_BACKENDS,
+    NAMED_FORMATS,
+    PROGRAM_BACKENDS,
     QUANTIZATION_BACKENDS,
     READY_STATES,
     SPREADING_BACKENDS,
@@ -136,10 +137,10 @@ def find_loaders(variant: Variant, ask: Ask) -> list[Runtime]:
 
 
 def _is_invited(runtime: Runtime, variant: Variant, ask: Ask) -> bool:
-    """Whether a runtime may be chosen for this variant: some only by their name."""
-    if variant.format not in INVITED_BACKENDS.get(runtime.backend, ()):
+    """Whether a runtime may be chosen for this variant: programs that are not here, and some others, only by name."""
+    if runtime.backend not in PROGRAM_BACKENDS or is_backend(runtime, ask.wanted.backend or ""):
         return True
-    return ask.wanted.backend is not None and is_backend(runtime, ask.wanted.backend)
+    return runtime.state != "unavailable" and variant.format not in PROGRAM_BACKENDS[runtime.backend]
 
 
 def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> Candidate:
@@ -233,15 +234,25 @@ def _check_name(candidate: Candidate, ask: Ask) -> str | None:
 def _check_engine(candidate: Candidate, ask: Ask) -> str | None:
     runtime, variant = candidate.runtime, candidate.variant
     if runtime is not None:
-        if runtime.state != "unavailable":
-            return None
-        return f"{runtime.name} is not available here: {runtime.reason or 'no build for this system'}"
-    source = explain_source(candidate.model, variant)
+        if runtime.state == "unavailable":
+            return f"{runtime.name} is not available here: {runtime.reason or 'no build for this system'}"
+        named = ask.wanted.quantization or ask.wanted.backend or variant.host in LOCAL_HOSTS
+        if variant.format in NAMED_FORMATS and not named:
+            return f"it is a program, which runs only where you name it: `@{variant.name}`"
+        return None
+    return _explain_unloaded(candidate.model, variant, ask)
+
+
+def _explain_unloaded(model: Model, variant: Variant, ask: Ask) -> str | None:
+    """Why nothing loads a build, for one that no runtime was found for; `None` where one would, on another device."""
+    source = explain_source(model, variant)
     if source is not None or find_loaders(variant, ask):
         return source
     needed = _find_needed_backend(variant)
     if needed is not None:
         return f"no runtime of this release loads it: {variant.quantization} needs the {needed} runtime"
+    if any(variant.format in one.formats and one.backend in PROGRAM_BACKENDS for one in ask.runtimes):
+        return f"{variant.format} needs {FORMAT_ENGINES[variant.format]}, and none of them is here"
     return f"no runtime of this release loads it: {variant.format} needs {FORMAT_ENGINES[variant.format]}"
 
 

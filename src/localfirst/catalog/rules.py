@@ -78,8 +78,17 @@ BACKEND_FAMILIES = {"llama.cpp": ("xllamacpp", "llama-cpp-python")}
 """Names that stand for several backends."""
 
 
-INVITED_BACKENDS: dict[str, tuple[Format, ...]] = {"llama-server": ("gguf",), "llamafile": ("gguf",)}
-"""Programs of the user's own, of unknown version, and the formats that they load only where they are named."""
+PROGRAM_BACKENDS: dict[str, tuple[Format, ...]] = {
+    "llamafile": ("gguf",),
+    "llama-server": ("gguf",),
+    "vllm": (),
+    "sglang": (),
+    "tensorrt-llm": (),
+}
+"""Programs of the user's own, of unknown version, each with the formats that it loads only where it is named."""
+
+NAMED_FORMATS: tuple[Format, ...] = ("llamafile",)
+"""Builds that are programs: weights are chosen before them, and one is only run where the user names it."""
 
 SPREADING_BACKENDS = ("xllamacpp",)
 """Backends that compute a model's layers on several GPUs, and on the CPU what fits on none."""
