@@ -551,7 +551,7 @@ class _Answer:
                 int(self._timings.get("cache_n", 0)),
             )
             self._usage = Usage(usage.prompt_tokens, int(self._timings.get("predicted_n", 0)), cached)
-        elif told := event.get("usage"):
+        if told := event.get("usage"):
             cached = (told.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
             self._usage = Usage(int(told["prompt_tokens"]), int(told.get("completion_tokens") or 0), int(cached))
 

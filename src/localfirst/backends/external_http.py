@@ -114,7 +114,7 @@ class Stream:
 
     def __init__(self, address: Address, route: str, body: dict[str, Any]) -> None:
         self._events: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
-        self._connection: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, args=(address, route, body | {"stream": True}), daemon=True)
         self._thread.start()
@@ -138,20 +138,23 @@ class Stream:
     def close(self) -> None:
         """Hang up, which servers take for a cancel."""
         self._closed = True
-        if (connection := self._connection) is not None and connection.sock is not None:
+        if (open_socket := self._socket) is not None:
             with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                open_socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
     def _run(self, address: Address, route: str, body: dict[str, Any]) -> None:
         try:
             with _explained(address):
-                self._connection = connection = _connect(address, None)
+                connection = _connect(address, None)
+                self._socket = connection.sock  # an answer without a length takes it away from the connection
                 with contextlib.closing(connection):
-                    if not self._closed:
-                        for event in _read_events(_send(connection, address, route, body)):
+                    if self._closed:
+                        return
+                    with _send(connection, address, route, body) as response:
+                        for event in _read_events(response):
                             self._events.put(event)
-                        self._events.put(OVER)
+                    self._events.put(OVER)
         except Exception as error:  # noqa: BLE001 - the border of a thread: what is not handed over is lost
             self._events.put(error)
 
@@ -175,7 +178,8 @@ def _send(
     connection.request("GET" if body is None else "POST", address.prefix + route, content, headers)
     response = connection.getresponse()
     if response.status != http.HTTPStatus.OK:
-        raise _refuse(address, route, response)
+        with response:
+            raise _refuse(address, route, response)
     return response
 
 

@@ -19,7 +19,7 @@ START = table.Start(
     threads=6,
     cache="q8_0",
     parallel=Parallel(4, 2),
-    folder="/tmp/private",
+    folder="/private",
 )
 LLAMA = (
     "--host 127.0.0.1 --port 4242 --ctx-size 8192 --parallel 1 --n-gpu-layers 0 --threads 6 --threads-batch 6 "
@@ -30,7 +30,7 @@ COMMANDS = {
     "llama-server": f"/usr/bin/prog {LLAMA}--model /models/m",
     "vllm": "/usr/bin/prog serve /models/m --host 127.0.0.1 --port 4242 --served-model-name local --max-model-len 8192 "
     "--generation-config vllm --tensor-parallel-size 4 --pipeline-parallel-size 2",
-    "sglang": "/usr/bin/prog serve --config /tmp/private/sglang.yaml --model-path /models/m --host 127.0.0.1 --port 4242 "
+    "sglang": "/usr/bin/prog serve --config /private/sglang.yaml --model-path /models/m --host 127.0.0.1 --port 4242 "
     "--served-model-name local --context-length 8192 --sampling-defaults openai --tp-size 4 --pp-size 2",
     "tensorrt-llm": "/usr/bin/prog /models/m --host 127.0.0.1 --port 4242 --served_model_name local "
     "--max_seq_len 8192 --tp_size 4 --pp_size 2",

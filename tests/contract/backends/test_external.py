@@ -1,0 +1,421 @@
+"""Server programs and servers elsewhere: how they start, answer, fail and end. Real ones, on tiny real models."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from tests.contract.backends.engines import GREEDY, ask
+from tests.fixtures import scripted, servers
+from tests.fixtures.scripted import Shape, render
+
+from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
+from localfirst.backends.external import find_obstacle, wrap_program
+from localfirst.backends.external_http import parse_address
+from localfirst.backends.registry import make_backend
+from localfirst.conversation import Message, Sampling
+from localfirst.errors import (
+    ContextError,
+    DeviceError,
+    EngineError,
+    LfError,
+    ModelFileError,
+    NetworkError,
+    RuntimeMissingError,
+    UnknownNameError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localfirst.backends.external import RemoteModel, ServedModel
+
+TEXT = "Hello there! The tiny model answers Grüße 😀 and stops."
+TOKENS = len(scripted.split_reply(TEXT)) + 1
+ANYWHERE = "0.0.0.0"  # noqa: S104 - only read
+LOOP = (b"on ", b"and ")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("external")
+
+
+@pytest.fixture(scope="module")
+def program(folder: Path) -> str:
+    return servers.make_program(folder / "llama-server", "llama_server.py")
+
+
+@pytest.fixture(scope="module")
+def gguf(folder: Path) -> Path:
+    scripted.make_gguf(folder / "model.gguf", TEXT)
+    return folder / "model.gguf"
+
+
+@pytest.fixture(scope="module")
+def slow(folder: Path) -> Path:
+    """A model whose answer never ends."""
+    shape = Shape(hidden=512, layers=6, heads=8, kv_heads=8, feed_forward=2048, context=16384)
+    scripted.make_gguf(folder / "slow.gguf", reply_tokens=LOOP, loop=True, shape=shape)
+    return folder / "slow.gguf"
+
+
+def load(name: str, main: Path, program: str | None, **options: object) -> ServedModel:
+    return make_backend(name, program).load(ModelFiles(str(main)), LoadOptions(None, 2, **options))
+
+
+@pytest.fixture(scope="module")
+def hub_folder(folder: Path) -> Path:
+    """What a hub has of a model for vLLM; the weights are llama.cpp's, for the server that stands in."""
+    path = folder / "hf"
+    scripted.make_gguf(path / "model.gguf", TEXT)
+    (path / "config.json").write_text(json.dumps({"max_position_embeddings": 1024, "model_type": "llama"}))
+    told = {"chat_template": scripted.TEMPLATE, "bos_token": {"content": "<|endoftext|>"}, "eos_token": "<|end|>"}
+    (path / "tokenizer_config.json").write_text(json.dumps(told))
+    return path
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "tensorrt-llm"])
+def test_a_folder_is_served_and_its_tokens_are_counted(name: str, hub_folder: Path, folder: Path) -> None:
+    program = servers.make_program(folder / "folder-server", "folder_server.py")
+    told: list[str] = []
+    loaded = load(name, hub_folder, program, placement="gpu", report=lambda text, _: told.append(text))
+    try:
+        info = loaded.info
+        reply = ask(loaded, render("hi"))
+        stopped = ask(loaded, render("hi"), stop=("there! The",))
+        short = ask(loaded, render("hi"), max_tokens=3)
+        with pytest.raises(ContextError) as caught:
+            ask(loaded, render("a" * 2000))
+    finally:
+        loaded.close()
+    assert (info.backend, info.context_tokens, info.template) == (name, 1024, scripted.TEMPLATE)
+    assert (info.bos_token, info.eos_token) == ("<|endoftext|>", "<|end|>")
+    assert (reply.text, reply.end.finish_reason, reply.prompt_tokens) == (TEXT, "stop", 5)
+    assert (reply.end.usage.prompt_tokens, reply.end.usage.completion_tokens) == (5, TOKENS)
+    assert (stopped.text, stopped.end.finish_reason) == ("Hello ", "stop")
+    assert (short.end.usage.completion_tokens, short.end.finish_reason) == (3, "length")
+    assert caught.value.message == "The prompt has 2003 tokens; the context is 1024"
+    assert info.engine_version == "0.33.0"
+
+
+def test_what_a_server_does_not_know_is_refused_by_its_name(hub_folder: Path, folder: Path) -> None:
+    program = servers.make_program(folder / "folder-server", "folder_server.py")
+    loaded = load("sglang", hub_folder, program, placement="gpu")
+    try:
+        with pytest.raises(UsageError) as caught:
+            ask(loaded, render("hi"), Sampling(1.0, seed=7))
+    finally:
+        loaded.close()
+    assert caught.value.message == "SGLang knows no `seed`"
+
+
+def test_a_device_that_a_program_is_not_for_is_refused(hub_folder: Path) -> None:
+    with pytest.raises(DeviceError):
+        load("vllm", hub_folder, "/nowhere", placement="cpu")
+
+
+def test_a_folder_without_configuration_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError) as caught:
+        load("vllm", tmp_path, "/nowhere", placement="gpu")
+    assert caught.value.message == "config.json cannot be read: No such file or directory"
+
+
+def test_a_program_that_ends_while_it_loads_is_told_with_its_last_words(gguf: Path, tmp_path: Path) -> None:
+    program = tmp_path / "broken"
+    program.write_text("#!/bin/sh\necho warming up\necho CUDA out of memory >&2\nexit 3\n")
+    program.chmod(0o755)
+    with pytest.raises(EngineError) as caught:
+        load("llama-server", gguf, str(program))
+    assert caught.value.message == "llama.cpp could not load the model: it ended with exit code 3"
+    assert caught.value.detail == "warming up\nCUDA out of memory"
+
+
+def test_a_program_that_cannot_be_run_is_told(gguf: Path, tmp_path: Path) -> None:
+    program = tmp_path / "text"
+    program.write_bytes(b"\0\1\2")
+    program.chmod(0o755)
+    with pytest.raises(EngineError):
+        load("llama-server", gguf, str(program))
+
+
+def find_server(loaded: ServedModel) -> psutil.Process:
+    """The program behind the guard."""
+    (child,) = psutil.Process(loaded._process._guard.pid).children()
+    return child
+
+
+def test_a_program_that_dies_while_it_answers_is_told_and_started_again(slow: Path, program: str) -> None:
+    loaded = load("llama-server", slow, program)
+    try:
+        chunks = loaded.generate(GenerateRequest(render("hi"), GREEDY))
+        assert [next(chunks), next(chunks)] == [Started(5), Piece("on ")]
+        find_server(loaded).kill()
+        with pytest.raises(EngineError) as caught:
+            list(chunks)
+        again = ask(loaded, render("hi"), max_tokens=2)
+    finally:
+        loaded.close()
+    assert caught.value.message == "llama.cpp died while it answered: it ended with signal 9"
+    assert "listening on" in (caught.value.detail or "")
+    assert again.text == "on and "
+
+
+def wait_for_end(processes: list[psutil.Process]) -> list[psutil.Process]:
+    _, left = psutil.wait_procs(processes, timeout=10)
+    return left
+
+
+LOADER = """
+import sys, time
+from localfirst.backends.base import LoadOptions, ModelFiles
+from localfirst.backends.registry import make_backend
+loaded = make_backend("llama-server", sys.argv[1]).load(ModelFiles(sys.argv[2]), LoadOptions(None, 1))
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("victim", ["the worker", "the guard"])
+def test_no_program_outlives_the_worker_however_it_ends(victim: str, gguf: Path, tmp_path: Path) -> None:
+    server = servers.make_program(tmp_path / "inner", "llama_server.py")
+    program = tmp_path / "wrapper"
+    program.write_text(f'#!/bin/sh\nsleep 600 &\n"{server}" "$@"\n')  # children and grandchildren
+    program.chmod(0o755)
+    worker = subprocess.Popen([sys.executable, "-c", LOADER, program, gguf], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == b"ready\n"
+    started = psutil.Process(worker.pid).children(recursive=True)
+    assert len(started) >= 4
+    guard = next(one for one in started if "external_guard" in " ".join(one.cmdline()))
+    if victim == "the worker":
+        os.kill(worker.pid, signal.SIGKILL)
+        assert wait_for_end(started) == []
+    else:
+        (direct,) = guard.children()
+        guard.kill()
+        assert wait_for_end([direct]) == []
+        for one in started:
+            if one.is_running():
+                one.kill()
+    worker.kill()
+    worker.wait()
+    worker.stdout.close()
+
+
+def test_closing_ends_the_program_and_leaves_no_file(gguf: Path, program: str) -> None:
+    loaded = load("llama-server", gguf, program)
+    server, folder = find_server(loaded), loaded._folder
+    assert oct(folder.stat().st_mode & 0o777) == "0o700"
+    loaded.close()
+    assert not server.is_running()
+    assert not folder.exists()
+
+
+def test_the_server_listens_on_this_machine_only_and_wants_its_key(gguf: Path, program: str) -> None:
+    from localfirst.backends import external_http
+
+    loaded = load("llama-server", gguf, program)
+    try:
+        listening = [one for one in find_server(loaded).net_connections("inet") if one.status == psutil.CONN_LISTEN]
+        with pytest.raises(EngineError) as caught:
+            external_http.ask(loaded._address._replace(key="guessed"), "/props")
+        words = " ".join(find_server(loaded).cmdline())
+    finally:
+        loaded.close()
+    assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
+    assert "wants a key" in caught.value.message
+    assert (loaded._address.key or "?") not in words
+
+
+def test_an_old_llamafile_is_not_spoken_to_but_its_model_can_be_opened_by_a_newer_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "old" / "model.llamafile"
+    servers.make_llamafile(path, TEXT)
+    monkeypatch.setenv("LF_TEST_LLAMAFILE_VERSION", "0.9.3")
+    with pytest.raises(RuntimeMissingError) as caught:
+        load("llamafile", path, None)
+    assert "llamafile v0.9.3" in caught.value.message
+    assert "LF_RUNTIME_LLAMAFILE" in (caught.value.hint or "")
+    told: list[tuple[str, bool]] = []
+    engine = servers.make_llamafile_engine(folder / "engine")
+    loaded = load("llamafile", path, str(engine), report=lambda *words: told.append(words))
+    try:
+        assert ask(loaded, render("hi")).text == TEXT
+    finally:
+        loaded.close()
+    assert [lasting for _, lasting in told] == [True]
+
+
+def test_a_gguf_file_is_opened_by_a_llamafile_without_a_model(gguf: Path, folder: Path) -> None:
+    loaded = load("llamafile", gguf, str(servers.make_llamafile_engine(folder / "engine")))
+    try:
+        assert ask(loaded, render("hi")).text == TEXT
+    finally:
+        loaded.close()
+    with pytest.raises(RuntimeMissingError):
+        load("llamafile", gguf, None)
+
+
+@pytest.mark.parametrize(
+    ("size", "arguments", "platform", "mode", "problem"),
+    [
+        (4 * 2**30, ("...",), "win32", 0o644, "Windows runs no program of 4 GB or more"),
+        (4 * 2**30 - 1, ("...",), "win32", 0o644, None),
+        (4 * 2**30, ("-m", "x", "..."), "linux", 0o755, None),
+        (10, ("...", "--host", ANYWHERE), "linux", 0o755, "its own arguments would win over lf's"),
+        (10, ("--host", ANYWHERE), "linux", 0o755, None),
+        (10, (), "darwin", 0o644, "may not be run"),
+    ],
+    ids=["4 GB on Windows", "less", "4 GB elsewhere", "after what is typed", "instead of it", "not executable"],
+)
+def test_what_keeps_a_llamafile_from_being_started(
+    size: int, arguments: tuple[str, ...], platform: str, mode: int, problem: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.llamafile"
+    with path.open("wb") as file:
+        file.truncate(size)
+    path.chmod(mode)
+    found = find_obstacle(path, arguments, platform)
+    if problem == "may not be run" and os.geteuid() == 0:
+        assert found is not None  # root may read everything, and run nothing that has no x
+    else:
+        assert (found is None) == (problem is None)
+    assert (problem or "") in (found or "")
+
+
+def test_a_llamafile_is_started_by_a_shell_but_for_windows() -> None:
+    assert wrap_program("/a b.llamafile", "linux") == ("/bin/sh", "/a b.llamafile")
+    assert wrap_program("C:\\m.llamafile", "win32") == ("C:\\m.llamafile",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>" * 100, b"PK\5\6" + bytes(18), b"MZqFpD" + bytes(5000)],
+    ids=["empty", "html", "bare", "MZ"],
+)
+def test_a_file_that_is_no_llamafile_is_never_started(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.llamafile"
+    path.write_bytes(content)
+    path.chmod(0o755)
+    with pytest.raises(ModelFileError) as caught:
+        load("llamafile", path, None)
+    assert caught.value.message.startswith("model.llamafile")
+
+
+@pytest.fixture(scope="module")
+def address(gguf: Path, program: str) -> Iterator[str]:
+    """A server that somebody else started."""
+    loaded = load("llama-server", gguf, program)
+    yield f"http://127.0.0.1:{loaded._address.port}/v1#{loaded._address.key}"
+    loaded.close()
+
+
+def reach(address: str, model: str | None = None, key: str | None = None) -> RemoteModel:
+    url, _, own = address.partition("#")
+    options = LoadOptions(None, 1, key=key or own, model=model)
+    return make_backend("remote").load(ModelFiles(url), options)
+
+
+def converse(model: RemoteModel, text: str, sampling: Sampling = GREEDY, **options: object) -> tuple[str, Finished]:
+    started, *pieces, end = model.converse((Message("user", text),), GenerateRequest("", sampling, **options))
+    assert started == Started(None)
+    assert isinstance(end, Finished)
+    return "".join(piece.text for piece in pieces), end
+
+
+def test_a_server_elsewhere_answers_messages_and_counts(address: str) -> None:
+    model = reach(address)
+    text, end = converse(model, "hi")
+    assert (text, end.finish_reason, end.usage.completion_tokens) == (TEXT, "stop", TOKENS)
+    assert end.usage.prompt_tokens > 0
+    assert model.info.context_tokens == 1024
+    assert converse(model, "hi", max_tokens=3)[1].finish_reason == "length"
+    assert converse(model, "hi", stop=("there! The",))[0] == "Hello "
+    assert ask(model, render("hi")).text == TEXT
+
+
+def test_a_server_that_refuses_a_long_prompt_is_told_with_both_numbers(address: str) -> None:
+    with pytest.raises(ContextError) as caught:
+        converse(reach(address), "a" * 3000)
+    assert caught.value.message.startswith("The prompt has 30")
+    assert caught.value.message.endswith("the context is 1024")
+
+
+def test_what_openais_api_lacks_is_refused_by_name(address: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        converse(reach(address), "hi", Sampling(0.5, top_k=40))
+    assert caught.value.message == "A server knows no `top_k`"
+
+
+def test_another_key_and_another_model_are_told(address: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        reach(address, key="wrong")
+    assert caught.value.hint == "Put its key into `LF_REMOTE_KEY`"
+    with pytest.raises(UnknownNameError) as unknown:
+        reach(address, model="gpt-9")
+    assert "model.gguf" in (unknown.value.detail or "")
+
+
+def test_nobody_there_is_a_network_error() -> None:
+    with pytest.raises(NetworkError):
+        reach("http://127.0.0.1:9/v1#key")
+
+
+def test_a_cancel_ends_a_server_elsewheres_answer(slow: Path, program: str) -> None:
+    served = load("llama-server", slow, program)
+    flag = threading.Event()
+    try:
+        model = reach(f"http://127.0.0.1:{served._address.port}#{served._address.key}")
+        request = GenerateRequest("", GREEDY, cancelled=flag.is_set)
+        chunks = []
+        for chunk in model.converse((Message("user", "hi"),), request):
+            chunks.append(chunk)
+            if len(chunks) == 4:
+                flag.set()
+                asked_s = time.monotonic()
+        took_s = time.monotonic() - asked_s
+    finally:
+        served.close()
+    assert isinstance(chunks[-1], Finished)
+    assert chunks[-1].finish_reason == "cancelled"
+    assert took_s < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "problem"),
+    [
+        ("ftp://host/v1", None, "not the address"),
+        ("http://", None, "not the address"),
+        ("http://host:port", None, "not the address"),
+        ("https://me:secret@host/v1", None, "password"),
+        ("http://host/v1", "k", "unencrypted"),
+    ],
+)
+def test_an_address_that_is_none_or_that_would_betray_a_key_is_refused(
+    text: str, key: str | None, problem: str
+) -> None:
+    with pytest.raises(LfError) as caught:
+        parse_address(text, key)
+    assert problem in caught.value.message
+    assert "secret" not in f"{caught.value.message}{caught.value.detail}{caught.value.hint}"
+
+
+def test_proxies_are_for_servers_elsewhere(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")
+    assert converse(reach(address), "hi")[0] == TEXT
+    with pytest.raises(NetworkError):
+        reach("http://models.invalid/v1#")
