@@ -87,7 +87,6 @@ def test_every_line_fits_a_terminal(tmp_path: Path) -> None:
 
 
 MAKERS = {
-    "llamafile": (lambda folder: make.make_llamafile(folder / "m.llamafile"), "llamafile"),
     "safetensors": (
         lambda folder: make.make_mlx(folder / "m", quantization_config={"quant_method": "gptq"}),
         "vLLM, TensorRT-LLM or SGLang",
@@ -102,7 +101,7 @@ def test_a_format_without_an_engine_is_imported_and_told_so(lf: Lf, tmp_path: Pa
     done = lf("model", "import", str(path), "-q")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("m is imported\n")
-    assert f"No engine of this release loads it: it needs {engine}" in " ".join(done.stdout.split())
+    assert f"No engine here loads it: it needs {engine}" in " ".join(done.stdout.split())
     for words in (("model", "explain", "m"), ("run", "m", "hi"), ("run", str(path), "hi")):
         refused = lf(*words)
         assert refused.returncode == 8

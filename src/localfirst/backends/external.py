@@ -71,7 +71,7 @@ class ServerBackend:
         """What the program answers to `--version`, in one line."""
         if self._program is None:
             return f"{self.server.engine}: each model brings its own"
-        return f"{self._program}: {_ask_version((self._program,))}"
+        return f"{self._program}: {_ask_version(self._wrap(self._program))}"
 
     def load(self, files: ModelFiles, options: LoadOptions) -> ServedModel:
         """Start the program with a model, and wait until it answers.
@@ -96,6 +96,10 @@ class ServerBackend:
             _Launcher(self.server, program, opened, context_tokens, options), described, context_tokens, options
         )
 
+    def _wrap(self, program: str) -> tuple[str, ...]:
+        """How the program is started."""
+        return (program,)
+
     def _describe(self, main: Path) -> external_files.Described:
         return external_files.read_folder(main)
 
@@ -105,7 +109,7 @@ class ServerBackend:
         """What to start, and what it is to open."""
         if self._program is None:
             raise RuntimeMissingError(f"{self.server.engine} is not here")
-        return (self._program,), str(main)
+        return self._wrap(self._program), str(main)
 
 
 class VllmBackend(ServerBackend):
@@ -142,6 +146,9 @@ class LlamafileBackend(ServerBackend):
     server = table.LLAMAFILE
     placements = ("cpu",)
 
+    def _wrap(self, program: str) -> tuple[str, ...]:
+        return wrap_program(program)
+
     def _describe(self, main: Path) -> external_files.Described:
         if main.suffix.lower() == ".gguf":
             return external_files.read_gguf(main)
@@ -155,7 +162,7 @@ class LlamafileBackend(ServerBackend):
             if problem is None:
                 if "--unsecure" in described.arguments:
                     report(f"{main.name} switches its own sandbox off", True)
-                return wrap_program(str(main)), f"/zip/{described.member}"
+                return self._wrap(str(main)), f"/zip/{described.member}"
             if self._program is None:
                 raise RuntimeMissingError(
                     f"{main.name} cannot be its own program here: {problem}",
@@ -168,7 +175,7 @@ class LlamafileBackend(ServerBackend):
                 "A GGUF file needs a llamafile program",
                 hint="Name one in `LF_RUNTIME_LLAMAFILE`, or leave out `#llamafile`",
             )
-        return wrap_program(self._program), str(main)
+        return self._wrap(self._program), str(main)
 
 
 class RemoteBackend:

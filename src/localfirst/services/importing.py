@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.names import find_keys, make_key
 from localfirst.catalog.rules import FORMAT_ENGINES
-from localfirst.runtimes.programs import PROGRAMS
+from localfirst.runtimes.find import this_system
+from localfirst.runtimes.programs import find_programs
 from localfirst.runtimes.table import RUNTIMES
 from localfirst.services.catalogue import load_models
 from localfirst.services.imported import describe
@@ -25,7 +26,7 @@ class Imported(NamedTuple):
     installed: InstalledModel
     model: Model
     lacking: str | None
-    """The engine that it needs, where this release has none for its format."""
+    """The engine that it needs, where none here loads its format."""
 
 
 def import_model(path: Path, name: str | None, *, copy: bool = False, report: Callable[[Progress], None]) -> Imported:
@@ -37,9 +38,8 @@ def import_model(path: Path, name: str | None, *, copy: bool = False, report: Ca
         DiskFullError, StoreError: as the import says.
     """
     installed = imports.import_path(path, name=name, copy=copy, is_taken=_is_in_catalog, report=report)
-    loaded = installed.format in {kind for row in RUNTIMES for kind in row.formats} | {
-        kind for program in PROGRAMS for kind in program.formats
-    }
+    ready = {kind for one in find_programs(*this_system()) if one.state == "external" for kind in one.formats}
+    loaded = installed.format in ready.union(*(row.formats for row in RUNTIMES))
     return Imported(installed, describe(installed), None if loaded else FORMAT_ENGINES[installed.format])
 
 

@@ -73,11 +73,15 @@ def pack_model(
             *arguments,
             REST,
         ),
-        sha256=next(
-            (file.sha256 for file in model.files if file.path == main.relative_to(model.root).as_posix()), None
-        ),
+        sha256=_find_digest(model, main),
         report=lambda done: report(Progress(output.name, done, total)),
     )
+
+
+def _find_digest(model: InstalledModel, main: Path) -> str | None:
+    """What is known of the file's bytes; of one that was only named by its path, nothing."""
+    path = main.relative_to(model.root).as_posix()
+    return next((file.sha256 for file in model.files if file.path == path), None) or None
 
 
 def make_member_name(name: str) -> str:

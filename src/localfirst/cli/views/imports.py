@@ -22,7 +22,7 @@ def render_imported(imported: Imported, screen: Screen) -> list[str]:
     name = line(imported.installed.name)
     ending = f"Run it: `lf run {name}`"
     if imported.lacking:
-        ending = f"No engine of this release loads it: it needs {imported.lacking}. See `lf model explain {name}`."
+        ending = f"No engine here loads it: it needs {imported.lacking}. See `lf model explain {name}`."
     return [
         f"{name} is {'imported' if imported.lacking else 'ready'}",
         *(f"  {row}" for row in render_facts(_list_facts(imported), _narrow(screen))),
