@@ -14,9 +14,7 @@ import json
 import queue
 import re
 import socket
-import ssl
 import threading
-import urllib.request
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -186,10 +184,12 @@ def _send(
 def _connect(address: Address, timeout_s: float | None) -> http.client.HTTPConnection:
     """A connection; by the proxy that the environment names, where the server is elsewhere."""
     timeout = TIMEOUT_S if timeout_s is None else timeout_s
-    proxy = None if address.local or urllib.request.proxy_bypass(address.host) else _find_proxy(address)
+    proxy = None if address.local else _find_proxy(address)
     host, port = proxy or (address.host, address.port)
     connection: http.client.HTTPConnection
     if address.secure:
+        import ssl
+
         connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context())
     else:
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
@@ -202,6 +202,11 @@ def _connect(address: Address, timeout_s: float | None) -> http.client.HTTPConne
 
 
 def _find_proxy(address: Address) -> tuple[str, int] | None:
+    """The proxy that the environment names for an address, `None` where it names none, or excepts the host."""
+    import urllib.request
+
+    if urllib.request.proxy_bypass(address.host):
+        return None
     proxies = urllib.request.getproxies()
     parts = urlsplit(proxies.get("https" if address.secure else "http", ""))
     return (parts.hostname, parts.port or 80) if parts.hostname else None
