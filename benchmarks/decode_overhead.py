@@ -27,6 +27,7 @@ from tests.fixtures.scripted import (
     make_random_onnx,
     make_random_openvino,
 )
+from tests.fixtures.servers import make_program
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles
 from localfirst.backends.registry import make_backend
@@ -55,13 +56,14 @@ def main() -> None:
     for backend in asked.backend or ENGINES:
         with tempfile.TemporaryDirectory() as folder:
             path = ENGINES[backend].make_model(Path(folder))
-            compare(backend, path, asked.threads, asked.rounds, ENGINES[backend].make_bare)
+            model = make_backend(backend, ENGINES[backend].make_program(Path(folder))).load(
+                ModelFiles(str(path)), LoadOptions(SHAPE.context, asked.threads)
+            )
+            compare(backend, model, ENGINES[backend].make_bare(path, asked.threads), asked.rounds)
 
 
-def compare(backend: str, path: Path, threads: int, rounds: int, make_bare: Callable[..., Callable[[], float]]) -> None:
+def compare(backend: str, model: LoadedModel, bare: Callable[[], float], rounds: int) -> None:
     """Measure in turns: the bare engine, the adapter, the adapter drawing at random."""
-    model = make_backend(backend).load(ModelFiles(str(path)), LoadOptions(SHAPE.context, threads))
-    bare = make_bare(path, threads)
     drawing = Sampling(0.7, top_k=40, top_p=0.9, seed=1)
     runs = [(bare(), decode(model, Sampling(0)), decode(model, drawing)) for _ in range(rounds)]
     model.close()
@@ -206,15 +208,24 @@ class Bench(NamedTuple):
     file_name: str
     make_random: Callable[..., object]
     make_bare: Callable[[Path, int], Callable[[], float]]
+    script: str | None = None
+    """The program that serves, for an engine that is one."""
 
     def make_model(self, folder: Path) -> Path:
         """The path of random weights in 4 bits."""
         self.make_random(folder / self.file_name, SHAPE, vocabulary_size=VOCABULARY)
         return folder / self.file_name
 
+    def make_program(self, folder: Path) -> str | None:
+        """The path of that program."""
+        return None if self.script is None else make_program(folder / "program", self.script)
+
 
 ENGINES = {
     "xllamacpp": Bench("model.gguf", partial(make_random_gguf, quantization="Q4_0"), make_bare_llama_cpp),
+    "llama-server": Bench(
+        "model.gguf", partial(make_random_gguf, quantization="Q4_0"), make_bare_llama_cpp, "llama_server.py"
+    ),
     "onnx": Bench("onnx", partial(make_random_onnx, bits=4), make_bare_onnx),
     "mlx": Bench("mlx", partial(make_random_mlx, bits=4), make_bare_mlx),
     "openvino": Bench("openvino", partial(make_random_openvino, bits=4), make_bare_openvino),

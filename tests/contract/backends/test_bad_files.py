@@ -82,14 +82,15 @@ def gguf_content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.parametrize("backend", ["xllamacpp", "llama-server"])
 @pytest.mark.parametrize("damage", GGUF_DAMAGES.values(), ids=GGUF_DAMAGES)
 def test_a_damaged_gguf_file_is_refused_before_native_code(
-    damage: Callable[[bytes], bytes], gguf_content: bytes, tmp_path: Path
+    backend: str, damage: Callable[[bytes], bytes], gguf_content: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(damage(gguf_content))
     with pytest.raises(ModelFileError) as caught:
-        LLAMA.load(path)
+        next(one for one in ENGINES if one.backend == backend).load(path)
     assert caught.value.message.startswith("model.gguf")
 
 
