@@ -265,7 +265,7 @@ class Session:
             "published by": f"{self.plan.variant.repo} ({self.plan.variant.tier})",
             "runtime": f"{runtime.name if runtime else '?'}: {self.loaded.engine} {self.loaded.engine_version}",
             "device": self.loaded.device,
-            "context": f"{self.loaded.context_tokens} tokens",
+            "context": f"{self.loaded.context_tokens} tokens" if self.loaded.context_tokens else "unknown",
         }
 
     def close(self) -> None:
