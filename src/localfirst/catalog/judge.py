@@ -149,7 +149,7 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
     placement = devices[0].kind if devices else runtime.placement if runtime else find_placement(variant)
     budget_bytes = find_budget(ask.machine, devices) if devices or placement == "cpu" else None
     sized = assume_least(model, variant)
-    if ask.wanted.parallel.ray:
+    if ask.wanted.parallel.ray and devices and runtime and runtime.backend in PROGRAM_BACKENDS:
         budget_bytes = None  # what the other machines have, nobody here knows
     context_tokens, least = find_context(model, sized, ask.wanted.context_tokens, budget_bytes, ask.wanted.cache)
     need = None if variant.size_bytes is None else least
