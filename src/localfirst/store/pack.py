@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.errors import IntegrityError, ModelFileError
 from localfirst.gguf import read_header
+from localfirst.headers.extent import open_extent
 from localfirst.store.disk import READ_BYTES, explained
 from localfirst.store.formats import llamafile
-from localfirst.store.formats.extent import open_extent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,9 +12,9 @@ from tests.fixtures import scripted
 from tests.fixtures.servers import make_llamafile_engine
 
 from localfirst.errors import DiskFullError, IntegrityError, LfError, ModelFileError
+from localfirst.headers.extent import open_extent
 from localfirst.store import pack
 from localfirst.store.formats import llamafile
-from localfirst.store.formats.extent import open_extent
 
 ARGUMENTS = ("-m", "/zip/m.gguf", "...")
 
