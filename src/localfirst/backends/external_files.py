@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from localfirst import gguf
+from localfirst.backends.model_folder import (
+    CONFIG,
+    TOKENIZER_CONFIG,
+    find_context,
+    find_template,
+    find_token_text,
+    read_json,
+    read_optional_json,
+)
 from localfirst.errors import ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-MAX_JSON_BYTES = 16 * 2**20
 ARGUMENTS = ".args"
 REST = "..."
 """The place in `.args` for what is typed; without it, whatever is typed replaces all of it."""
@@ -77,15 +83,12 @@ def read_folder(folder: Path) -> Described:
     Raises:
         ModelFileError: its configuration is missing or damaged.
     """
-    config = _read_json(folder / "config.json")
-    described = _read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
-    text = config.get("text_config")
-    context = (text if isinstance(text, dict) else config).get("max_position_embeddings")
+    described = read_optional_json(folder / TOKENIZER_CONFIG)
     return Described(
-        _find_template(folder, described),
-        context if isinstance(context, int) else None,
-        _find_text(described.get("bos_token")),
-        _find_text(described.get("eos_token")),
+        find_template(folder, described),
+        find_context(read_json(folder / CONFIG)),
+        find_token_text(described.get("bos_token")),
+        find_token_text(described.get("eos_token")),
     )
 
 
@@ -99,33 +102,3 @@ def _describe(file: BinaryIO, size_bytes: int, name: str) -> Described:
     except ModelFileError as error:
         raise ModelFileError(f"{name}: {error.message}", detail=error.detail, hint=error.hint) from error
     return Described(header.template, header.context_tokens)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ModelFileError(f"{path.name} is too large for what it is named", detail=str(path))
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ModelFileError(f"{path.name} cannot be read: {error.strerror}", detail=str(path)) from error
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path.name} is damaged: it is not a JSON document", detail=str(error)) from error
-    if not isinstance(value, dict):
-        raise ModelFileError(f"{path.name} holds no JSON object")
-    return value
-
-
-def _find_template(folder: Path, described: Mapping[str, Any]) -> str | None:
-    """The chat template: a file of its own, or a text, or the one named `default` of several."""
-    if (path := folder / "chat_template.jinja").is_file():
-        return path.read_text("utf-8", errors="replace")
-    template = described.get("chat_template")
-    if isinstance(template, list):
-        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
-        template = named.get("default")
-    return template if isinstance(template, str) else None
-
-
-def _find_text(token: object) -> str:
-    text = token.get("content") if isinstance(token, dict) else token
-    return text if isinstance(text, str) else ""

@@ -11,7 +11,7 @@ from localfirst import gguf
 from localfirst.backends import limits, llama_options
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.llama_server import LlamaServer
-from localfirst.backends.text import StopFilter
+from localfirst.backends.text import StopFilter, begin_with
 from localfirst.conversation import Usage
 from localfirst.errors import EngineError, ModelFileError
 
@@ -130,7 +130,7 @@ class LlamaModel:
     def _tokenize_prompt(self, text: str) -> list[int]:
         """Token ids with the model's own first token, once, whether or not its template wrote it."""
         tokens = self.tokenize(text)
-        return tokens if tokens[: len(self._bos)] == self._bos else self._bos + tokens
+        return begin_with(self._bos, tokens)
 
     def _find_added_bos(self, bos_token: str) -> list[int]:
         """The token that the file wants before every prompt (`tokenizer.ggml.add_bos_token`), if it wants one."""

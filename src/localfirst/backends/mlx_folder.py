@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localfirst.backends.model_folder import (
+    CONFIG,
+    GENERATION_CONFIG,
     TOKENIZER,
     TOKENIZER_CONFIG,
     describe_file,
+    find_context,
+    find_ends,
     find_template,
     find_token_text,
     read_json,
@@ -22,14 +26,13 @@ from localfirst.backends.token_bytes import read_token_bytes
 from localfirst.errors import ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-CONFIG, GENERATION, INDEX = "config.json", "generation_config.json", "model.safetensors.index.json"
+INDEX = "model.safetensors.index.json"
 WEIGHTS = "model*.safetensors"
 """What mlx-lm loads, whatever the index names."""
 CODE_KEYS = ("auto_map", "model_file")
-CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 SAFETENSORS = "a safetensors file"
 
 
@@ -62,16 +65,14 @@ def read_folder(folder: Path) -> MlxFolder:
     for name, values in ((CONFIG, config), (TOKENIZER_CONFIG, described)):
         _refuse_code(name, values)
     _check_weights(folder, read_optional_json(folder / INDEX))
-    inner = config.get("text_config")
-    text: dict[str, Any] = inner if isinstance(inner, dict) else {}
     try:
         token_bytes = read_token_bytes(tokenizer)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{TOKENIZER} lacks what a tokenizer needs", detail=f"{error!r}") from error
     adds_bos = described.get("add_bos_token")
     return MlxFolder(
-        _find_context((config, text)),
-        _find_ends((read_optional_json(folder / GENERATION), config, text)),
+        find_context(config),
+        find_ends(read_optional_json(folder / GENERATION_CONFIG), config),
         find_template(folder, described),
         find_token_text(described.get("bos_token")),
         find_token_text(described.get("eos_token")),
@@ -98,15 +99,3 @@ def _check_weights(folder: Path, index: Mapping[str, Any]) -> None:
         content = describe_file(folder / name)
         if content != SAFETENSORS:
             raise ModelFileError(f"{name} is {content}, not {SAFETENSORS}", detail=str(folder / name))
-
-
-def _find_context(configs: Iterable[Mapping[str, Any]]) -> int | None:
-    found = (config.get(key) for config in configs for key in CONTEXT_KEYS)
-    return next((value for value in found if type(value) is int and value > 0), None)
-
-
-def _find_ends(configs: Iterable[Mapping[str, Any]]) -> frozenset[int]:
-    """Every id that one of the configurations names, alone or in a list."""
-    named = [config.get("eos_token_id") for config in configs]
-    flat = [one for value in named for one in (value if isinstance(value, list) else (value,))]
-    return frozenset(one for one in flat if type(one) is int)

@@ -18,14 +18,14 @@ import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from localfirst.backends import limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.mlx_folder import MlxFolder, read_folder
 from localfirst.backends.mlx_sampler import NOT_A_NUMBER, DeviceSampler
 from localfirst.backends.model_folder import TOKENIZER
-from localfirst.backends.text import StopFilter
+from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder
 from localfirst.conversation import Usage
 from localfirst.errors import DeviceError, EngineError, LfError, ModelFileError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
+    from localfirst.backends.token_bytes import Decoder
     from localfirst.conversation import FinishReason
     from localfirst.types import CacheType, Placement
 
@@ -184,7 +185,7 @@ class MlxModel:
     def _tokenize_prompt(self, text: str) -> list[int]:
         """Token ids with the model's own first token, once, whether or not its template wrote it."""
         tokens = self.tokenize(text)
-        return tokens if tokens[: len(self._bos)] == self._bos else self._bos + tokens
+        return begin_with(self._bos, tokens)
 
     def _find_added_bos(self) -> list[int]:
         """The token that belongs before every text, if one does: by its configuration, else as the tokenizer does."""
@@ -193,7 +194,7 @@ class MlxModel:
         wanted = added if self._folder.adds_bos is None else self._folder.adds_bos
         return [bos] if wanted and bos is not None else []
 
-    def _make_decoder(self) -> _Decoder:
+    def _make_decoder(self) -> Decoder:
         if self._folder.token_bytes is None:
             return _TokenizerDecoder(self._tokenizer)
         return ByteDecoder(self._folder.token_bytes)
@@ -320,12 +321,6 @@ class _Network:
     def _refuse_bits(self, reason: str) -> EngineError:
         message = f"MLX cannot keep keys and values of this model in {self._bits} bits"
         return EngineError(message, detail=reason, hint="Leave out `--kv-cache`")
-
-
-class _Decoder(Protocol):
-    """Turns tokens into text, whole characters at a time."""
-
-    def feed(self, token: int) -> str: ...
 
 
 class _TokenizerDecoder:

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-TOKENIZER, TOKENIZER_CONFIG, TEMPLATE, OLD_TEMPLATE = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "chat_template.json",
-)
+CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+TEMPLATE, OLD_TEMPLATE = "chat_template.jinja", "chat_template.json"
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 HEAD_BYTES = 64
 MAX_JSON_BYTES = 256 * 2**20
 """The largest vocabularies are 35 MB as JSON."""
@@ -94,6 +92,24 @@ def find_template(folder: Path, described: Mapping[str, Any]) -> str | None:
         named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
         template = named.get("default")
     return template if isinstance(template, str) else None
+
+
+def find_context(config: Mapping[str, Any]) -> int | None:
+    """The tokens that a model was trained for, of its text part where it has several; `None` where nobody says."""
+    found = (one.get(key) for one in (config, _find_text_part(config)) for key in CONTEXT_KEYS)
+    return next((value for value in found if type(value) is int and value > 0), None)
+
+
+def find_ends(generation: Mapping[str, Any], config: Mapping[str, Any]) -> frozenset[int]:
+    """Every token that one of the configurations ends an answer with, alone or in a list."""
+    named = [one.get("eos_token_id") for one in (generation, config, _find_text_part(config))]
+    flat = [one for value in named for one in (value if isinstance(value, list) else (value,))]
+    return frozenset(one for one in flat if type(one) is int)
+
+
+def _find_text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    part = config.get("text_config")
+    return part if isinstance(part, dict) else {}
 
 
 def find_token_text(token: object) -> str:

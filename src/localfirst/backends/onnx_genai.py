@@ -11,13 +11,13 @@ import json
 import re
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from localfirst.backends import limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.onnx_folder import read_folder
 from localfirst.backends.sampler import Sampler
-from localfirst.backends.text import StopFilter
+from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder
 from localfirst.conversation import Usage
 from localfirst.errors import DeviceError, EngineError, ModelFileError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.onnx_folder import OnnxFolder
+    from localfirst.backends.token_bytes import Decoder
     from localfirst.conversation import FinishReason
 
 PREFILL_TOKENS = 32
@@ -153,7 +154,7 @@ class OnnxModel:
     def _tokenize_prompt(self, text: str) -> list[int]:
         """Token ids with the model's own first token, once, whether or not its template wrote it."""
         tokens = self.tokenize(text)
-        return tokens if tokens[: len(self._bos)] == self._bos else self._bos + tokens
+        return begin_with(self._bos, tokens)
 
     def _find_added_bos(self) -> list[int]:
         """The token that the tokenizer puts before every text, if it does; by default the engine leaves it out."""
@@ -167,7 +168,7 @@ class OnnxModel:
         params.set_search_options(max_length=context_tokens, batch_size=1, num_beams=1, do_sample=False)
         return self._genai.Generator(self._model, params)
 
-    def _make_decoder(self) -> _Decoder:
+    def _make_decoder(self) -> Decoder:
         if self._token_bytes is None:
             return _EngineDecoder(self._tokenizer.create_stream())
         return ByteDecoder(self._token_bytes)
@@ -200,12 +201,6 @@ class _Cache:
     def find_logits(self) -> Any:
         """One logit for each token of the vocabulary, after the last token read."""
         return self._generator.get_logits().reshape(-1)
-
-
-class _Decoder(Protocol):
-    """Turns tokens into text, whole characters at a time."""
-
-    def feed(self, token: int) -> str: ...
 
 
 class _EngineDecoder:

@@ -7,13 +7,17 @@ Source of the layout: huggingface/optimum-intel, `optimum/exporters/openvino`; o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localfirst.backends.model_folder import (
+    CONFIG,
+    GENERATION_CONFIG,
     TOKENIZER,
     TOKENIZER_CONFIG,
     check_exists,
     describe_file,
+    find_context,
+    find_ends,
     find_template,
     find_token_text,
     read_optional_json,
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
 MODEL, TOKENIZER_GRAPH, DETOKENIZER_GRAPH = "openvino_model", "openvino_tokenizer", "openvino_detokenizer"
 PICTURES = "openvino_language_model.xml"
 """What a model that sees pictures has instead of `openvino_model.xml`."""
-CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 GRAPH_STARTS = (b"<?xml", b"<net")
 NO_WEIGHTS = ("an HTML page", "a Git LFS pointer", "JSON text", "nothing but zero bytes")
 
@@ -67,19 +70,15 @@ def read_folder(folder: Path) -> OpenVinoFolder:
     tokenizer = read_optional_json(folder / TOKENIZER)
     described = read_optional_json(folder / TOKENIZER_CONFIG)
     try:
-        context_tokens = _find_context(config)
-        ends = _find_ends(generation) or _find_ends(config)
         token_bytes = read_token_bytes(tokenizer) if tokenizer else None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        detail = f"{type(error).__name__}: {error}"
-        message = f"{CONFIG}, {GENERATION_CONFIG} or {TOKENIZER} holds something else than a model's has"
-        raise ModelFileError(message, detail=detail) from error
+        raise ModelFileError(f"{TOKENIZER} lacks what a tokenizer needs", detail=f"{error!r}") from error
     return OpenVinoFolder(
-        context_tokens,
+        find_context(config),
         find_template(folder, described),
         find_token_text(described.get("bos_token")),
         find_token_text(described.get("eos_token")),
-        ends,
+        find_ends(generation, config),
         token_bytes,
     )
 
@@ -97,17 +96,3 @@ def _check_weights(path: Path) -> None:
     content = describe_file(path)
     if content.startswith(NO_WEIGHTS):
         raise ModelFileError(f"{path.name} is {content}, not a graph's weights", detail=str(path))
-
-
-def _find_context(config: Mapping[str, Any]) -> int | None:
-    """Of the text part, where a configuration describes several."""
-    found = config.get("max_position_embeddings") or config.get("text_config", {}).get("max_position_embeddings")
-    return None if found is None else int(found)
-
-
-def _find_ends(config: Mapping[str, Any]) -> frozenset[int]:
-    """`eos_token_id` is a number, a list of numbers, or nothing."""
-    ends = config.get("eos_token_id")
-    if ends is None:
-        return frozenset()
-    return frozenset(map(int, ends if isinstance(ends, list) else [ends]))

@@ -1,11 +1,7 @@
 """Runs OpenVINO folders in OpenVINO GenAI, on Intel's and other processors, Intel's GPUs and its NPUs.
 
-Its pipeline for several requests at once is driven step by step here, with one request: each step reads a part of the
-prompt or makes a token, so a cancel is seen between steps, and what a prompt has in common with those before it is
-still in the cache. It holds no more requests, for the memory that a plan found is that of one, and every further one
-would take blocks of the cache from it.
-
-That pipeline does not exist for NPUs: `openvino_npu` drives the other one. GPUs and NPUs were not run: none was here.
+Its pipeline for several requests at once is driven by `openvino_steps`. For NPUs it does not exist: `openvino_npu`
+drives the other one. GPUs and NPUs were not run: none was here.
 
 The engine takes no notice of the context that a model was made for, and holds Python's lock during a step.
 """
@@ -16,7 +12,6 @@ import os
 import re
 import secrets
 import sys
-from collections import deque
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,8 +20,9 @@ from localfirst.backends import limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.openvino_folder import DETOKENIZER_GRAPH, TOKENIZER_GRAPH, read_folder
 from localfirst.backends.openvino_npu import WholeAnswers
+from localfirst.backends.openvino_steps import StepwiseAnswers
 from localfirst.backends.sampler import COLDEST
-from localfirst.backends.text import StopFilter
+from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder
 from localfirst.conversation import Usage
 from localfirst.errors import ContextError, DeviceError, EngineError, ModelFileError
@@ -36,19 +32,15 @@ if TYPE_CHECKING:
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.openvino_folder import OpenVinoFolder
+    from localfirst.backends.token_bytes import Decoder
     from localfirst.conversation import FinishReason, Sampling
     from localfirst.types import Placement
 
-PREFILL_TOKENS = 64
-"""Prompt tokens read in one step: the unit in which a cancel waits. 125 M parameters in 4 bits, 2 threads: 32 tokens
-1,800 tokens/s, 64 1,960, 128 2,170, 256 2,260."""
 LEAST_THREADS = 2
 """With one thread the engine divides by zero on processors with AMX (2026.4.1, SIGFPE)."""
 DEVICES = {"cpu": "CPU", "gpu": "GPU", "igpu": "GPU", "npu": "NPU"}
 KINDS = {"gpu": "discrete", "igpu": "integrated"}
 """What the engine calls the two kinds of GPU, which both are `GPU.<number>`."""
-BLOCK_TOKENS = {"CPU": 32, "GPU": 16}
-"""What the cache is divided into. Source: openvinotoolkit/openvino.genai, `device_config.hpp`."""
 SEEDS = 2**64
 EVERY_TOKEN = 2**64 - 1
 """The engine's top-k that leaves all."""
@@ -204,7 +196,7 @@ class OpenVinoModel:
     def _tokenize_prompt(self, text: str) -> list[int]:
         """Token ids with the model's own first token, once, whether or not its template wrote it."""
         tokens = self.tokenize(text)
-        return tokens if tokens[: len(self._bos)] == self._bos else self._bos + tokens
+        return begin_with(self._bos, tokens)
 
     def _find_added_bos(self) -> list[int]:
         """The token that the tokenizer puts before every text, if it does."""
@@ -216,7 +208,7 @@ class OpenVinoModel:
 
         return self._openvino.Tensor(np.array([tokens], np.int64))
 
-    def _make_decoder(self) -> _Decoder:
+    def _make_decoder(self) -> Decoder:
         if self._token_bytes is None:
             return _GraphDecoder(self._tokenizer)
         return ByteDecoder(self._token_bytes)
@@ -243,96 +235,6 @@ class Answers(Protocol):
     def close(self) -> None:
         """Free the pipeline."""
         ...
-
-
-class StepwiseAnswers:
-    """The pipeline for several requests at once, with one."""
-
-    def __init__(  # noqa: PLR0913, PLR0917 - what the engine's own class takes
-        self, genai: Any, tokenizer: Any, path: Path, device: str, context_tokens: int, properties: dict[str, Any]
-    ) -> None:
-        block_tokens = BLOCK_TOKENS[device.partition(".")[0]]
-        scheduler = genai.SchedulerConfig()
-        scheduler.max_num_batched_tokens = PREFILL_TOKENS
-        scheduler.max_num_seqs = 1
-        scheduler.num_kv_blocks = _count_blocks(context_tokens, block_tokens)
-        scheduler.enable_prefix_caching = True
-        self._genai = genai
-        self._pipeline: Any = genai.ContinuousBatchingPipeline(str(path), tokenizer, scheduler, device, **properties)
-        self._past = _Past(block_tokens, context_tokens)
-        self._requests = 0
-        self.prompt_tokens = context_tokens
-
-    def count_cached(self, prompt: Sequence[int]) -> int:
-        """Tokens of a prompt that need not be read again."""
-        return self._past.count_cached(prompt)
-
-    def run(self, prompt: Any, config: Any) -> Generator[int | None]:
-        """Compute step by step: a token, or `None` for a part of the prompt. Closing it forgets the request.
-
-        Raises:
-            EngineError: the engine gave the request up.
-        """
-        self._requests += 1
-        handle = self._pipeline.add_request(self._requests, prompt, config)
-        try:
-            while True:
-                self._pipeline.step()
-                if handle.can_read():
-                    for output in handle.read().values():
-                        yield from output.generated_ids
-                elif handle.get_status() == self._genai.GenerationStatus.RUNNING:
-                    yield None
-                else:
-                    raise EngineError("OpenVINO GenAI gave the answer up", detail=f"status: {handle.get_status()}")
-        finally:
-            handle.cancel()
-            while self._pipeline.has_non_finished_requests():
-                self._pipeline.step()
-
-    def remember(self, computed: list[int]) -> None:
-        """Take note of what was computed; empty where nobody knows how far that came."""
-        self._past.add(computed)
-
-    def close(self) -> None:
-        """Free the pipeline."""
-        del self._pipeline
-
-
-class _Past:
-    """What was computed before, as far as the engine still keeps it: it finds what a prompt has in common with that.
-
-    The engine does not say how much it found. It looks for whole blocks, and for the last one of an answer as it was
-    left; of blocks that nothing uses it gives up the oldest. Found with one token a step, where steps can be counted.
-    """
-
-    def __init__(self, block_tokens: int, context_tokens: int) -> None:
-        self._block_tokens = block_tokens
-        self._blocks = _count_blocks(context_tokens, block_tokens)
-        self._texts: deque[list[int]] = deque()
-
-    def count_cached(self, prompt: Sequence[int]) -> int:
-        """Tokens of a prompt that need not be read again; the last one always is, for its logits."""
-        return min(max((self._count_common(text, prompt) for text in self._texts), default=0), len(prompt) - 1)
-
-    def add(self, computed: list[int]) -> None:
-        """Remember what was computed, and forget what had to make room for it; nothing is known if that is empty."""
-        self._texts.append(computed)
-        if not computed:
-            self._texts.clear()
-        while sum(_count_blocks(len(text), self._block_tokens) for text in self._texts) > self._blocks:
-            self._texts.popleft()
-
-    def _count_common(self, text: Sequence[int], prompt: Sequence[int]) -> int:
-        differing = (place for place, (ours, theirs) in enumerate(zip(text, prompt, strict=False)) if ours != theirs)
-        common = next(differing, min(len(text), len(prompt)))
-        return common if common == len(text) else common // self._block_tokens * self._block_tokens
-
-
-class _Decoder(Protocol):
-    """Turns tokens into text, whole characters at a time."""
-
-    def feed(self, token: int) -> str: ...
 
 
 class _GraphDecoder:
@@ -430,11 +332,6 @@ def _find_ends(tokenizer: Any, path: Path) -> frozenset[int]:
             detail="neither generation_config.json, nor config.json, nor the tokenizer's graph has an eos_token_id",
         )
     return frozenset({end})
-
-
-def _count_blocks(tokens: int, block_tokens: int) -> int:
-    """Blocks of the cache for a context, and one for the token that is being made."""
-    return -(-tokens // block_tokens) + 1
 
 
 def _make_properties(options: LoadOptions) -> dict[str, Any]:

@@ -21,7 +21,7 @@ BACKENDS: dict[str, str] = {
     "vllm": "localfirst.backends.external:VllmBackend",
     "sglang": "localfirst.backends.external:SglangBackend",
     "tensorrt-llm": "localfirst.backends.external:TensorrtBackend",
-    "remote": "localfirst.backends.external:RemoteBackend",
+    "remote": "localfirst.backends.external_remote:RemoteBackend",
 }
 """Backend name -> `module:class`."""
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def begin_with(first: list[int], tokens: list[int]) -> list[int]:
+    """Token ids with the model's own first ones, once, whether or not its template wrote them."""
+    return tokens if tokens[: len(first)] == first else first + tokens
+
+
 class StopFilter:
     """Passes streamed text on up to the first stop string, which may lie across any number of pieces.
 

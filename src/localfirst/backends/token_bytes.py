@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,6 +17,14 @@ SPACE = "\u2581"
 """How SentencePiece writes a space."""
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 SPACE_DECODERS = frozenset({"ByteFallback", "Metaspace", "Replace"})
+
+
+class Decoder(Protocol):
+    """Turns tokens into text, whole characters at a time."""
+
+    def feed(self, token: int) -> str:
+        """The text that is complete with this token."""
+        ...
 
 
 class ByteDecoder:

@@ -38,7 +38,8 @@ from localfirst.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localfirst.backends.external import RemoteModel, ServedModel
+    from localfirst.backends.external_remote import RemoteModel
+    from localfirst.backends.external_served import ServedModel
 
 TEXT = "Hello there! The tiny model answers Grüße 😀 and stops."
 TOKENS = len(scripted.split_reply(TEXT)) + 1

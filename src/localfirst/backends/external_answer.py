@@ -1,0 +1,121 @@
+"""What a server's events say of an answer: its text, its counts, and why it ended."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from localfirst.backends import external_http
+from localfirst.backends.base import Chunk, Finished, Piece
+from localfirst.backends.text import StopFilter
+from localfirst.conversation import Usage
+from localfirst.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localfirst.backends import external_table as table
+    from localfirst.backends import limits
+    from localfirst.backends.base import GenerateRequest
+    from localfirst.conversation import FinishReason, Sampling
+
+POLL_S = 0.05
+"""How often a cancel is looked for while a server is busy."""
+
+
+def follow(
+    stream: external_http.Stream, request: GenerateRequest, allowance: limits.Allowance, prompt_tokens: int | None
+) -> Iterator[Chunk]:
+    """The pieces of an answer and its end. A cancelled answer ends at once, and so does the connection."""
+    answer = _Answer(prompt_tokens)
+    stop = StopFilter(request.stop)
+    try:
+        reason: FinishReason | None = None
+        while reason is None:
+            event = stream.wait(POLL_S)
+            if request.cancelled():
+                reason = "cancelled"
+            elif event is external_http.OVER:
+                reason = answer.find_reason(allowance)
+            elif event is not None:
+                for piece in answer.take(event):
+                    text = piece.text if piece.reasoning else stop.feed(piece.text)
+                    if text:
+                        yield Piece(text, piece.reasoning)
+                reason = "stop" if stop.matched else None
+    finally:
+        stream.close()
+    if held := stop.flush():
+        yield Piece(held)
+    yield answer.finish(reason)
+
+
+class _Answer:
+    """What the events of an answer say: text, counts, times, and why it ended."""
+
+    def __init__(self, prompt_tokens: int | None) -> None:
+        self._usage = Usage(prompt_tokens or 0, 0)
+        self._timings: dict[str, Any] = {}
+        self._begun_s = time.monotonic()
+        self._first_s: float | None = None
+        self._pieces = 0
+        self._ended: str | None = None
+
+    def take(self, event: dict[str, Any]) -> Iterator[Piece]:
+        """The text of an event."""
+        self._count(event)
+        for choice in event.get("choices") or ():
+            self._ended = choice.get("finish_reason") or self._ended
+            delta = choice.get("delta") or {}
+            said = choice.get("text") or delta.get("content") or ""
+            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+            if said or thought:
+                self._pieces += 1
+                self._first_s = self._first_s or time.monotonic()
+            if thought:
+                yield Piece(thought, reasoning=True)
+            if said:
+                yield Piece(said)
+
+    def find_reason(self, allowance: limits.Allowance) -> FinishReason:
+        """Why the server ended it."""
+        return allowance.finish_reason if self._ended == "length" else "stop"
+
+    def finish(self, reason: FinishReason) -> Finished:
+        """The end of the answer, as far as it came."""
+        usage = self._usage
+        if not usage.completion_tokens:
+            usage = Usage(usage.prompt_tokens, self._pieces, usage.cached_tokens)
+        if self._timings:
+            counted = bool(usage.completion_tokens)
+            prefill_s, decode_s = (self._timings[name] / 1000 for name in ("prompt_ms", "predicted_ms"))
+            return Finished(reason, usage, prefill_s if counted else None, decode_s if counted else None)
+        if self._first_s is None:
+            return Finished(reason, usage)
+        return Finished(reason, usage, self._first_s - self._begun_s, time.monotonic() - self._first_s)
+
+    def _count(self, event: dict[str, Any]) -> None:
+        """Take the counts of an event: llama.cpp's timings, or OpenAI's usage."""
+        usage = self._usage
+        self._timings = event.get("timings") or self._timings
+        if self._timings:
+            cached = max(
+                usage.cached_tokens,
+                int(event.get("prompt_progress", {}).get("cache", 0)),
+                int(self._timings.get("cache_n", 0)),
+            )
+            self._usage = Usage(usage.prompt_tokens, int(self._timings.get("predicted_n", 0)), cached)
+        if told := event.get("usage"):
+            cached = (told.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+            self._usage = Usage(int(told["prompt_tokens"]), int(told.get("completion_tokens") or 0), int(cached))
+
+
+def refuse_sampling(server: table.Server, sampling: Sampling) -> None:
+    """Refuse what the server does not know, by name.
+
+    Raises:
+        UsageError: it was asked for.
+    """
+    for name in server.refused:
+        if getattr(sampling, name) is not None:
+            raise UsageError(f"{server.engine[:1].upper()}{server.engine[1:]} knows no `{name}`", hint="Leave it out")

@@ -1,0 +1,199 @@
+"""Starts a server program with a model, asks it, and ends it with the worker.
+
+A program listens on this machine only, on a port and with a key made up for it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localfirst.backends import external_files, external_http, limits
+from localfirst.backends import external_table as table
+from localfirst.backends.base import Chunk, LoadedInfo, Started
+from localfirst.backends.external_answer import POLL_S, follow, refuse_sampling
+from localfirst.backends.external_process import ServerProcess
+from localfirst.backends.text import begin_with
+from localfirst.errors import EngineError, LfError, NetworkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localfirst.backends.base import GenerateRequest, LoadOptions
+
+DEATH_S = 2.0
+"""How long the end of a program may come after that of its connections."""
+
+
+class Launcher:
+    """Starts a server program, again where it died."""
+
+    def __init__(
+        self, server: table.Server, program: tuple[str, ...], opened: str, context_tokens: int, options: LoadOptions
+    ) -> None:
+        self.server = server
+        self._program, self._opened, self._context_tokens, self._options = program, opened, context_tokens, options
+
+    def launch(self) -> tuple[ServerProcess, external_http.Address, Path]:
+        """Start it and wait until it answers.
+
+        Raises:
+            EngineError: it does not.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="lf-server-"))
+        key = secrets.token_urlsafe(32)
+        port = _find_port()
+        options = self._options
+        start = table.Start(
+            self._program,
+            self._opened,
+            port,
+            key,
+            self._context_tokens,
+            options.threads,
+            options.cache,
+            options.parallel,
+            str(folder),
+        )
+        for name, content in self.server.files(start).items():
+            path = folder / name
+            path.touch(mode=0o600)
+            path.write_text(content, encoding="utf-8")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_")}
+        environment = inherited | self.server.environment(start)
+        process = ServerProcess(self.server.engine, self.server.command(start), environment, folder)
+        address = external_http.Address(table.HOST, port, key=key)
+        try:
+            process.wait_for(lambda: external_http.is_healthy(address), options.report)
+        except BaseException:
+            process.close()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return process, address, folder
+
+
+class ServedModel:
+    """A model in a server program that runs for it alone."""
+
+    def __init__(
+        self, launcher: Launcher, described: external_files.Described, context_tokens: int, options: LoadOptions
+    ) -> None:
+        self.server = launcher.server
+        self._launcher = launcher
+        self._process, self._address, self._folder = launcher.launch()
+        try:
+            tokens, version, name = self._ask_about()
+            self._name = name
+            self.info = LoadedInfo(
+                backend=self.server.name,
+                engine=self.server.engine,
+                engine_version=version,
+                context_tokens=context_tokens,
+                device=options.placement.upper(),
+                placement=options.placement,
+                parallel=self.server.requests,
+                template=described.template,
+                bos_token=described.bos_token or tokens[0],
+                eos_token=described.eos_token or tokens[1],
+            )
+            self._first = self._find_first_tokens()
+        except BaseException:
+            self.close()
+            raise
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text, special tokens parsed, nothing added.
+
+        Raises:
+            EngineError: the server does not tell.
+        """
+        return self._tokenize(text, special=False)
+
+    def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
+        """Answer a prompt; a program that died before is started again."""
+        refuse_sampling(self.server, request.sampling)
+        if not self._process.alive:
+            self._process.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._process, self._address, self._folder = self._launcher.launch()
+        try:
+            prompt, count = self._prepare(request)
+            allowance = limits.find_allowance(count, self.info.context_tokens, request.max_tokens)
+            yield Started(count)
+            body = {"model": self._name, "prompt": prompt, "max_tokens": allowance.tokens}
+            body |= self.server.describe(request.sampling)
+            stream = external_http.Stream(self._address, "/v1/completions", body)
+            yield from follow(stream, request, allowance, count)
+        except (EngineError, NetworkError) as error:
+            raise self._explain(error) from error
+
+    def close(self) -> None:
+        """End the program."""
+        self._process.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _ask_about(self) -> tuple[tuple[str, str], str, str]:
+        """The model's first and last token, the engine's version, and what the model is called in requests."""
+        if self.server.describe is table.LLAMA_SERVER.describe:
+            told = external_http.ask(self._address, "/props")
+            tokens = (str(told.get("bos_token", "")), str(told.get("eos_token", "")))
+            return tokens, str(told.get("build_info", "unknown")), str(told.get("model_alias", table.LOCAL_NAME))
+        try:
+            version = str(external_http.ask(self._address, "/version").get("version", "unknown"))
+        except LfError:
+            version = "unknown"
+        return ("", ""), version, table.LOCAL_NAME
+
+    def _prepare(self, request: GenerateRequest) -> tuple[str | list[int], int]:
+        """The prompt as it is sent, and its length in tokens."""
+        if isinstance(request.prompt, tuple):
+            return list(request.prompt), len(request.prompt)
+        if not request.prompt:
+            return "", 0
+        if self.server.tokenizing is None:
+            body = {"model": self._name, "prompt": request.prompt, "max_tokens": 1}
+            usage = external_http.ask(self._address, "/v1/completions", body, timeout_s=600).get("usage") or {}
+            return request.prompt, int(usage["prompt_tokens"])
+        tokens = self.tokenize(request.prompt)
+        tokens = begin_with(self._first, tokens)
+        return tokens, len(tokens)
+
+    def _tokenize(self, text: str, *, special: bool) -> list[int]:
+        asked = self.server.tokenizing
+        if asked is None:
+            raise EngineError(f"{self.server.engine} does not tell the tokens of a text")
+        body = {**asked.body, asked.text: text, asked.special: special}
+        tokens: list[int] = external_http.ask(self._address, asked.route, body)["tokens"]
+        return tokens
+
+    def _find_first_tokens(self) -> list[int]:
+        """The token that the model wants before every prompt, if it wants one."""
+        if self.server.tokenizing is None:
+            return []
+        plain, special = self._tokenize("a", special=False), self._tokenize("a", special=True)
+        return special[:1] if special[1 : 1 + len(plain)] == plain else []
+
+    def _explain(self, error: LfError) -> LfError:
+        """The error, or that of a program which is gone."""
+        deadline = time.monotonic() + DEATH_S
+        while isinstance(error, NetworkError) or "broke off" in error.message:
+            if not self._process.alive:
+                return self._process.explain_end("died while it answered")
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL_S)
+        return error
+
+
+def _find_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as one:
+        one.bind((table.HOST, 0))
+        port: int = one.getsockname()[1]
+        return port
