@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Lf
+from tests.fixtures.engines import need_engine
 from tests.fixtures.scripted import make_gguf, make_litert, make_mlx, make_onnx, make_openvino
 
 MAKERS = {
-    "gguf": (make_gguf, "model.gguf"),
+    "xllamacpp": (make_gguf, "model.gguf"),
     "onnx": (make_onnx, "model"),
     "openvino": (make_openvino, "model"),
     "litert": (make_litert, "model.litertlm"),
@@ -51,9 +52,10 @@ def trace_command(lf: Lf, folder: Path, argv: Sequence[str]) -> list[str]:
     return [line for line in log.read_text().splitlines() if re.search(r"AF_INET|AF_NETLINK|sin_port", line)]
 
 
-@pytest.mark.parametrize("format_", MAKERS)
-def test_an_offline_run_opens_no_connection_and_leaves_no_trace(lf: Lf, format_: str, tmp_path: Path) -> None:
-    make, name = MAKERS[format_]
+@pytest.mark.parametrize("backend", MAKERS)
+def test_an_offline_run_opens_no_connection_and_leaves_no_trace(lf: Lf, backend: str, tmp_path: Path) -> None:
+    need_engine(backend)
+    make, name = MAKERS[backend]
     make(tmp_path / name, "All by myself.")
     home = tmp_path / "user-home"
     home.mkdir()
@@ -64,7 +66,7 @@ def test_an_offline_run_opens_no_connection_and_leaves_no_trace(lf: Lf, format_:
 
 def test_an_engine_for_another_system_opens_no_connection_and_leaves_no_trace(lf: Lf, tmp_path: Path) -> None:
     """`lf` itself offers MLX on Macs only; its worker is the same here."""
-    pytest.importorskip("mlx.core")
+    need_engine("mlx")
     make_mlx(tmp_path / "model", "All by myself.")
     home = tmp_path / "user-home"
     home.mkdir()

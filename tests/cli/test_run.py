@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Lf
+from tests.fixtures.engines import need_engine
 from tests.fixtures.scripted import Shape, make_gguf, make_litert, make_onnx
 
 REPLY = "Hello there, I am a very small model — 漢字 and all."
@@ -24,6 +25,7 @@ FORMATS = {
 
 @pytest.fixture(params=FORMATS)
 def model(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    need_engine(request.param)
     name, make, _ = FORMATS[request.param]
     make(tmp_path / name, REPLY)
     return str(tmp_path / name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.contract.backends.engines import ENGINES, Engine
 from tests.fixtures import scripted
+from tests.fixtures.engines import need_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ TEXT = "Hello there! The tiny model answers Grüße 😀 and stops."
 
 @pytest.fixture(scope="session", params=ENGINES, ids=lambda engine: engine.backend)
 def engine(request: pytest.FixtureRequest) -> Engine:
+    need_engine(request.param.backend)
     return request.param
 
 

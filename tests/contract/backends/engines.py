@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.fixtures import scripted, servers
+from tests.fixtures.engines import need_engine
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
 from localfirst.backends.registry import make_backend
@@ -50,6 +51,7 @@ class Engine:
 
     def load(self, path: Path, context_tokens: int | None = None) -> LoadedModel:
         """Load a file or folder as the worker would."""
+        need_engine(self.backend)
         return make_backend(self.backend, self.program).load(
             ModelFiles(str(path)), LoadOptions(context_tokens, threads=2)
         )

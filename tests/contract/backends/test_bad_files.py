@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.contract.backends.engines import find_engine
 from tests.fixtures import scripted
+from tests.fixtures.engines import need_engine
 
 from localfirst.errors import EngineError, ModelFileError
 
@@ -43,6 +44,7 @@ aborts now and then, after a load that failed, because its own threads are still
 
 
 def load_in_child(backend: str, path: Path) -> list[str]:
+    need_engine(backend)
     done = subprocess.run(
         [sys.executable, "-c", LOAD, backend, str(path)], capture_output=True, text=True, timeout=60, check=False
     )

@@ -10,6 +10,7 @@ import psutil
 import pytest
 from tests.contract.backends.engines import GREEDY, ask
 from tests.fixtures import scripted
+from tests.fixtures.engines import need_engine
 from tests.fixtures.scripted import litert_file, render
 from tests.fixtures.scripted.onnx_proto import bytes_field, integer_field
 from tests.fixtures.scripted.vocabulary import BOS_ID, END_ID
@@ -26,6 +27,7 @@ LONG = "Grüße 😀 漢字, one two three and so on. " * 12
 
 
 def load(path: Path, context_tokens: int | None = None) -> LoadedModel:
+    need_engine("litert")
     return make_backend("litert").load(ModelFiles(str(path)), LoadOptions(context_tokens, threads=2))
 
 

@@ -15,7 +15,7 @@ from tests.contract.backends.test_bad_files import CONTENTS, load_in_child
 from tests.fixtures import scripted
 from tests.fixtures.scripted import Shape, render
 
-from localfirst.backends import openvino_genai
+from localfirst.backends import openvino_genai, openvino_steps
 from localfirst.backends.base import GenerateRequest, Started
 from localfirst.errors import ContextError, EngineError, ModelFileError
 
@@ -150,7 +150,7 @@ def test_what_was_kept_of_a_prompt_is_what_the_engine_did_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one token a step, the steps before the first token of the answer are the tokens that were read."""
-    monkeypatch.setattr(openvino_genai, "PREFILL_TOKENS", 1)
+    monkeypatch.setattr(openvino_steps, "PREFILL_TOKENS", 1)
     scripted.make_random_openvino(tmp_path / "model", Shape(layers=1))
     loaded = OPENVINO.load(tmp_path / "model", 512)
     assert isinstance(loaded, openvino_genai.OpenVinoModel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.fixtures.engines import need_engine
 from tests.fixtures.scripted import make_gguf, make_litert, make_onnx, make_openvino
 
 import localfirst
@@ -14,7 +15,7 @@ from localfirst.types import Machine
 
 REPLY = "Hello there, I am a very small model — 漢字 and all."
 FORMATS = {
-    "gguf": ("model.gguf", make_gguf),
+    "xllamacpp": ("model.gguf", make_gguf),
     "onnx": ("model", make_onnx),
     "openvino": ("model", make_openvino),
     "litert": ("model.litertlm", make_litert),
@@ -28,6 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=FORMATS)
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    need_engine(request.param)
     name, make = FORMATS[request.param]
     make(tmp_path / name, REPLY)
     return str(tmp_path / name)

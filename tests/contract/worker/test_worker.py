@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.fixtures.engines import need_engine
 from tests.fixtures.scripted import TEMPLATE, make_gguf, make_litert, make_mlx, make_onnx, make_openvino
 
 from localfirst.conversation import Answer, Message, Sampling, TextDelta, Usage
@@ -43,6 +44,7 @@ def read_all(reply: client.Reply) -> tuple[list[TextDelta], Answer]:
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
+    need_engine(request.param)
     return request.param
 
 
