@@ -95,7 +95,7 @@ PROGRAMS: tuple[Program, ...] = (
         "trtllm-serve",
         ("safetensors",),
         NVIDIA_SYSTEMS,
-        "a container of NVIDIA's, nvcr.io/nvidia/tensorrt-llm/release, or its wheels with CUDA and OpenMPI beside them;"
+        "NVIDIA's container tensorrt-llm/release, or its wheels with CUDA and OpenMPI beside them;"
         " an NVIDIA GPU of compute capability 8.0 or newer; its trtllm-serve in `LF_RUNTIME_TENSORRT_LLM`",
         "gpu",
         ("cuda",),
