@@ -20,7 +20,7 @@ from localfirst.conversation import Sampling, Usage
 from localfirst.errors import ContextError, DeviceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -231,24 +231,25 @@ def test_a_shorter_prompt_after_a_longer_one_is_answered_afresh(noise: LoadedMod
 
 
 @pytest.fixture(scope="module")
-def slow_path(engine: Engine, folder: Path) -> Path:
-    """A model whose answer never ends, and that takes seconds to read a long prompt."""
+def slow(engine: Engine, folder: Path) -> Iterator[LoadedModel]:
+    """A model whose answer never ends, and that takes seconds to read a long prompt; loaded once."""
     shape = Shape(hidden=512, layers=6, heads=8, kv_heads=8, feed_forward=2048, context=16384)
     engine.make(folder / "slow" / engine.file_name, reply_tokens=LOOP, loop=True, shape=shape)
-    return folder / "slow" / engine.file_name
+    loaded = engine.load(folder / "slow" / engine.file_name)
+    yield loaded
+    loaded.close()
 
 
-def test_a_cancel_in_the_middle_of_an_answer_ends_it(opened: Opened, slow_path: Path) -> None:
+def test_a_cancel_in_the_middle_of_an_answer_ends_it(slow: LoadedModel) -> None:
     flag = threading.Event()
-    with opened(slow_path) as loaded:
-        chunks = []
-        for chunk in loaded.generate(GenerateRequest(render("hi"), GREEDY, cancelled=flag.is_set)):
-            chunks.append(chunk)
-            if len(chunks) == 5:
-                flag.set()
-                cancelled_at = time.perf_counter()
-        took_s = time.perf_counter() - cancelled_at
-        again = ask(loaded, render("hi"), max_tokens=2)
+    chunks = []
+    for chunk in slow.generate(GenerateRequest(render("hi"), GREEDY, cancelled=flag.is_set)):
+        chunks.append(chunk)
+        if len(chunks) == 5:
+            flag.set()
+            cancelled_at = time.perf_counter()
+    took_s = time.perf_counter() - cancelled_at
+    again = ask(slow, render("hi"), max_tokens=2)
     *pieces, end = chunks[1:]
     assert isinstance(end, Finished)
     assert end.finish_reason == "cancelled"
@@ -258,20 +259,19 @@ def test_a_cancel_in_the_middle_of_an_answer_ends_it(opened: Opened, slow_path: 
     assert again.text == "on and "
 
 
-def test_a_cancel_in_the_middle_of_the_prompt_ends_it(opened: Opened, slow_path: Path) -> None:
+def test_a_cancel_in_the_middle_of_the_prompt_ends_it(slow: LoadedModel) -> None:
     flag = threading.Event()
-    with opened(slow_path) as loaded:
-        prompt = tuple(loaded.tokenize(render("a" * 16000)))
-        timer = threading.Timer(0.3, flag.set)
-        chunks = []
-        for chunk in loaded.generate(GenerateRequest(prompt, GREEDY, cancelled=flag.is_set)):
-            if isinstance(chunk, Started):
-                began = time.perf_counter()
-                timer.start()
-            chunks.append(chunk)
-        took_s = time.perf_counter() - began
-        timer.join()
-        again = ask(loaded, render("hi"), max_tokens=2)
+    prompt = tuple(slow.tokenize(render("a" * 16000)))
+    timer = threading.Timer(0.3, flag.set)
+    chunks = []
+    for chunk in slow.generate(GenerateRequest(prompt, GREEDY, cancelled=flag.is_set)):
+        if isinstance(chunk, Started):
+            began = time.perf_counter()
+            timer.start()
+        chunks.append(chunk)
+    took_s = time.perf_counter() - began
+    timer.join()
+    again = ask(slow, render("hi"), max_tokens=2)
     assert chunks[0] == Started(len(prompt))
     assert [chunk for chunk in chunks if isinstance(chunk, Piece)] == []
     assert isinstance(chunks[-1], Finished)
@@ -280,13 +280,12 @@ def test_a_cancel_in_the_middle_of_the_prompt_ends_it(opened: Opened, slow_path:
     assert again.text == "on and "
 
 
-def test_an_answer_that_nobody_reads_on_does_not_block_the_next(opened: Opened, slow_path: Path) -> None:
-    with opened(slow_path) as loaded:
-        chunks = loaded.generate(GenerateRequest(render("hi"), GREEDY))
-        assert next(chunks) == Started(5)
-        assert next(chunks) == Piece("on ")
-        chunks.close()
-        assert ask(loaded, render("hi"), max_tokens=2).text == "on and "
+def test_an_answer_that_nobody_reads_on_does_not_block_the_next(slow: LoadedModel) -> None:
+    chunks = slow.generate(GenerateRequest(render("hi"), GREEDY))
+    assert next(chunks) == Started(5)
+    assert next(chunks) == Piece("on ")
+    chunks.close()
+    assert ask(slow, render("hi"), max_tokens=2).text == "on and "
 
 
 def test_info_tells_what_is_loaded(engine: Engine, model: LoadedModel) -> None:
