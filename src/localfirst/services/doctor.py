@@ -317,7 +317,7 @@ def _check_runtimes() -> Iterator[Check]:
     except LfError as error:
         yield Check("Runtimes", "problem", error.message, (error.detail or "",), error.hint)
         return
-    present = [runtime for runtime in runtimes if runtime.python is not None and engines.find_starter(runtime)]
+    present = [runtime for runtime in runtimes if engines.is_testable(runtime)]
     if not present:
         yield Check("Runtimes", "note", "none yet; the first `lf run` installs what it needs")
     for runtime in present:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localfirst.catalog.place import explain_missing_device
 from localfirst.conversation import Answer, Message, Sampling
 from localfirst.errors import EngineError, LfError, RuntimeMissingError, UnknownNameError
 from localfirst.hwprobe.probe import probe
@@ -176,7 +177,7 @@ def run_tests(name: str | None = None) -> tuple[EngineTest, ...]:
     """
     if name is not None:
         return (test(find_runtime(name)),)
-    present = [runtime for runtime in find_runtimes() if runtime.python is not None and find_starter(runtime)]
+    present = list(filter(is_testable, find_runtimes()))
     if not present:
         raise RuntimeMissingError("No runtime is installed", hint="See which exist: `lf runtime list`")
     return tuple(test(runtime) for runtime in present)
@@ -190,6 +191,16 @@ def test(runtime: Runtime) -> EngineTest:
         return _test_in(runtime, runtime.python)
     except LfError as error:
         return EngineTest(runtime, None, None, None, None, error)
+
+
+def is_testable(runtime: Runtime) -> bool:
+    """Whether a runtime is here with a starter model to try, and somebody wants it here.
+
+    What a package in `lf`'s own interpreter brings besides, for devices that this machine lacks, nobody asked for.
+    """
+    if runtime.python is None or find_starter(runtime) is None:
+        return False
+    return runtime.state != "importable" or explain_missing_device(probe(), runtime) is None
 
 
 def find_starter(runtime: Runtime) -> Path | None:
