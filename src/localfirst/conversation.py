@@ -67,6 +67,15 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """What a text means, as a vector of length 1: the nearer two are, the more alike are their texts."""
+
+    vector: tuple[float, ...]
+    tokens: int
+    """Of the text, with those that the model wants before and after it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """A piece of an answer as it streams. `reasoning` pieces are the model's thinking, not its answer."""
 

@@ -29,6 +29,10 @@ Host = Literal["huggingface", "foundry", "builtin", "import", "remote"]
 """Where the files live: a Hugging Face hub, Microsoft's Foundry catalog, this package, the user's own folder; a server
 elsewhere, which keeps them to itself."""
 Verdict = Literal["gpu", "split", "cpu", "tight", "no"]
+Task = Literal["chat", "embedding"]
+"""What a model is loaded for: to answer, or to turn texts into vectors."""
+Pooling = Literal["mean", "cls", "last"]
+"""How the vectors of a text's tokens become one: their mean, the first token's, or the last one's."""
 
 
 class Cpu(NamedTuple):
@@ -341,6 +345,10 @@ class Wanted(NamedTuple):
     """How to keep keys and values; anything but 16 bits is a demand."""
     parallel: Parallel = ALONE
     """How to spread over devices and machines; anything but one is a demand that few engines meet."""
+    task: Task | None = None
+    """What to load it for; `None`: what the model is for."""
+    pooling: Pooling | None = None
+    """How to make one vector of a text, where that is not left to the model's files."""
 
 
 class InstalledFile(NamedTuple):

@@ -14,8 +14,8 @@ from localfirst.types import ALONE, Parallel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from localfirst.conversation import FinishReason, Message, Sampling, Usage
-    from localfirst.types import CacheType, Placement
+    from localfirst.conversation import Embedding, FinishReason, Message, Sampling, Usage
+    from localfirst.types import CacheType, Placement, Pooling
 
 
 def ignore(_text: str, _lasting: bool) -> None:
@@ -53,6 +53,9 @@ class LoadOptions:
     """Which of the models of a server elsewhere; `None`: its only one."""
     report: Callable[[str, bool], None] = ignore
     """Told now and then how far a load of minutes is, and, lasting, what the user has to know of it."""
+    pooling: Pooling | None = None
+    """How to make one vector of a text; only asked of engines that can. `None`: as the files say. A model whose files
+    do not say is loaded to answer, and one that has a pooling to embed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class LoadedInfo:
     """The chat template in the artefact, Jinja source, or `None` where it has none."""
     bos_token: str = ""
     eos_token: str = ""
+    pooling: Pooling | None = None
+    """How it makes one vector of a text; `None`: it answers, and does not embed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,16 @@ class LoadedModel(Protocol):
         Raises:
             ContextError: the prompt alone fills the context.
             EngineError: the engine failed; its words are in the detail.
+        """
+        ...
+
+    def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:
+        """The vectors of texts, in their order; none where it was cancelled meanwhile.
+
+        Raises:
+            ContextError: a text is longer than the context; nothing is computed then.
+            UsageError: a text is empty, or the model was not loaded to embed.
+            EngineError: the engine cannot, or failed; its words are in the detail.
         """
         ...
 

@@ -52,7 +52,7 @@ class RemoteBackend:
         return RemoteModel(address, name, _find_context(models.get(name, {})) or options.context_tokens, options)
 
 
-class RemoteModel:
+class RemoteModel(limits.EmbedsNothing):
     """A model in a server that is not ours. It renders prompts itself, from the messages."""
 
     def __init__(

@@ -78,7 +78,7 @@ class Launcher:
         return process, address, folder
 
 
-class ServedModel:
+class ServedModel(limits.EmbedsNothing):
     """A model in a server program that runs for it alone."""
 
     def __init__(

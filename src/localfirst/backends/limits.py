@@ -1,14 +1,17 @@
-"""How many tokens an answer may have, and what it is called when it has used them up."""
+"""How many tokens an answer may have, what it is called when it has used them up, and which texts are embedded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localfirst.errors import ContextError, UsageError
+from localfirst.errors import ContextError, EngineError, UsageError
 
 if TYPE_CHECKING:
-    from localfirst.conversation import FinishReason
+    from collections.abc import Callable, Sequence
+
+    from localfirst.backends.base import LoadedInfo
+    from localfirst.conversation import Embedding, FinishReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +43,57 @@ def find_allowance(prompt_tokens: int, context_tokens: int, max_tokens: int | No
     if max_tokens is not None and max_tokens <= room:
         return Allowance(max_tokens, "length")
     return Allowance(room, "context")
+
+
+SHOWN_CHARACTERS = 60
+
+
+def check_texts(texts: Sequence[str], counts: Sequence[int], context_tokens: int) -> None:
+    """Refuse what has no vector, or only one of its beginning.
+
+    Args:
+        texts: what is to be embedded.
+        counts: the tokens of each.
+        context_tokens: the most that the model reads at once.
+
+    Raises:
+        UsageError: a text is empty.
+        ContextError: a text is too long.
+    """
+    for text, tokens in zip(texts, counts, strict=True):
+        if not text.strip() or tokens == 0:
+            raise UsageError("An empty text has no embedding")
+        if tokens > context_tokens:
+            raise ContextError(
+                f"A text has {tokens} tokens; the model reads {context_tokens} at once",
+                detail=f"it begins: {text[:SHOWN_CHARACTERS]}",
+                hint="Cut it into parts, or set `--ctx`, up to the model's own",
+            )
+
+
+class EmbedsNothing:
+    """A loaded model whose engine, or our adapter to it, computes no embeddings."""
+
+    info: LoadedInfo
+
+    def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:  # noqa: ARG002 - the contract's
+        """Refuse, and say what can.
+
+        Raises:
+            EngineError: always.
+        """
+        raise EngineError(
+            f"{self.info.engine} computes no embeddings here",
+            detail="llama.cpp does, from GGUF files",
+            hint="Use a GGUF build: `--backend llama.cpp`",
+        )
+
+
+def refuse_as_loaded(*, embeds: bool) -> UsageError:
+    """The error for what a model was not loaded for."""
+    if embeds:
+        return UsageError("This model computes embeddings and answers nothing", hint="`lf embed MODEL TEXT`")
+    return UsageError(
+        "This is no embedding model: its files name no pooling",
+        hint="`--pooling mean`, `cls` or `last` takes its vectors all the same",
+    )

@@ -82,7 +82,7 @@ class LitertBackend:
         return LitertModel(Path(files.main), read_file(Path(files.main)), options)
 
 
-class LitertModel:
+class LitertModel(limits.EmbedsNothing):
     """A model in LiteRT-LM. One request at a time."""
 
     def __init__(self, path: Path, file: LitertFile, options: LoadOptions) -> None:

@@ -12,14 +12,15 @@ from localfirst.backends import limits, llama_options
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.llama_server import LlamaServer
 from localfirst.backends.text import StopFilter, begin_with
-from localfirst.conversation import Usage
+from localfirst.conversation import Embedding, Usage
 from localfirst.errors import EngineError, ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.conversation import FinishReason
+    from localfirst.types import Pooling
 
 POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""
@@ -56,14 +57,24 @@ class XllamacppBackend:
         context_tokens = min(filter(None, (options.context_tokens, trained)), default=None)
         if context_tokens is None:
             raise ModelFileError(f"{Path(files.main).name} does not say how long its context is")
-        server = LlamaServer(files.main, context_tokens, options)
-        return LlamaModel(server, header.template, context_tokens, options)
+        pooling = options.pooling or header.pooling
+        server = LlamaServer(files.main, context_tokens, options, pooling)
+        if pooling == "last":
+            context_tokens -= 1  # in which the engine leaves room for a token to come
+        return LlamaModel(server, header.template, context_tokens, options, pooling)
 
 
 class LlamaModel:
     """A model in llama.cpp's server loop. One request at a time."""
 
-    def __init__(self, server: LlamaServer, template: str | None, context_tokens: int, options: LoadOptions) -> None:
+    def __init__(
+        self,
+        server: LlamaServer,
+        template: str | None,
+        context_tokens: int,
+        options: LoadOptions,
+        pooling: Pooling | None,
+    ) -> None:
         import xllamacpp
 
         self._server = server
@@ -81,6 +92,7 @@ class LlamaModel:
             template=template,
             bos_token=properties["bos_token"],
             eos_token=properties["eos_token"],
+            pooling=pooling,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -89,6 +101,8 @@ class LlamaModel:
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt. A cancelled answer ends at once; the engine stops with the batch that it computes."""
+        if self.info.pooling is not None:
+            raise limits.refuse_as_loaded(embeds=True)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         yield Started(len(prompt))
@@ -115,6 +129,15 @@ class LlamaModel:
         if held := stop.flush():
             yield Piece(held)
         yield answer.finish(reason)
+
+    def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:
+        """The vectors of texts, one text after the other: together they are not computed faster on a CPU."""
+        if self.info.pooling is None:
+            raise limits.refuse_as_loaded(embeds=False)
+        prompts = [self._tokenize(text, add_special=True) for text in texts]
+        limits.check_texts(texts, [len(prompt) for prompt in prompts], self.info.context_tokens)
+        vectors = self._server.embed(prompts, cancelled) if prompts else []
+        return [Embedding(tuple(vector), len(prompt)) for vector, prompt in zip(vectors, prompts, strict=False)]
 
     def close(self) -> None:
         """Free the model, once the engine has ended what was cancelled."""

@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import secrets
+import select
 import shutil
 import socket
 import sys
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localfirst.backends.base import LoadOptions
+    from localfirst.types import Pooling
 
 MAX_SOCKET_PATH_BYTES = 100
 """`sun_path` holds 104 bytes on macOS and 108 on Linux."""
@@ -48,13 +50,17 @@ CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_T
 REQUEST_TIMEOUT_S = 60.0
 LOG_S = 2.0
 """How long to wait for the reason of a failure in the engine's log."""
+POLL_S = 0.05
+"""How often a cancel is looked for while an answer is computed."""
+POOLINGS = {"mean": "MEAN", "cls": "CLS", "last": "LAST"}
 _ERROR_MARK = " E "
 
 
 class LlamaServer:
     """llama.cpp with one model. `stream` calls back with events; `post` and `get` are for what is not a completion."""
 
-    def __init__(self, path: str, context_tokens: int, options: LoadOptions) -> None:
+    def __init__(self, path: str, context_tokens: int, options: LoadOptions, pooling: Pooling | None = None) -> None:
+        """Load a model: to answer, or with a `pooling` to embed."""
         import xllamacpp
 
         self.device = _find_device(xllamacpp, options.placement)
@@ -64,6 +70,8 @@ class LlamaServer:
         params = _make_params(xllamacpp, path, context_tokens, options)
         params.hostnames = [self._socket]
         params.api_keys = [self._key]
+        if pooling is not None:
+            _set_embedding(xllamacpp, params, pooling)
         try:
             self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
@@ -82,6 +90,17 @@ class LlamaServer:
     def post(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer of a route."""
         return self._request("POST", route, json.dumps(body))
+
+    def embed(self, prompts: list[list[int]], cancelled: Callable[[], bool]) -> list[list[float]]:
+        """The vectors of texts, as their token ids; none where it was cancelled.
+
+        The engine sees that nobody waits any more when it is done with a text.
+        """
+        try:
+            answer = self._request("POST", "/v1/embeddings", json.dumps({"input": prompts}), cancelled)
+        except _CancelledError:
+            return []
+        return [item["embedding"] for item in answer["data"]]
 
     def close(self) -> None:
         """Free the model. No completion may be running: the engine would wait for it while holding Python's lock.
@@ -102,11 +121,17 @@ class LlamaServer:
         except RuntimeError:
             return
 
-    def _request(self, method: str, route: str, body: str | None) -> dict[str, Any]:
+    def _request(
+        self, method: str, route: str, body: str | None, cancelled: Callable[[], bool] | None = None
+    ) -> dict[str, Any]:
+        """One request; one that can be cancelled may take any time, others `REQUEST_TIMEOUT_S`."""
         connection = _UnixConnection(self._socket)
         try:
             headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
             connection.request(method, route, body, headers)
+            while cancelled is not None and not select.select([connection.sock], [], [], POLL_S)[0]:
+                if cancelled():
+                    raise _CancelledError
             response = connection.getresponse()
             answer: dict[str, Any] = json.loads(response.read())
         finally:
@@ -114,6 +139,10 @@ class LlamaServer:
         if response.status != http.HTTPStatus.OK:
             raise EngineError("llama.cpp refused a request", detail=f"{route}: {answer}")
         return answer
+
+
+class _CancelledError(Exception):
+    """Nobody waits for the answer any more."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -173,6 +202,14 @@ def _make_params(xllamacpp: Any, path: str, context_tokens: int, options: LoadOp
     params.cors_origins = ""
     params.verbosity = VERBOSITY
     return params
+
+
+def _set_embedding(xllamacpp: Any, params: Any, pooling: Pooling) -> None:
+    """Compute vectors. A text whose last token stands for it is read in parts, any other in one piece."""
+    params.embedding = True
+    params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{POOLINGS[pooling]}")
+    if pooling != "last":
+        params.n_batch = params.n_ubatch = params.n_ctx
 
 
 def _count_gpu_layers(options: LoadOptions) -> int:

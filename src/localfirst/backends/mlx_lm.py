@@ -87,7 +87,7 @@ class MlxBackend:
         return MlxModel(path, read_folder(path), options)
 
 
-class MlxModel:
+class MlxModel(limits.EmbedsNothing):
     """A model in MLX. One request at a time."""
 
     def __init__(self, path: Path, folder: MlxFolder, options: LoadOptions) -> None:

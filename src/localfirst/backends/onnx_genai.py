@@ -64,7 +64,7 @@ class OnnxBackend:
         return OnnxModel(Path(files.main), read_folder(Path(files.main)), options)
 
 
-class OnnxModel:
+class OnnxModel(limits.EmbedsNothing):
     """A model in ONNX Runtime GenAI. One request at a time."""
 
     def __init__(self, path: Path, folder: OnnxFolder, options: LoadOptions) -> None:

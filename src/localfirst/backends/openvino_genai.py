@@ -75,7 +75,7 @@ class OpenVinoBackend:
         return OpenVinoModel(Path(files.main), read_folder(Path(files.main)), options)
 
 
-class OpenVinoModel:
+class OpenVinoModel(limits.EmbedsNothing):
     """A model in OpenVINO GenAI. One request at a time."""
 
     def __init__(self, path: Path, folder: OpenVinoFolder, options: LoadOptions) -> None:

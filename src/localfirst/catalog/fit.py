@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CONTEXT_FLOOR_TOKENS = 4096
 """A context is never shortened below this to make a model fit."""
+EMBEDDING_CONTEXT_TOKENS = 2048
+"""What is asked for to embed when nobody says: pages of text. Most models read a text in one piece, whose memory they
+allocate."""
 
 
 class Engine(NamedTuple):
@@ -82,26 +85,28 @@ def assume_least(model: Model, variant: Variant) -> Variant:
     )
 
 
-def find_context(
+def find_context(  # noqa: PLR0913 - one argument per fact
     model: Model,
     variant: Variant,
     wanted_tokens: int | None,
     budget_bytes: int | None,
     cache: CacheType = "f16",
+    *,
+    embeds: bool = False,
 ) -> tuple[int, Need | None]:
     """The context to run with, in tokens, and the memory that the variant needs at it.
 
-    It is the one asked for (8,192 if none), at most what the model was trained for. Where that does not fit the budget
-    it is shortened in steps of 256, down to 4,096; the shortest is the answer where nothing fits, or where need or
-    budget is unknown the longest.
+    It is the one asked for (8,192 if none, to embed 2,048), at most what the model was trained for. Where that does not
+    fit the budget it is shortened in steps of 256, down to 4,096; the shortest is the answer where nothing fits, or
+    where need or budget is unknown the longest.
     """
-    longest = wanted_tokens or CONTEXT_DEFAULT_TOKENS
+    longest = wanted_tokens or (EMBEDDING_CONTEXT_TOKENS if embeds else CONTEXT_DEFAULT_TOKENS)
     limit = variant.context_tokens or model.architecture.context_tokens
     if limit is not None:
         longest = min(longest, limit)
     if variant.size_bytes is None:
         return longest, None
-    build, engine = describe(model, variant, variant.size_bytes), find_engine(variant)
+    build, engine = describe(model, variant, variant.size_bytes)._replace(embeds=embeds), find_engine(variant)
     need = engine.find_need(build, longest, cache)
     if budget_bytes is None or need.total_bytes <= budget_bytes:
         return longest, need

@@ -18,6 +18,7 @@ from localfirst.catalog.place import (
 from localfirst.catalog.rules import (
     BACKEND_FAMILIES,
     CHAT_TASKS,
+    EMBEDDING_BACKENDS,
     FORMAT_ENGINES,
     NAMED_FORMATS,
     PROGRAM_BACKENDS,
@@ -25,6 +26,7 @@ from localfirst.catalog.rules import (
     READY_STATES,
     SPREADING_BACKENDS,
     TIERS,
+    is_to_embed,
 )
 from localfirst.catalog.speed import find_speed
 from localfirst.catalog.split import find_split
@@ -120,7 +122,7 @@ def find_candidates(model: Model, ask: Ask) -> list[Candidate]:
     found: list[Candidate] = []
     for variant in model.variants:
         serving: list[Runtime | None] = []
-        if explain_source(model, variant) is None:
+        if explain_source(model, variant, ask.wanted) is None:
             serving += [runtime for runtime in find_loaders(variant, ask) if is_served(variant, runtime)]
         found += [judge(model, variant, runtime, ask) for runtime in serving or [None]]
     return found
@@ -151,13 +153,17 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
     sized = assume_least(model, variant)
     if ask.wanted.parallel.ray and devices and runtime and runtime.backend in PROGRAM_BACKENDS:
         budget_bytes = None  # what the other machines have, nobody here knows
-    context_tokens, least = find_context(model, sized, ask.wanted.context_tokens, budget_bytes, ask.wanted.cache)
+    context_tokens, least = find_context(
+        model, sized, ask.wanted.context_tokens, budget_bytes, ask.wanted.cache, embeds=is_to_embed(model, ask.wanted)
+    )
     need = None if variant.size_bytes is None else least
     device_layers = None
     if _is_too_large(need, budget_bytes) and (split := _find_split(model, variant, runtime, devices, ask)):
         device_layers, context_tokens, need = split.device_layers, split.context_tokens, split.need
         budget_bytes = (budget_bytes or 0) + (find_budget(ask.machine, ()) or 0)
     speed = find_speed(model, variant, ask.machine, placement, devices, device_layers)
+    if is_to_embed(model, ask.wanted):
+        speed = speed._replace(low_tps=None, high_tps=None)  # nothing is generated
     if runtime and (rates := ask.measured.get((model.name, variant.name, runtime.name))):
         speed = speed._replace(measured_tps=rates.decode_tps, prefill_measured_tps=rates.prefill_tps)
     installed = variant.name in ask.installed or variant.host in LOCAL_HOSTS
@@ -234,6 +240,8 @@ def _check_name(candidate: Candidate, ask: Ask) -> str | None:
 def _check_engine(candidate: Candidate, ask: Ask) -> str | None:
     runtime, variant = candidate.runtime, candidate.variant
     if runtime is not None:
+        if is_to_embed(candidate.model, ask.wanted) and runtime.backend not in EMBEDDING_BACKENDS:
+            return f"{runtime.engine} computes no embeddings here"
         if runtime.state == "unavailable":
             return f"{runtime.name} is not available here: {runtime.reason or 'no build for this system'}"
         named = ask.wanted.quantization or ask.wanted.backend or variant.host in LOCAL_HOSTS
@@ -245,7 +253,7 @@ def _check_engine(candidate: Candidate, ask: Ask) -> str | None:
 
 def _explain_unloaded(model: Model, variant: Variant, ask: Ask) -> str | None:
     """Why nothing loads a build, for one that no runtime was found for; `None` where one would, on another device."""
-    source = explain_source(model, variant)
+    source = explain_source(model, variant, ask.wanted)
     if source is not None or find_loaders(variant, ask):
         return source
     needed = _find_needed_backend(variant)
@@ -328,13 +336,27 @@ CHECKS: tuple[tuple[Stage, Callable[[Candidate, Ask], str | None]], ...] = (
 """In this order; each answers with what is wrong, or `None`."""
 
 
-def explain_source(model: Model, variant: Variant) -> str | None:
+def explain_source(model: Model, variant: Variant, wanted: Wanted) -> str | None:
     """Why a variant is not to be had or not to be run, whatever the engine."""
-    if model.task not in CHAT_TASKS:
-        article = "an" if model.task[:1] in "aeiou" else "a"
-        return f"{article} {model.task} model cannot be run as a chat"
+    if problem := explain_task(model, wanted):
+        return problem
     if variant.host == "foundry":
         return "published only in Foundry Local's catalog, from which lf does not download"
+    return None
+
+
+def explain_task(model: Model, wanted: Wanted) -> str | None:
+    """Why a model is not for what it is wanted for, where that is known before its files are here.
+
+    A pooling that is named makes vectors of any model. What a hub says of a repository may be wrong, or not be there:
+    of those the files tell.
+    """
+    embeds_itself = model.task not in CHAT_TASKS
+    if embeds_itself and wanted.task == "chat":
+        article = "an" if model.task[:1] in "aeiou" else "a"
+        return f"{article} {model.task} model cannot be run as a chat"
+    if is_to_embed(model, wanted) and not (embeds_itself or wanted.pooling or model.name.startswith("hf:")):
+        return f"a {model.task} model is no embedding model"
     return None
 
 

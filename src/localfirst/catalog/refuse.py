@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.judge import Ask, Candidate, Stage, is_backend, is_engine_short, is_quantization
-from localfirst.errors import DeviceError, DiskFullError, LfError, NoFitError, RuntimeMissingError, UnknownNameError
+from localfirst.catalog.judge import (
+    Ask,
+    Candidate,
+    Stage,
+    explain_task,
+    is_backend,
+    is_engine_short,
+    is_quantization,
+)
+from localfirst.errors import (
+    DeviceError,
+    DiskFullError,
+    LfError,
+    NoFitError,
+    RuntimeMissingError,
+    UnknownNameError,
+    UsageError,
+)
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
@@ -63,6 +79,14 @@ def describe(candidate: Candidate) -> str:
     return f"{candidate.variant.name} ({where}, {candidate.placement}): {candidate.problem}"
 
 
+def _refuse_task(model: Model, ask: Ask, problem: str, detail: str) -> LfError:
+    message = f"`{model.name}` has no embeddings of its own: {problem}"
+    hint = "`lf list --task embedding` shows such models; `--pooling mean`, `cls` or `last` takes vectors of any"
+    if ask.wanted.task == "chat":
+        message, hint = f"`{model.name}` does not answer: {problem}", f"`lf embed {model.name} TEXT`"
+    return UsageError(message, detail=detail, hint=hint)
+
+
 def _refuse_name(model: Model, ask: Ask, detail: str) -> LfError:
     wanted = ask.wanted
     if unknown := refuse_build(model, wanted.quantization, detail):
@@ -78,6 +102,8 @@ def _refuse_name(model: Model, ask: Ask, detail: str) -> LfError:
 
 
 def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str, *, reason: str | None) -> LfError:
+    if problem := explain_task(model, ask.wanted):
+        return _refuse_task(model, ask, problem, detail)
     device = ask.wanted.device
     if furthest.stage is not Stage.ENGINE and device not in {None, "auto"}:
         hint = f"`lf run {model.name}` runs it where it can" if furthest.stage is Stage.DEMAND else None

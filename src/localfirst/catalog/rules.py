@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from localfirst.units import GB, GIB
 
 if TYPE_CHECKING:
-    from localfirst.types import Format, Origin, Placement, Tier, Variant
+    from localfirst.types import Format, Model, Origin, Placement, Tier, Variant, Wanted
 
 TIERS: dict[Tier, str] = {
     "vendor": "published by the vendor",
@@ -54,6 +54,14 @@ def find_bits(variant: Variant) -> int:
 
 
 CHAT_TASKS = ("chat", "vision-chat")
+EMBEDDING_BACKENDS = ("xllamacpp",)
+"""Backends that compute embeddings."""
+
+
+def is_to_embed(model: Model, wanted: Wanted) -> bool:
+    """Whether a model is to turn texts into vectors: as was asked, else as it is made for."""
+    return (wanted.task or ("chat" if model.task in CHAT_TASKS else "embedding")) == "embedding"
+
 
 FORMAT_ENGINES: dict[Format, str] = {
     "gguf": "llama.cpp",

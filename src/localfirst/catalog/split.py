@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.fit import find_context
+from localfirst.catalog.rules import is_to_embed
 
 if TYPE_CHECKING:
     from localfirst.types import Model, Need, Variant, Wanted
@@ -29,14 +30,21 @@ def find_split(
     Args:
         model: gives the layers.
         variant: gives the weights.
-        wanted: the context asked for, and how it is to be kept.
+        wanted: the context asked for, how it is to be kept, and what the model is wanted for.
         device_bytes: memory that the model may take on the devices.
         main_bytes: memory that it may take beside them.
     """
     layers = model.architecture.layers
     if not layers or device_bytes is None or main_bytes is None:
         return None
-    context_tokens, need = find_context(model, variant, wanted.context_tokens, device_bytes + main_bytes, wanted.cache)
+    context_tokens, need = find_context(
+        model,
+        variant,
+        wanted.context_tokens,
+        device_bytes + main_bytes,
+        wanted.cache,
+        embeds=is_to_embed(model, wanted),
+    )
     if need is None:
         return None
     layer_bytes = (need.weights_bytes + need.kv_bytes) // (layers + 1)

@@ -29,6 +29,7 @@ class Root(TableGroup):
     table = MappingProxyType(
         {
             "run": Row("localfirst.cli.run:run", "Run a model."),
+            "embed": Row("localfirst.cli.embed:embed", "Turn texts into vectors."),
             "list": Row("localfirst.cli.model:list_", "List models."),
             "pull": Row("localfirst.cli.model:pull", "Fetch a model."),
             "rm": Row("localfirst.cli.model:rm", "Remove models from this disk."),

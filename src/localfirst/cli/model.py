@@ -22,6 +22,7 @@ class ModelGroup(TableGroup):
     table = MappingProxyType(
         {
             "run": Row("localfirst.cli.run:run", "Run a model."),
+            "embed": Row("localfirst.cli.embed:embed", "Turn texts into vectors."),
             "list": Row("localfirst.cli.model:list_", "List models."),
             "info": Row("localfirst.cli.model:info", "Show a model."),
             "explain": Row("localfirst.cli.model:explain", "Explain the choice of a build."),

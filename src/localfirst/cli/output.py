@@ -6,7 +6,7 @@ import json as json_format
 import sys
 from typing import TYPE_CHECKING
 
-from localfirst.cli.screen import Screen, block, line, measure, stderr_screen, stdout_screen, wrap
+from localfirst.cli.screen import Screen, block, clip, line, measure, stderr_screen, stdout_screen, wrap
 from localfirst.cli.views import details, listing, shapes, words
 from localfirst.errors import UsageError
 from localfirst.units import format_bytes, format_seconds, format_tps
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from localfirst.conversation import Answer
+    from localfirst.conversation import Answer, Embedding
     from localfirst.errors import LfError
     from localfirst.services.catalogue import Catalog
     from localfirst.services.doctor import Check
@@ -295,6 +295,14 @@ def _measure_files(model: InstalledModel) -> str:
 def print_answer(plan: Plan, answer: Answer) -> None:
     """Print a finished answer as one JSON object."""
     print_json(shapes.answer_to_json(plan, answer))
+
+
+def print_embedding(index: int, text: str, embedding: Embedding, *, json: bool, screen: Screen | None = None) -> None:
+    """Print the vector of a text: whole as a line of JSON, or its beginning for a person."""
+    screen = screen or stdout_screen()
+    if json or not screen.terminal:
+        return print_json({"index": index, "text": text, "embedding": embedding.vector, "tokens": embedding.tokens})
+    return screen.write_lines([clip(words.say_embedding(index, text, embedding), screen.width or 80)])
 
 
 def print_stats(answer: Answer, screen: Screen | None = None) -> None:

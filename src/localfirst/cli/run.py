@@ -97,6 +97,7 @@ def run(
         min_tps=min_tps,
         cache=kv_cache,
         parallel=Parallel(tensor_parallel, pipeline_parallel, ray),
+        task="chat",
     )
 
     def start(accepted: bool) -> Session:

@@ -8,11 +8,13 @@ from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING
 
-from localfirst.gguf.tables import FILE_TYPES, WINDOW_PERIODS
+from localfirst.gguf.tables import FILE_TYPES, POOLINGS, WINDOW_PERIODS
 from localfirst.types import Architecture, KvGroup, RecurrentGroup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from localfirst.types import Pooling
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,14 @@ class GgufHeader:
     def context_tokens(self) -> int | None:
         """The context that the model was trained for, in tokens."""
         return self._find_own("context_length")
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """How an embedding model makes one vector of a text; `None`: it is none, or it only ranks texts.
+
+        Source of the numbers: llama.cpp, `include/llama.h`, `llama_pooling_type`.
+        """
+        return POOLINGS.get(self._find_own("pooling_type") or 0)
 
     @property
     def layers(self) -> int | None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localfirst.types import Pooling
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,9 @@ a number for each layer; a fraction is asked for where the bounds are fractions.
 TOKEN_IDS = (-1, 2**32 - 1)
 """What a key `tokenizer.ggml.*_token_id` may say. llama.cpp passes over a token that the vocabulary does not have
 (`llama_vocab::impl::load`), and -1 is written for none, in 32 bits."""
+
+POOLINGS: dict[int, Pooling] = {1: "mean", 2: "cls", 3: "last"}
+"""What a key `pooling_type` says of an embedding model; 0 is none, and 4 ranks texts."""
 
 WINDOW_PERIODS = {
     "gemma2": 2,

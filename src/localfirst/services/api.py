@@ -12,10 +12,10 @@ from localfirst.services.session import Allowed, Session, make_sampling, open_se
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from localfirst.conversation import Sampling
-    from localfirst.types import Plan, Resolution
+    from localfirst.types import Plan, Pooling, Resolution, Task
 
 __all__ = ["LoadedModel", "load", "plan", "probe"]
 
@@ -39,15 +39,18 @@ def load(  # noqa: PLR0913 - one keyword per option
     backend: str | None = None,
     offline: bool = False,
     accept_license: bool = False,
+    pooling: Pooling | None = None,
 ) -> LoadedModel:
     """Load a model, installing its engine and fetching its files where they are missing.
 
-    `accept_license` says that you accept the terms of the model's licence, where it has any.
+    `accept_license` says that you accept the terms of the model's licence, where it has any. `pooling` is for models
+    that are to `embed` and do not say how, or for another way than theirs.
 
     Raises:
         LfError: as on the command line; see `localfirst.errors`.
     """
-    wanted = Wanted(context_tokens=context_tokens, device=device, backend=backend)
+    task: Task | None = None if pooling is None else "embedding"
+    wanted = Wanted(context_tokens, device, backend, task=task, pooling=pooling)
     return LoadedModel(open_session(name, wanted, allowed=Allowed(network=not offline, accept_license=accept_license)))
 
 
@@ -91,6 +94,15 @@ class LoadedModel:
         *_, answer = self._ask(messages, sampling, max_tokens)
         assert isinstance(answer, Answer)  # noqa: S101 - an answer's iterator ends with one, or raises
         return answer
+
+    def embed(self, texts: str | Iterable[str]) -> list[tuple[float, ...]]:
+        """The vector of each text, of length 1; of an embedding model, or one that was loaded with a `pooling`.
+
+        Raises:
+            ContextError: a text is longer than the context.
+            UsageError: a text is empty, or this is no embedding model.
+        """
+        return [one.vector for one in self._session.embed((texts,) if isinstance(texts, str) else texts)]
 
     def _ask(
         self, prompt: str | Sequence[Mapping[str, str]], sampling: Sampling | None, max_tokens: int | None

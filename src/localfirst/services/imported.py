@@ -26,7 +26,7 @@ def describe(installed: InstalledModel) -> Model:
         vendor=_find_vendor(installed),
         parameters=told.parameters,
         active_parameters=None,
-        task="chat",
+        task=told.task or "chat",
         license=(installed.license or told.license or "unknown")[:TITLE_LENGTH],
         license_url=None,
         family=installed.name,

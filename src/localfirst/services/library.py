@@ -256,6 +256,8 @@ def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offli
         else:
             own = imported.describe(histories[0].current)
             told = {name: getattr(own, name) for name in ("architecture", "parameters", "license")}
+            if own.task == "embedding":  # the file says so, whatever the hub does
+                told["task"] = own.task
             return Entry(asked, add_terms(model._replace(**told)), histories)
     return Entry(asked, add_terms(describe(asked, offline=offline)), histories)
 

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from localfirst.services.sight import Sight
-    from localfirst.types import Machine, Model, Parallel, Plan, Progress, Runtime
+    from localfirst.types import Machine, Model, Parallel, Plan, Pooling, Progress, Runtime, Task
 
 
 DEVICES = ("cpu", "gpu", "npu")
+POOLINGS: tuple[Pooling, ...] = ("mean", "cls", "last")
 NOTHING_WANTED = Wanted()
 NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 
@@ -62,11 +63,13 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     min_tps: float | None = None,
     cache: str | None = None,
     parallel: Parallel = ALONE,
+    task: Task | None = None,
+    pooling: str | None = None,
 ) -> Wanted:
     """What the options of a command say; `auto` is no demand, also where the model's name makes one.
 
     Raises:
-        UsageError: there is no such kind of device, no such tier, or no such way to keep a cache.
+        UsageError: there is no such kind of device, no such tier, no such way to keep a cache or to pool.
     """
     if device not in (None, "auto", *DEVICES):
         raise UsageError(f"No device `{device}`", detail=f"known: auto, {', '.join(DEVICES)}")
@@ -75,7 +78,10 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     kept = next((one for one in CACHE_BYTES if one == (cache or "f16").lower()), None)
     if kept is None:
         raise UsageError(f"No cache type `{cache}`", detail=f"known: {', '.join(CACHE_BYTES)}")
-    wanted = Wanted(context_tokens, device, backend, quantization)
+    pooled = next((one for one in POOLINGS if one == pooling), None)
+    if pooled != pooling:
+        raise UsageError(f"No pooling `{pooling}`", detail=f"known: {', '.join(POOLINGS)}")
+    wanted = Wanted(context_tokens, device, backend, quantization, task=task, pooling=pooled)
     return wanted._replace(
         tier=tier, min_tps=wanted.min_tps if min_tps is None else min_tps, cache=kept, parallel=parallel
     )

@@ -1,14 +1,15 @@
-"""What is said to the model: the words of the command line, attached files, and what is piped in."""
+"""What is said to the model: the words of the command line, attached files, lines, and what is piped in."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from itertools import count
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from localfirst.errors import UsageError
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 MAX_FILE_BYTES = 4 * 2**20
@@ -54,6 +55,26 @@ def read_piped(stdin: TextIO | None) -> str:
         return stdin.buffer.read().decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError("What is piped in is not UTF-8 text", detail=str(error)) from error
+
+
+def read_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
+    """The lines of a stream with their numbers, from 0; those without a word are left out.
+
+    Raises:
+        UsageError: a line is no UTF-8 text, or too long to be one.
+    """
+    for number in count():
+        data = stream.readline(MAX_FILE_BYTES + 1)
+        if not data:
+            return
+        if len(data) > MAX_FILE_BYTES:
+            raise UsageError(f"Line {number + 1} of {name} is longer than {format_bytes(MAX_FILE_BYTES)}")
+        try:
+            text = data.decode("utf-8-sig" if number == 0 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"Line {number + 1} of {name} is not UTF-8 text", detail=str(error)) from error
+        if text.strip():
+            yield number, text
 
 
 def attach(name: str, text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.catalog.names import parse_remote
@@ -20,10 +21,14 @@ from localfirst.worker import protocol
 from localfirst.worker.client import Reply, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from localfirst.conversation import Embedding
     from localfirst.services.planning import Planned
     from localfirst.types import InstalledModel, Machine, Plan, Runtime, Wanted
+
+EMBEDDED_TEXTS = 16
+"""Texts that a worker is given at once: results come early, and a request costs little beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ def open_session(
         memory_bytes=plan.need.total_bytes if plan.need else None,
         program=runtime.program,
         parallel=wanted.parallel,
+        pooling=wanted.pooling,
     )
     if plan.variant.format == "llamafile":
         verify.allow_to_run(installed)
@@ -218,14 +224,17 @@ class Session:
     def _tell_loading(self, text: str, lasting: bool) -> None:
         self._report(Progress(self.plan.model.name, 0, detail={"notice" if lasting else "line": text}))
 
+    def _restart(self) -> None:
+        if not self._worker.alive:
+            self._worker.close()
+            self._start()
+
     def ask(self, messages: Sequence[Message]) -> Iterator[TextDelta | Answer]:
         """Answer `messages` as they stand, remembering nothing: the pieces, then the `Answer`.
 
         A worker that died while it answered before is replaced first.
         """
-        if not self._worker.alive:
-            self._worker.close()
-            self._start()
+        self._restart()
         self._reply = self._worker.answer(protocol.Chat(tuple(messages), self.sampling, self.max_tokens, self.stop))
         for piece in self._reply:
             if isinstance(piece, Answer):
@@ -234,6 +243,14 @@ class Session:
                 yield answer
             else:
                 yield piece
+
+    def embed(self, texts: Iterable[str]) -> Iterator[Embedding]:
+        """The vectors of texts, in their order; they are read, and computed, some at a time."""
+        rest = iter(texts)
+        while batch := tuple(islice(rest, EMBEDDED_TEXTS)):
+            self._restart()
+            self._reply = self._worker.embed(batch)
+            yield from self._reply.wait_for(protocol.Embedded).embeddings
 
     def cancel(self) -> None:
         """Let the answer that is being generated end now. Safe from a signal handler."""

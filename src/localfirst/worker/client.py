@@ -39,7 +39,7 @@ CANCEL_TIMEOUT_S = 5.0
 """An engine that does not see a cancel within this time is stopped with its process."""
 _POLL_S = 0.1
 """How long a wait may be deaf to `Reply.cancel`, and on Windows to Ctrl-C."""
-_Single = TypeVar("_Single", protocol.Loaded, protocol.Seen)
+_Single = TypeVar("_Single", protocol.Loaded, protocol.Seen, protocol.Embedded)
 
 LATE_LOAD = EngineError(f"The engine did not load the model in {LOAD_TIMEOUT_S:.0f} s")
 LATE_LOOK = EngineError(f"The engine did not say in {LOOK_TIMEOUT_S:.0f} s which devices it sees")
@@ -122,6 +122,15 @@ class Worker:
             WorkerCrashError: the process died.
         """
         return Reply(self, request)
+
+    def embed(self, texts: tuple[str, ...]) -> Reply:
+        """Ask for the vectors of texts: `wait_for(protocol.Embedded)` on what is returned.
+
+        Waiting raises:
+            ContextError, UsageError, EngineError: as the backend says.
+            WorkerCrashError: the process died.
+        """
+        return Reply(self, protocol.Embed(texts))
 
     def close(self) -> None:
         """End the process: politely by closing its pipe, then by force."""
@@ -227,13 +236,16 @@ class Reply:
             self._leave()
 
     def wait_for(
-        self, kind: type[_Single], timeout_s: float, late: LfError, report: Callable[[str, bool], None] = ignore
+        self,
+        kind: type[_Single],
+        timeout_s: float | None = None,
+        late: LfError | None = None,
+        report: Callable[[str, bool], None] = ignore,
     ) -> _Single:
         """The answer to a request that has one event only, of this kind, but for what `report` is told before it."""
         try:
             while isinstance(event := self.wait(timeout_s, late), protocol.Loading):
                 report(event.line, event.lasting)
-            self._over = True
         finally:
             self._leave()
         if not isinstance(event, kind):
@@ -254,7 +266,7 @@ class Reply:
                     deadline = None
                     self._worker.kill(late)
                 continue
-            self._over = event is None or isinstance(event, (protocol.Failed, protocol.Finished))
+            self._over = event is None or isinstance(event, protocol.ENDS)
             match event:
                 case None:
                     raise self._worker.explain_death()

@@ -101,6 +101,9 @@ class Child:
                 with contextlib.closing(texts):
                     for chunk in self._loaded().generate(asked):
                         _send_chunk(chunk, texts, lambda text: texts.add(text, reasoning=False))
+            case protocol.Embed():
+                cancelled = self._cancelled[request_id].is_set
+                send(protocol.Embedded(tuple(self._loaded().embed(request.texts, cancelled))))
             case protocol.Cancel():
                 raise AssertionError("a cancel is never queued")
 
@@ -119,6 +122,7 @@ class Child:
             key=request.key,
             model=request.model,
             report=report,
+            pooling=request.pooling,
         )
         self._model = backend.load(base.ModelFiles(request.main), options)
         info = self._model.info

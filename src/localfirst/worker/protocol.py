@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from localfirst.backends.base import LoadedInfo
-from localfirst.conversation import FinishReason, Message, Sampling, Usage
+from localfirst.conversation import Embedding, FinishReason, Message, Sampling, Usage
 from localfirst.types import ALONE, Parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from localfirst.types import CacheType, Placement
+    from localfirst.types import CacheType, Placement, Pooling
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Load:
     parallel: Parallel = ALONE
     key: str | None = None
     model: str | None = None
+    pooling: Pooling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,18 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
+class Embed:
+    """Compute the vectors of texts; answered by `Embedded` or `Failed`."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
-    """Stop the request `target`; it still ends with `Finished` (reason `cancelled`). Has no answer of its own."""
+    """Stop the request `target`; it still ends with `Finished` (reason `cancelled`) or `Embedded` (nothing).
+
+    Has no answer of its own.
+    """
 
     target: int
 
@@ -150,6 +161,13 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors, in the order of the texts."""
+
+    embeddings: tuple[Embedding, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The request failed, by the fields of an `LfError`."""
 
@@ -159,8 +177,10 @@ class Failed:
     hint: str | None
 
 
-Request = Load | Look | Chat | Complete | Cancel
-Event = Loading | Loaded | Seen | Begun | Rendered | Started | Text | Finished | Failed
+Request = Load | Look | Chat | Complete | Embed | Cancel
+Event = Loading | Loaded | Seen | Begun | Rendered | Started | Text | Finished | Embedded | Failed
+ENDS = (Loaded, Seen, Finished, Embedded, Failed)
+"""Events after which nothing of their request comes."""
 
 _NESTED: dict[str, Callable[[Any], object]] = {
     "messages": lambda items: tuple(Message(**item) for item in items),
@@ -170,6 +190,8 @@ _NESTED: dict[str, Callable[[Any], object]] = {
     "parallel": lambda items: Parallel(*items),
     "stop": tuple,
     "devices": tuple,
+    "texts": tuple,
+    "embeddings": lambda items: tuple(Embedding(tuple(item["vector"]), item["tokens"]) for item in items),
 }
 """Fields that are values of their own, and how each is built from its JSON."""
 
@@ -178,6 +200,7 @@ REQUESTS: Mapping[str, type[Request]] = {
     "look": Look,
     "chat": Chat,
     "complete": Complete,
+    "embed": Embed,
     "cancel": Cancel,
 }
 EVENTS: Mapping[str, type[Event]] = {
@@ -189,6 +212,7 @@ EVENTS: Mapping[str, type[Event]] = {
     "started": Started,
     "text": Text,
     "finished": Finished,
+    "embedded": Embedded,
     "failed": Failed,
 }
 _Frame = TypeVar("_Frame")

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.fixtures import scripted, servers
 from tests.fixtures.engines import need_engine
@@ -49,16 +49,18 @@ class Engine:
         """The path of that program."""
         return None if self.script is None else make_program(self.script)
 
-    def load(self, path: Path, context_tokens: int | None = None) -> LoadedModel:
+    embeds: bool = False
+
+    def load(self, path: Path, context_tokens: int | None = None, **options: Any) -> LoadedModel:
         """Load a file or folder as the worker would."""
         need_engine(self.backend)
         return make_backend(self.backend, self.program).load(
-            ModelFiles(str(path)), LoadOptions(context_tokens, threads=2)
+            ModelFiles(str(path)), LoadOptions(context_tokens, threads=2, **options)
         )
 
 
 ENGINES = (
-    Engine("xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf),
+    Engine("xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True),
     Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx),
     Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+"),
     Engine("openvino", "model", scripted.make_openvino, scripted.make_random_openvino, reuse_tokens=32),
@@ -99,6 +101,11 @@ def find_engine(backend: str) -> Engine:
 def make_program(script: str) -> str:
     """Write a program once for the whole run."""
     return servers.make_program(Path(tempfile.mkdtemp(prefix="lf-test-")) / "program", script)
+
+
+def never() -> bool:
+    """Nobody cancels."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures.engines import need_engine
-from tests.fixtures.scripted import make_gguf, make_litert, make_onnx, make_openvino
+from tests.fixtures.scripted import Shape, make_gguf, make_litert, make_onnx, make_openvino, make_random_gguf
 
 import localfirst
 from localfirst.conversation import Sampling
@@ -63,6 +63,27 @@ def test_a_bad_message_is_named_by_its_number(messages: list, tmp_path: Path) ->
         pytest.raises(UsageError, match="Message 1"),
     ):
         model.chat(messages)
+
+
+def test_texts_become_vectors(tmp_path: Path) -> None:
+    make_random_gguf(tmp_path / "model.gguf", Shape(), pooling="mean")
+    make_gguf(tmp_path / "chat.gguf", REPLY)
+    texts = [f"text {number}" for number in range(20)]
+    with localfirst.load(str(tmp_path / "model.gguf"), offline=True) as model:
+        vectors = model.embed(texts)
+        assert model.embed("text 19")[0] == pytest.approx(vectors[19], abs=1e-5)
+        assert model.plan.context_tokens == 1024
+        with pytest.raises(UsageError, match="answers nothing"):
+            model.chat("hi")
+    assert {len(vector) for vector in vectors} == {64}
+    assert len(set(vectors)) == len(texts)
+    with (
+        localfirst.load(str(tmp_path / "chat.gguf"), offline=True) as model,
+        pytest.raises(UsageError, match="pooling"),
+    ):
+        model.embed("hi")
+    with localfirst.load(str(tmp_path / "chat.gguf"), offline=True, pooling="last") as model:
+        assert len(model.embed(["hi"])[0]) == 64
 
 
 def test_errors_are_those_of_the_command_line(tmp_path: Path) -> None:

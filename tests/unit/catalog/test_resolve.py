@@ -20,6 +20,7 @@ from localfirst.errors import (
     NoFitError,
     RuntimeMissingError,
     UnknownNameError,
+    UsageError,
 )
 from localfirst.types import (
     Architecture,
@@ -348,9 +349,37 @@ def test_a_runtime_that_is_not_available_here_says_why() -> None:
 
 
 def test_an_embedding_model_is_not_a_chat() -> None:
-    error = refuse(make_model(task="embedding"))
-    assert isinstance(error, RuntimeMissingError)
-    assert error.message == "Nothing here can run `example:4b`: an embedding model cannot be run as a chat"
+    error = refuse(make_model(task="embedding"), wanted=Wanted(task="chat"))
+    assert isinstance(error, UsageError)
+    assert error.message == "`example:4b` does not answer: an embedding model cannot be run as a chat"
+    assert error.hint == "`lf embed example:4b TEXT`"
+
+
+def test_an_embedding_model_is_chosen_to_embed_by_an_engine_that_can() -> None:
+    model = make_model(VARIANT, ONNX_VARIANT, task="embedding")
+    plan = choose(model)
+    assert (plan.runtime, plan.context_tokens, plan.speed.low_tps) == (LLAMA, 2048, None)
+    assert plan == choose(model, wanted=Wanted(task="embedding"))
+    assert find_reasons(model)[ONNX_VARIANT.name] == "onnxruntime-genai computes no embeddings here"
+
+
+def test_a_text_to_embed_is_computed_in_one_piece() -> None:
+    model = make_model(task="embedding")
+    short, long = (choose(model, wanted=Wanted(context_tokens=tokens)).need for tokens in (1024, 2048))
+    answers = choose(make_model(), wanted=Wanted(context_tokens=2048)).need
+    assert short
+    assert long
+    assert answers
+    assert long.compute_bytes > 1.9 * short.compute_bytes
+    assert long.compute_bytes > 15 * answers.compute_bytes
+
+
+def test_a_model_that_answers_embeds_only_with_a_pooling_that_is_named() -> None:
+    error = refuse(make_model(), wanted=Wanted(task="embedding"))
+    assert isinstance(error, UsageError)
+    assert "`example:4b` has no embeddings of its own" in error.message
+    assert choose(make_model(), wanted=Wanted(task="embedding", pooling="mean")).runtime == LLAMA
+    assert choose(make_model()._replace(name="hf:org/repo"), wanted=Wanted(task="embedding")).runtime == LLAMA
 
 
 def test_what_does_not_fit_the_disk_is_refused_unless_it_is_there() -> None:

@@ -95,7 +95,7 @@ def test_demands_are_judged_model_by_model() -> None:
     assert {plan.placement for plan in on_cpu} == {"cpu"}
     fast = list_models(machine, only=Filter(fits=True), wanted=make_wanted(min_tps=100))
     assert fast
-    assert all((plan.speed.high_tps or 0) >= 100 for plan in fast)
+    assert all((plan.speed.high_tps or 0) >= 100 for plan in fast if plan.model.task != "embedding")
     official = list_models(machine, only=Filter(fits=True), wanted=make_wanted(tier="vendor"))
     assert {plan.variant.tier for plan in official} == {"vendor"}
 

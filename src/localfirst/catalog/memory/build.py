@@ -52,6 +52,8 @@ class Build(NamedTuple):
     """The output layer is known to be another table than the embedding."""
     groups: tuple[KvGroup, ...]
     recurrent_groups: tuple[RecurrentGroup, ...]
+    embeds: bool = False
+    """It is to turn texts into vectors."""
 
     @property
     def attention(self) -> int:

@@ -11,7 +11,7 @@ from localfirst.store.names import say_revision
 from localfirst.units import format_bytes, format_seconds, format_tokens, format_tps
 
 if TYPE_CHECKING:
-    from localfirst.conversation import Answer
+    from localfirst.conversation import Answer, Embedding
     from localfirst.types import Plan, Speed, Variant
 
 TIERS = {
@@ -129,6 +129,16 @@ def say_stats(answer: Answer) -> str:
         answer.finish_reason,
     )
     return ", ".join(part for part in parts if part)
+
+
+SHOWN_NUMBERS = 3
+
+
+def say_embedding(index: int, text: str, embedding: Embedding) -> str:
+    """`0  [0.0612, -0.0889, 0.0659, ...]  384 numbers  6 tokens  the text`."""
+    numbers = ", ".join(f"{number:.4f}" for number in embedding.vector[:SHOWN_NUMBERS])
+    size = f"{len(embedding.vector)} numbers"
+    return "  ".join((str(index), f"[{numbers}, ...]", size, _count(embedding.tokens), line(text)))
 
 
 def _count(tokens: int) -> str:

@@ -15,7 +15,7 @@ from localfirst.types import Architecture
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from localfirst.types import Format
+    from localfirst.types import Format, Task
 
 MOST_JSON_BYTES = 16 * 2**20
 """Of a configuration or an index of weights: 100,000 tensors by name take half of it."""
@@ -42,6 +42,8 @@ class Told(NamedTuple):
     license: str | None = None
     context_tokens: int | None = None
     """The context that the build was made for and always allocates, where it is one of that kind."""
+    task: Task | None = None
+    """What the model is for."""
 
 
 def list_files(folder: Path, suffix: str = "") -> frozenset[str]:

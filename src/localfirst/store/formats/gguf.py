@@ -79,7 +79,13 @@ def tell(main: Path, files: Sequence[Path]) -> Told:
 def tell_headers(headers: Sequence[GgufHeader]) -> Told:
     """The same from the headers: the first describes the model, each has tensors of it."""
     whole = replace(headers[0], tensors=tuple(tensor for header in headers for tensor in header.tensors))
-    return Told(whole.to_architecture(), whole.title, whole.parameters or None, whole.license)
+    return Told(
+        architecture=whole.to_architecture(),
+        title=whole.title,
+        parameters=whole.parameters or None,
+        license=whole.license,
+        task="embedding" if whole.pooling else None,
+    )
 
 
 def is_gguf(name: str) -> bool:
