@@ -25,7 +25,7 @@ from benchmarks.fit.networks import NETWORKS, ONNX_NETWORKS
 from tests.fixtures.scripted import Shape, make_random_onnx
 
 from localfirst import gguf
-from localfirst.catalog.fit import find_need
+from localfirst.catalog.fit import find_context
 from localfirst.types import Architecture, CacheType, Model, Need, Variant
 from localfirst.units import MIB
 
@@ -38,6 +38,9 @@ CONTEXTS = (4096, 16_384)
 ONNX_CONTEXTS = (1024, 4096)
 CACHED = ("llama-3.2-1b", "gemma-3-1b", "qwen3-0.6b")
 """The networks that are measured with quantized caches, too."""
+SHARED = ("smollm2-135m", "gemma-3-270m", "lfm2-350m", "qwen3.5-0.8b")
+"""The networks that are measured with several requests at a time, too."""
+PARALLEL = 4
 MODEL = Model("x", "X", "x", None, None, "chat", "mit", None, "x", None, (), Architecture(), ())
 VARIANT = Variant(
     "x", "gguf", "Q4_0", "vendor-ptq", "vendor", "import", "", None, (), ("cpu",), None, False, "verified", ""
@@ -108,20 +111,24 @@ def measure_llama_cpp(folder: Path, only: str) -> Iterator[Row]:
         write_gguf(path, network)
         with path.open("rb") as file:
             header = gguf.read_header(file, path.stat().st_size)
-        cases: list[tuple[int, CacheType]] = [(context, "f16") for context in CONTEXTS]
+        cases: list[tuple[int, CacheType, int]] = [(context, "f16", 1) for context in CONTEXTS]
         if name in CACHED:
-            cases += [(CONTEXTS[-1], "q8_0"), (CONTEXTS[-1], "q4_0")]
-        for context, cache in cases:
-            need = predict("gguf", header.to_architecture(), header.weights_bytes, context, cache)
-            known = predict("gguf", network.to_architecture(CONTEXT_TOKENS), header.weights_bytes, context, cache)
+            cases += [(CONTEXTS[-1], "q8_0", 1), (CONTEXTS[-1], "q4_0", 1)]
+        if name in SHARED:
+            cases += [(CONTEXTS[0], "f16", PARALLEL)]
+        for context, cache, parallel in cases:
+            asked = {"context": context, "cache": cache, "parallel": parallel}
+            need = predict("gguf", header.to_architecture(), header.weights_bytes, **asked)
+            known = predict("gguf", network.to_architecture(CONTEXT_TOKENS), header.weights_bytes, **asked)
             assert need == known, f"{name}: the header is misread: {need} instead of {known}"
-            found = run_child("measure_llama_cpp", str(path), str(context), cache)
+            found = run_child("measure_llama_cpp", str(path), str(context), cache, str(parallel))
             buffers = found["buffers"]
             own = sum(buffers.get(kind, 0.0) for kind in ("KV", "RS", "compute", "output"))
             weights = header.weights_bytes / MIB
             peak = found["peak"]["peak_bytes"] / MIB - min(weights, buffers.get("repacked", 0.0))
             predicted = (need.total_bytes - need.runtime_bytes) / MIB
-            yield Row("llama.cpp", name, context, cache, need, weights + own, predicted, peak)
+            name_ = name if parallel == 1 else f"{name} x {parallel}"
+            yield Row("llama.cpp", name_, context, cache, need, weights + own, predicted, peak)
 
 
 def measure_onnx(folder: Path, only: str) -> Iterator[Row]:
@@ -152,10 +159,12 @@ def predict(  # noqa: PLR0913, PLR0917 - what the resolver knows of a model
     context: int,
     cache: CacheType,
     parameters: int | None = None,
+    parallel: int = 1,
 ) -> Need:
     """What the resolver would say."""
     model = MODEL._replace(architecture=architecture, parameters=parameters)
-    need = find_need(model, VARIANT._replace(format=format_, size_bytes=weights_bytes), context, cache)
+    variant = VARIANT._replace(format=format_, size_bytes=weights_bytes)
+    _, need = find_context(model, variant, context, None, cache, requests=parallel)
     assert need is not None
     return need
 

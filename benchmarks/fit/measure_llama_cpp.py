@@ -1,6 +1,6 @@
 """Loads a GGUF file as lf's worker would, reads a prompt, and prints what llama.cpp and the system say of the memory.
 
-    python -m benchmarks.fit.measure_llama_cpp FILE CONTEXT_TOKENS CACHE_TYPE
+    python -m benchmarks.fit.measure_llama_cpp FILE CONTEXT_TOKENS CACHE_TYPE PARALLEL
 
 One process for each measurement, since a peak cannot be taken back. Prints one JSON object: `buffers`, llama.cpp's own
 figures in MiB by kind of buffer, and the process before it loaded (`base`) and at the end (`peak`).
@@ -26,13 +26,14 @@ BUFFER = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s+([\d.
 FIRST_PLAIN_TOKEN = 259
 
 
-def main(path: str, context: str, cache: str) -> None:
+def main(path: str, context: str, cache: str, parallel: str) -> None:
     """Measure, and print."""
     llama_server.VERBOSITY = INFO
     base = find_memory()
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
-        server = llama_server.LlamaServer(path, int(context), LoadOptions(int(context), threads=2, cache=cache))
+        options = LoadOptions(int(context), threads=2, cache=cache, requests=int(parallel))
+        server = llama_server.LlamaServer(path, int(context), options)
         prompt = [FIRST_PLAIN_TOKEN + number for number in range(PROMPT_TOKENS)]
         server.stream({"prompt": prompt, "max_tokens": 4, "ignore_eos": True}, lambda _event: False)
         peak = find_memory()

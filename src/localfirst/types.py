@@ -311,6 +311,8 @@ class Plan(NamedTuple):
     """How many of the model's layers are computed on the device, where the CPU computes the others; `None`: all."""
     cache: CacheType = "f16"
     """How keys and values are kept."""
+    requests: int = 1
+    """Requests that are answered at the same time, each with the whole context; the others wait."""
     revision: str | None = None
     """The commit of the files that are on this disk; `None` where none are, or they have none."""
     keeper: str | None = None
@@ -349,6 +351,8 @@ class Wanted(NamedTuple):
     """What to load it for; `None`: what the model is for."""
     pooling: Pooling | None = None
     """How to make one vector of a text, where that is not left to the model's files."""
+    requests: int = 1
+    """Requests to answer at the same time, where the engine can and the memory is there; the others wait."""
 
 
 class InstalledFile(NamedTuple):

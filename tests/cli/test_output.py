@@ -389,6 +389,7 @@ def test_the_json_of_a_plan_has_the_keys_that_programs_rely_on(capsys):
                 "free_bytes": 14_200_000_000,
                 "context_tokens": 4096,
                 "kv_cache": "f16",
+                "requests": 1,
                 "decode_tps": {"low": 18.2, "high": 25.4, "measured": None},
                 "prefill_tps": {"low": None, "high": None, "measured": None},
                 "gated": False,

@@ -53,6 +53,8 @@ class LoadOptions:
     """Which of the models of a server elsewhere; `None`: its only one."""
     report: Callable[[str, bool], None] = ignore
     """Told now and then how far a load of minutes is, and, lasting, what the user has to know of it."""
+    requests: int = 1
+    """Requests to compute at the same time, each with the whole context; an engine that cannot computes one."""
     pooling: Pooling | None = None
     """How to make one vector of a text; only asked of engines that can. `None`: as the files say. A model whose files
     do not say is loaded to answer, and one that has a pooling to embed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ class XllamacppBackend:
         if context_tokens is None:
             raise ModelFileError(f"{Path(files.main).name} does not say how long its context is")
         pooling = options.pooling or header.pooling
+        if pooling is not None:
+            options = replace(options, requests=1)
         server = LlamaServer(files.main, context_tokens, options, pooling)
         if pooling == "last":
             context_tokens -= 1  # in which the engine leaves room for a token to come
@@ -65,7 +68,7 @@ class XllamacppBackend:
 
 
 class LlamaModel:
-    """A model in llama.cpp's server loop. One request at a time."""
+    """A model in llama.cpp's server loop, which computes the next tokens of all requests together."""
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class LlamaModel:
 
         self._server = server
         self._threads: set[threading.Thread] = set()
+        self._threads_lock = threading.Lock()
         properties = server.get("/props")
         self._bos = self._find_added_bos(properties["bos_token"])
         self.info = LoadedInfo(
@@ -88,7 +92,7 @@ class LlamaModel:
             context_tokens=context_tokens,
             device=server.device,
             placement=options.placement,
-            parallel=1,
+            parallel=options.requests,
             template=template,
             bos_token=properties["bos_token"],
             eos_token=properties["eos_token"],
@@ -109,7 +113,8 @@ class LlamaModel:
         body = {"prompt": prompt, "max_tokens": allowance.tokens}
         body |= llama_options.OPTIONS | llama_options.describe(request.sampling)
         completion = _Completion(self._server, body)
-        self._threads = {thread for thread in self._threads if thread.is_alive()} | {completion.thread}
+        with self._threads_lock:
+            self._threads = {thread for thread in self._threads if thread.is_alive()} | {completion.thread}
         answer = _Answer(len(prompt))
         stop = StopFilter(request.stop)
         try:

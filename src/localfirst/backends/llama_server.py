@@ -35,6 +35,8 @@ MAX_SOCKET_PATH_BYTES = 100
 BATCH_TOKENS = 128
 """Prompt tokens computed at once: the unit in which reading a prompt can be cancelled. The compute buffer grows with
 it, the speed hardly (134 M parameters, 2 threads: 64 and 512 within the noise of each other)."""
+CONTEXT_STEP_TOKENS = 256
+"""What llama.cpp rounds a context up to (`llama_context`, `GGML_PAD(n_ctx, 256)`)."""
 CHECKPOINTS = 2
 """Copies of a sliding-window cache, and of a recurrent state, for the next turn to start from. llama.cpp's 32 take
 gigabytes on large models."""
@@ -184,8 +186,10 @@ def _find_device(xllamacpp: Any, placement: str) -> str:
 def _make_params(xllamacpp: Any, path: str, context_tokens: int, options: LoadOptions) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = path
-    params.n_ctx = context_tokens
-    params.n_parallel = 1
+    # each sequence has cells of its own, and as many: llama.cpp divides what is asked for, and rounds a share up
+    params.n_ctx = context_tokens if options.requests == 1 else options.requests * _pad(context_tokens)
+    params.n_parallel = options.requests
+    params.kv_unified = False
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.n_batch = params.n_ubatch = BATCH_TOKENS
     params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, CACHE_TYPES[options.cache])
@@ -210,6 +214,10 @@ def _set_embedding(xllamacpp: Any, params: Any, pooling: Pooling) -> None:
     params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{POOLINGS[pooling]}")
     if pooling != "last":
         params.n_batch = params.n_ubatch = params.n_ctx
+
+
+def _pad(tokens: int) -> int:
+    return -(-tokens // CONTEXT_STEP_TOKENS) * CONTEXT_STEP_TOKENS
 
 
 def _count_gpu_layers(options: LoadOptions) -> int:

@@ -1,6 +1,6 @@
 """How much memory a build of a model needs at a context, before a byte of it is fetched. Pure arithmetic.
 
-`need = weights + cache + compute buffer + runtime`, one sequence, in bytes; the cache holds keys, values and the state
+`need = weights + cache + compute buffer + runtime`, in bytes; the cache holds keys, values and the state
 of recurrent layers. Each engine has its own terms, in `catalog.memory`. Where an architecture is unknown they fall back
 to bounds; only unknown weights make the whole need unknown.
 """
@@ -93,6 +93,7 @@ def find_context(  # noqa: PLR0913 - one argument per fact
     cache: CacheType = "f16",
     *,
     embeds: bool = False,
+    requests: int = 1,
 ) -> tuple[int, Need | None]:
     """The context to run with, in tokens, and the memory that the variant needs at it.
 
@@ -106,7 +107,8 @@ def find_context(  # noqa: PLR0913 - one argument per fact
         longest = min(longest, limit)
     if variant.size_bytes is None:
         return longest, None
-    build, engine = describe(model, variant, variant.size_bytes)._replace(embeds=embeds), find_engine(variant)
+    build = describe(model, variant, variant.size_bytes)._replace(embeds=embeds, sequences=requests)
+    engine = find_engine(variant)
     need = engine.find_need(build, longest, cache)
     if budget_bytes is None or need.total_bytes <= budget_bytes:
         return longest, need

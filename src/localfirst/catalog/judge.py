@@ -17,6 +17,7 @@ from localfirst.catalog.place import (
 )
 from localfirst.catalog.rules import (
     BACKEND_FAMILIES,
+    BATCHING_BACKENDS,
     CHAT_TASKS,
     EMBEDDING_BACKENDS,
     FORMAT_ENGINES,
@@ -91,6 +92,8 @@ class Candidate(NamedTuple):
     device_layers: int | None
     """Layers computed on the devices, where the CPU computes the others; `None` where there is no such split."""
     context_tokens: int
+    requests: int
+    """Requests answered at the same time."""
     need: Need | None
     """`None` where the size of its weights is unknown."""
     least_bytes: int | None
@@ -153,8 +156,15 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
     sized = assume_least(model, variant)
     if ask.wanted.parallel.ray and devices and runtime and runtime.backend in PROGRAM_BACKENDS:
         budget_bytes = None  # what the other machines have, nobody here knows
+    requests = _find_requests(model, sized, runtime, ask.wanted, budget_bytes)
     context_tokens, least = find_context(
-        model, sized, ask.wanted.context_tokens, budget_bytes, ask.wanted.cache, embeds=is_to_embed(model, ask.wanted)
+        model,
+        sized,
+        ask.wanted.context_tokens,
+        budget_bytes,
+        ask.wanted.cache,
+        embeds=is_to_embed(model, ask.wanted),
+        requests=requests,
     )
     need = None if variant.size_bytes is None else least
     device_layers = None
@@ -175,6 +185,7 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
         devices=devices,
         device_layers=device_layers,
         context_tokens=context_tokens,
+        requests=requests,
         need=need,
         least_bytes=least.total_bytes if least and need is None else None,
         budget_bytes=budget_bytes,
@@ -188,6 +199,19 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
         if problem is not None:
             return candidate._replace(stage=stage, problem=problem)
     return candidate
+
+
+def _find_requests(
+    model: Model, variant: Variant, runtime: Runtime | None, wanted: Wanted, budget_bytes: int | None
+) -> int:
+    """How many requests are answered at the same time: as many as there is memory for without a shorter context."""
+    if runtime is None or runtime.backend not in BATCHING_BACKENDS or is_to_embed(model, wanted):
+        return 1
+    for requests in range(wanted.requests, 1, -1):
+        _, need = find_context(model, variant, wanted.context_tokens, None, wanted.cache, requests=requests)
+        if not _is_too_large(need, budget_bytes):
+            return requests
+    return 1
 
 
 def _is_too_large(need: Need | None, budget_bytes: int | None) -> bool:

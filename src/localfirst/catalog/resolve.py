@@ -16,7 +16,16 @@ from localfirst.catalog.judge import Ask, Candidate, Disks, find_candidates
 from localfirst.catalog.memory.build import CONTEXT_DEFAULT_TOKENS
 from localfirst.catalog.names import format_name
 from localfirst.catalog.refuse import make_refusal
-from localfirst.catalog.rules import DEVICE_DEMANDS, DEVICE_WORDS, ORIGIN_RANKS, ORIGINS, TIERS, TIGHT_SHARE, find_bits
+from localfirst.catalog.rules import (
+    BATCHING_BACKENDS,
+    DEVICE_DEMANDS,
+    DEVICE_WORDS,
+    ORIGIN_RANKS,
+    ORIGINS,
+    TIERS,
+    TIGHT_SHARE,
+    find_bits,
+)
 from localfirst.types import Plan, Resolution, Wanted
 from localfirst.units import format_bytes, format_tps
 
@@ -231,6 +240,7 @@ def _make_plan(candidate: Candidate, reason: str, cache: CacheType) -> Plan:
         reason=reason,
         device_layers=candidate.device_layers,
         cache=cache,
+        requests=candidate.requests,
     )
 
 
@@ -289,6 +299,10 @@ def _find_remarks(winner: Candidate, ask: Ask) -> list[str]:
     full_tokens = min(wanted_tokens or CONTEXT_DEFAULT_TOKENS, limit or inf)
     if winner.context_tokens < full_tokens:
         remarks.append(f"context shortened from {full_tokens:,} to {winner.context_tokens:,} tokens so that it fits")
+    if winner.requests < ask.wanted.requests:
+        batches = winner.runtime is not None and winner.runtime.backend in BATCHING_BACKENDS
+        why = "so that it fits" if batches else "as its engine does"
+        remarks.append(f"answers {winner.requests} at a time, not the {ask.wanted.requests} asked for, {why}")
     if winner.need is None or winner.budget_bytes is None:
         unknown = "its size" if winner.need is None else "the free memory"
         remarks.append(f"{unknown} is unknown, so whether it fits was not checked")

@@ -8,7 +8,7 @@ from localfirst.conversation import Answer, Message, Role, TextDelta
 from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services.planning import plan_model
-from localfirst.services.session import Allowed, Session, make_sampling, open_session
+from localfirst.services.session import Allowed, Session, open_session
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
@@ -39,18 +39,29 @@ def load(  # noqa: PLR0913 - one keyword per option
     backend: str | None = None,
     offline: bool = False,
     accept_license: bool = False,
+    parallel: int = 1,
     pooling: Pooling | None = None,
 ) -> LoadedModel:
     """Load a model, installing its engine and fetching its files where they are missing.
 
-    `accept_license` says that you accept the terms of the model's licence, where it has any. `pooling` is for models
-    that are to `embed` and do not say how, or for another way than theirs.
+    Args:
+        name: as on the command line.
+        context_tokens: of prompt and answer together.
+        device: `cpu`, `gpu` or `npu`.
+        backend: the engine.
+        offline: use no network.
+        accept_license: you accept the terms of the model's licence, where it has any.
+        parallel: answer up to this many questions at the same time, asked by as many threads; together they are faster
+            than one after the other. `plan.requests` says how many there is memory for, or the engine computes.
+        pooling: for models that are to `embed` and do not say how, or for another way than theirs.
 
     Raises:
         LfError: as on the command line; see `localfirst.errors`.
     """
+    if parallel < 1:
+        raise UsageError(f"`parallel` must be at least 1, not {parallel}")
     task: Task | None = None if pooling is None else "embedding"
-    wanted = Wanted(context_tokens, device, backend, task=task, pooling=pooling)
+    wanted = Wanted(context_tokens, device, backend, task=task, pooling=pooling, requests=parallel)
     return LoadedModel(open_session(name, wanted, allowed=Allowed(network=not offline, accept_license=accept_license)))
 
 
@@ -107,9 +118,7 @@ class LoadedModel:
     def _ask(
         self, prompt: str | Sequence[Mapping[str, str]], sampling: Sampling | None, max_tokens: int | None
     ) -> Iterator[TextDelta | Answer]:
-        self._session.sampling = sampling or make_sampling(self.plan, {})
-        self._session.max_tokens = max_tokens
-        return self._session.ask(_read_messages(prompt))
+        return self._session.ask(_read_messages(prompt), sampling=sampling, max_tokens=max_tokens)
 
     def close(self) -> None:
         """End the worker."""

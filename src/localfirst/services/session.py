@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -87,6 +88,7 @@ def open_session(
         memory_bytes=plan.need.total_bytes if plan.need else None,
         program=runtime.program,
         parallel=wanted.parallel,
+        requests=plan.requests,
         pooling=wanted.pooling,
     )
     if plan.variant.format == "llamafile":
@@ -208,6 +210,7 @@ class Session:
         self._python, self._load, self._machine = python, load, machine
         self._reply: Reply | None = None
         self._report = report
+        self._restarting = threading.Lock()
         self._start()
         self._report = ignore
 
@@ -225,18 +228,23 @@ class Session:
         self._report(Progress(self.plan.model.name, 0, detail={"notice" if lasting else "line": text}))
 
     def _restart(self) -> None:
-        if not self._worker.alive:
-            self._worker.close()
-            self._start()
+        with self._restarting:
+            if not self._worker.alive:
+                self._worker.close()
+                self._start()
 
-    def ask(self, messages: Sequence[Message]) -> Iterator[TextDelta | Answer]:
+    def ask(
+        self, messages: Sequence[Message], *, sampling: Sampling | None = None, max_tokens: int | None = None
+    ) -> Iterator[TextDelta | Answer]:
         """Answer `messages` as they stand, remembering nothing: the pieces, then the `Answer`.
 
-        A worker that died while it answered before is replaced first.
+        By the session's own sampling and maximum where none are given. A worker that died while it answered before is
+        replaced first. Several threads may ask; `plan.requests` are answered at a time.
         """
         self._restart()
-        self._reply = self._worker.answer(protocol.Chat(tuple(messages), self.sampling, self.max_tokens, self.stop))
-        for piece in self._reply:
+        asked = protocol.Chat(tuple(messages), sampling or self.sampling, max_tokens or self.max_tokens, self.stop)
+        reply = self._reply = self._worker.answer(asked)
+        for piece in reply:
             if isinstance(piece, Answer):
                 answer = replace(piece, timings=replace(piece.timings, load_s=self.load_s))
                 self._measure(answer)
@@ -313,12 +321,9 @@ class Session:
     def _measure(self, answer: Answer) -> None:
         """Keep the speed of an answer, where the build and how it ran are what an estimate would be for."""
         plan, timings = self.plan, answer.timings
-        if (
-            plan.runtime is None
-            or plan.variant.host in {"import", "remote"}
-            or timings.decode_tps is None
-            or plan.cache != "f16"
-        ):
+        if plan.runtime is None or plan.variant.host in {"import", "remote"} or timings.decode_tps is None:
+            return
+        if plan.cache != "f16" or plan.requests > 1:  # quantized, or shared with others
             return
         measurements.record(
             measurements.Measurement(

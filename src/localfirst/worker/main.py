@@ -122,6 +122,7 @@ class Child:
             key=request.key,
             model=request.model,
             report=report,
+            requests=request.requests,
             pooling=request.pooling,
         )
         self._model = backend.load(base.ModelFiles(request.main), options)

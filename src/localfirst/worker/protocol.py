@@ -46,6 +46,7 @@ class Load:
     parallel: Parallel = ALONE
     key: str | None = None
     model: str | None = None
+    requests: int = 1
     pooling: Pooling | None = None
 
 

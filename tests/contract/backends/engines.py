@@ -50,6 +50,7 @@ class Engine:
         return None if self.script is None else make_program(self.script)
 
     embeds: bool = False
+    batches: bool = False
 
     def load(self, path: Path, context_tokens: int | None = None, **options: Any) -> LoadedModel:
         """Load a file or folder as the worker would."""
@@ -60,7 +61,7 @@ class Engine:
 
 
 ENGINES = (
-    Engine("xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True),
+    Engine("xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True, batches=True),
     Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx),
     Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+"),
     Engine("openvino", "model", scripted.make_openvino, scripted.make_random_openvino, reuse_tokens=32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,20 @@ def test_a_bad_message_is_named_by_its_number(messages: list, tmp_path: Path) ->
         pytest.raises(UsageError, match="Message 1"),
     ):
         model.chat(messages)
+
+
+def test_several_threads_are_answered_at_the_same_time(tmp_path: Path) -> None:
+    make_gguf(tmp_path / "model.gguf", REPLY)
+    with (
+        localfirst.load(str(tmp_path / "model.gguf"), offline=True, parallel=3) as model,
+        ThreadPoolExecutor(6) as pool,
+    ):
+        assert model.plan.requests == 3
+        found = list(pool.map(lambda count: model.chat("hi", max_tokens=count), range(1, 7)))
+    assert [answer.usage.completion_tokens for answer in found] == list(range(1, 7))
+    assert all(REPLY.startswith(answer.text) for answer in found)
+    with pytest.raises(UsageError, match="at least 1"):
+        localfirst.load(str(tmp_path / "model.gguf"), parallel=0)
 
 
 def test_texts_become_vectors(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ class Build(NamedTuple):
     recurrent_groups: tuple[RecurrentGroup, ...]
     embeds: bool = False
     """It is to turn texts into vectors."""
+    sequences: int = 1
+    """Requests that are answered at the same time, each with the whole context."""
 
     @property
     def attention(self) -> int:

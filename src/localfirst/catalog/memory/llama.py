@@ -26,6 +26,8 @@ may drop the first copy."""
 def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
     """Weights, cache and state to the byte; the compute buffer as told below.
 
+    Several sequences have a cache each (`kv_unified` off), so that none takes the cells of another.
+
     To embed, a text is computed in one piece. That is more than is needed for models whose last token stands for the
     text, which is read in parts; and encoders keep no cache, which is counted here.
 
@@ -39,9 +41,9 @@ def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
     state_bytes = find_state(build)
     return Need(
         weights_bytes=build.weights_bytes,
-        kv_bytes=kv_bytes + state_bytes,
+        kv_bytes=build.sequences * (kv_bytes + state_bytes),
         compute_bytes=find_compute(build, batch_tokens, context_tokens),
-        runtime_bytes=RUNTIME_BYTES + CHECKPOINTS * (windowed_bytes + state_bytes),
+        runtime_bytes=RUNTIME_BYTES + build.sequences * CHECKPOINTS * (windowed_bytes + state_bytes),
     )
 
 
@@ -63,4 +65,4 @@ def find_compute(build: Build, batch_tokens: int, context_tokens: int) -> int:
         (find_window_cells(one, batch_tokens, context_tokens) for one in windows), default=0
     )
     floats = max(3 * build.feed_forward, 2 * build.attention) + 5 * build.hidden + mask // 2 + 16
-    return 4 * (batch_tokens * floats + build.vocabulary)
+    return 4 * (batch_tokens * floats + build.sequences * build.vocabulary)

@@ -103,6 +103,7 @@ def plan_to_json(plan: Plan) -> Json:
         "free_bytes": plan.free_bytes,
         "context_tokens": plan.context_tokens,
         "kv_cache": plan.cache,
+        "requests": plan.requests,
         "decode_tps": {
             "low": plan.speed.low_tps,
             "high": plan.speed.high_tps,

@@ -112,9 +112,10 @@ def is_of_another_revision(plan: Plan) -> bool:
 
 
 def say_context(plan: Plan) -> str:
-    """`4K context`, `4K context in q8_0`, or nothing where it is unknown."""
+    """`4K context`, `4K context in q8_0`, `4 x 4K context`, or nothing where it is unknown."""
     kept = "" if plan.cache == "f16" else f" in {plan.cache}"
-    return f"{format_tokens(plan.context_tokens)} context{kept}" if plan.context_tokens else ""
+    times = f"{plan.requests} x " if plan.requests > 1 else ""
+    return f"{times}{format_tokens(plan.context_tokens)} context{kept}" if plan.context_tokens else ""
 
 
 def say_stats(answer: Answer) -> str:
