@@ -39,6 +39,8 @@ class Usage:
     completion_tokens: int
     cached_tokens: int = 0
     """Prompt tokens whose keys and values were still in the cache from the turn before."""
+    drafted_tokens: int = 0
+    """Tokens of the answer that a draft had guessed."""
 
 
 @dataclass(frozen=True, slots=True)

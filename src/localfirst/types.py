@@ -189,6 +189,8 @@ class Model(NamedTuple):
     """Its licence limits what may be done with it, so that the user has to accept it, and has not yet."""
     organisations: tuple[str, ...] = ()
     """The vendor's own on huggingface.co."""
+    draft: str | None = None
+    """The model that its vendor made to draft for it, by name."""
 
 
 class ModelName(NamedTuple):
@@ -247,11 +249,13 @@ class Need(NamedTuple):
     kv_bytes: int
     compute_bytes: int
     runtime_bytes: int
+    draft_bytes: int = 0
+    """All of a model that drafts for it."""
 
     @property
     def total_bytes(self) -> int:
         """The sum of all terms."""
-        return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.runtime_bytes
+        return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.runtime_bytes + self.draft_bytes
 
 
 class Speed(NamedTuple):
@@ -291,6 +295,13 @@ ALONE = Parallel()
 """On one device of one machine."""
 
 
+class Draft(NamedTuple):
+    """A build that guesses the next tokens for a larger model of the same vocabulary, which checks them."""
+
+    model: Model
+    variant: Variant
+
+
 class Plan(NamedTuple):
     """The answer for one candidate (variant, runtime, device): how it would run here, and why it won or lost."""
 
@@ -313,6 +324,8 @@ class Plan(NamedTuple):
     """How keys and values are kept."""
     requests: int = 1
     """Requests that are answered at the same time, each with the whole context; the others wait."""
+    draft: Draft | None = None
+    """What drafts for it; `None`: nothing does."""
     revision: str | None = None
     """The commit of the files that are on this disk; `None` where none are, or they have none."""
     keeper: str | None = None
@@ -353,6 +366,8 @@ class Wanted(NamedTuple):
     """How to make one vector of a text, where that is not left to the model's files."""
     requests: int = 1
     """Requests to answer at the same time, where the engine can and the memory is there; the others wait."""
+    draft: Draft | None = None
+    """What is to draft: a demand."""
 
 
 class InstalledFile(NamedTuple):

@@ -390,6 +390,7 @@ def test_the_json_of_a_plan_has_the_keys_that_programs_rely_on(capsys):
                 "context_tokens": 4096,
                 "kv_cache": "f16",
                 "requests": 1,
+                "draft": None,
                 "decode_tps": {"low": 18.2, "high": 25.4, "measured": None},
                 "prefill_tps": {"low": None, "high": None, "measured": None},
                 "gated": False,
@@ -438,10 +439,11 @@ def test_the_json_of_an_answer_has_the_keys_that_programs_rely_on(capsys):
         "variant": "int4-cpu",
         "runtime": "onnx-cpu",
         "device": "cpu",
+        "draft": None,
         "text": "Hi",
         "reasoning": "hm",
         "finish_reason": "stop",
-        "usage": {"prompt_tokens": 35, "completion_tokens": 12, "cached_tokens": 12},
+        "usage": {"prompt_tokens": 35, "completion_tokens": 12, "cached_tokens": 12, "drafted_tokens": 0},
         "timings": {"load_s": 0.5, "first_token_s": 0.08, "prefill_tps": 400.0, "decode_tps": 21.43},
     }
 
@@ -451,6 +453,11 @@ def test_the_json_of_an_answer_has_the_keys_that_programs_rely_on(capsys):
     [
         pytest.param(
             ANSWER, "12 tokens, 21.4 tok/s, first token 80 ms, prompt 35 tokens (12 cached), stop\n", id="all"
+        ),
+        pytest.param(
+            Answer("", "", "stop", Usage(1, 9, 0, 4), Timings()),
+            "9 tokens (4 drafted), prompt 1 token, stop\n",
+            id="drafted",
         ),
         pytest.param(
             Answer("", "", "cancelled", Usage(1, 0), Timings()), "0 tokens, prompt 1 token, cancelled\n", id="nothing"

@@ -273,3 +273,38 @@ def test_the_built_in_model_can_be_verified(lf: Lf) -> None:
     assert [row.split()[:2] for row in named.stdout.splitlines()] == [
         ["ok", f"starter@{name}:"] for name in ("q4_0", "int4", "mlx-4bit", "int4-ov", "int8")
     ]
+
+
+def test_a_draft_changes_no_answer_and_is_named(lf: Lf, tmp_path: Path) -> None:
+    make_gguf(tmp_path / "large.gguf", REPLY, shape=Shape(hidden=128, heads=4))
+    make_gguf(tmp_path / "small.gguf", REPLY)
+    large, small = str(tmp_path / "large.gguf"), str(tmp_path / "small.gguf")
+    answer = json.loads(lf("run", large, "hi", "--draft", small, "--json").stdout)
+    assert (answer["text"], answer["draft"]) == (REPLY, "small@f32")
+    assert answer["usage"]["drafted_tokens"] > 3
+    told = lf("run", large, "hi", "--draft", small, "-v", "--stats")
+    assert told.stdout == f"{REPLY}\n"
+    assert " drafted)" in told.stderr
+    assert "Draft" in told.stderr
+    plain = json.loads(lf("run", large, "hi", "--json").stdout)
+    assert (plain["draft"], plain["usage"]["drafted_tokens"]) == (None, 0)
+    explained = json.loads(lf("model", "explain", large, "--draft", small, "--json").stdout)["chosen"]
+    bare = json.loads(lf("model", "explain", large, "--json").stdout)["chosen"]
+    assert explained["draft"] == "small@f32"
+    assert explained["need_bytes"] > bare["need_bytes"] + Path(small).stat().st_size
+
+
+def test_a_draft_that_cannot_is_refused_by_name(lf: Lf, tmp_path: Path) -> None:
+    make_gguf(tmp_path / "large.gguf", REPLY)
+    make_gguf(tmp_path / "other.gguf", "Quite another answer, of other words.")
+    large = str(tmp_path / "large.gguf")
+    other = lf("run", large, "hi", "--draft", str(tmp_path / "other.gguf"))
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "other.gguf cannot draft for large.gguf: its vocabulary is another one" in other.stderr
+    unnamed = lf("run", large, "hi", "--draft", "auto")
+    assert unnamed.returncode == 2
+    assert "The catalog names no draft for `large`" in unnamed.stderr
+    make_onnx(tmp_path / "model", REPLY)
+    engine = lf("run", str(tmp_path / "model"), "hi", "--draft", large)
+    assert engine.returncode == 8
+    assert "its engine takes no draft" in engine.stderr

@@ -27,6 +27,9 @@ class ModelFiles:
     """What to load. `main` is what the engine opens: a file or a folder; for a server elsewhere, its address."""
 
     main: str
+    draft: str | None = None
+    """A smaller model of the same vocabulary, which guesses the next tokens for the model to check: the answer is the
+    model's own. Only given to engines that can."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localfirst import gguf
-from localfirst.backends import limits, llama_options
+from localfirst.backends import drafts, limits, llama_options
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.llama_server import LlamaServer
 from localfirst.backends.text import StopFilter, begin_with
@@ -61,7 +61,9 @@ class XllamacppBackend:
         pooling = options.pooling or header.pooling
         if pooling is not None:
             options = replace(options, requests=1)
-        server = LlamaServer(files.main, context_tokens, options, pooling)
+        if files.draft is not None:
+            drafts.check(Path(files.main), header, Path(files.draft), _read_header(Path(files.draft)))
+        server = LlamaServer(files.main, context_tokens, options, pooling=pooling, draft=files.draft)
         if pooling == "last":
             context_tokens -= 1  # in which the engine leaves room for a token to come
         return LlamaModel(server, header.template, context_tokens, options, pooling)
@@ -232,7 +234,7 @@ class _Answer:
         cached = max(self._cached_tokens, int(self._timings.get("cache_n", 0)))
         return Finished(
             finish_reason=reason,
-            usage=Usage(self._prompt_tokens, generated, cached),
+            usage=Usage(self._prompt_tokens, generated, cached, int(self._timings.get("draft_n_accepted", 0))),
             prefill_s=self._timings["prompt_ms"] / 1000 if generated else None,
             decode_s=self._timings["predicted_ms"] / 1000 if generated else None,
         )

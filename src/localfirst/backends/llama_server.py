@@ -40,6 +40,8 @@ CONTEXT_STEP_TOKENS = 256
 CHECKPOINTS = 2
 """Copies of a sliding-window cache, and of a recurrent state, for the next turn to start from. llama.cpp's 32 take
 gigabytes on large models."""
+DRAFT_TOKENS = 8
+"""The most that a draft guesses at once."""
 VERBOSITY = 1
 """Errors only."""
 PLACEMENTS = {
@@ -61,8 +63,16 @@ _ERROR_MARK = " E "
 class LlamaServer:
     """llama.cpp with one model. `stream` calls back with events; `post` and `get` are for what is not a completion."""
 
-    def __init__(self, path: str, context_tokens: int, options: LoadOptions, pooling: Pooling | None = None) -> None:
-        """Load a model: to answer, or with a `pooling` to embed."""
+    def __init__(
+        self,
+        path: str,
+        context_tokens: int,
+        options: LoadOptions,
+        *,
+        pooling: Pooling | None = None,
+        draft: str | None = None,
+    ) -> None:
+        """Load a model: to answer, with another one that drafts for it where one is given, or to embed."""
         import xllamacpp
 
         self.device = _find_device(xllamacpp, options.placement)
@@ -74,6 +84,8 @@ class LlamaServer:
         params.api_keys = [self._key]
         if pooling is not None:
             _set_embedding(xllamacpp, params, pooling)
+        if draft is not None:
+            _set_draft(xllamacpp, params, draft)
         try:
             self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
@@ -214,6 +226,16 @@ def _set_embedding(xllamacpp: Any, params: Any, pooling: Pooling) -> None:
     params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{POOLINGS[pooling]}")
     if pooling != "last":
         params.n_batch = params.n_ubatch = params.n_ctx
+
+
+def _set_draft(xllamacpp: Any, params: Any, path: str) -> None:
+    """Let another model guess, on the same device."""
+    drafting = params.speculative
+    drafting.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
+    drafting.draft.mparams.path = path
+    drafting.draft.n_max = DRAFT_TOKENS
+    drafting.draft.n_gpu_layers = params.n_gpu_layers if params.n_gpu_layers == 0 else -1
+    drafting.draft.cpuparams.n_threads = drafting.draft.cpuparams_batch.n_threads = params.cpuparams.n_threads
 
 
 def _pad(tokens: int) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localfirst.catalog.memory.build import Build
-    from localfirst.types import CacheType, Format, Model, Need, Variant
+    from localfirst.types import CacheType, Draft, Format, Model, Need, Variant
 
 CONTEXT_FLOOR_TOKENS = 4096
 """A context is never shortened below this to make a model fit."""
@@ -94,6 +94,7 @@ def find_context(  # noqa: PLR0913 - one argument per fact
     *,
     embeds: bool = False,
     requests: int = 1,
+    draft: Draft | None = None,
 ) -> tuple[int, Need | None]:
     """The context to run with, in tokens, and the memory that the variant needs at it.
 
@@ -108,6 +109,8 @@ def find_context(  # noqa: PLR0913 - one argument per fact
     if variant.size_bytes is None:
         return longest, None
     build = describe(model, variant, variant.size_bytes)._replace(embeds=embeds, sequences=requests)
+    if draft is not None:
+        build = build._replace(draft=describe(draft.model, draft.variant, draft.variant.size_bytes or 0))
     engine = find_engine(variant)
     need = engine.find_need(build, longest, cache)
     if budget_bytes is None or need.total_bytes <= budget_bytes:

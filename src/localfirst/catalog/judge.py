@@ -19,6 +19,7 @@ from localfirst.catalog.rules import (
     BACKEND_FAMILIES,
     BATCHING_BACKENDS,
     CHAT_TASKS,
+    DRAFTING_BACKENDS,
     EMBEDDING_BACKENDS,
     FORMAT_ENGINES,
     NAMED_FORMATS,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from localfirst.catalog.split import Split
     from localfirst.types import Device, Machine, Model, Need, Placement, Rates, Runtime, Speed, Tier, Variant, Wanted
 
+MOST_SPARE_TOKENS = 128
+"""By which llama.cpp lets the vocabularies of a model and its draft differ."""
 LOCAL_HOSTS = ("builtin", "import")
 """Hosts whose files are on this disk already."""
 
@@ -165,6 +168,7 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
         ask.wanted.cache,
         embeds=is_to_embed(model, ask.wanted),
         requests=requests,
+        draft=ask.wanted.draft,
     )
     need = None if variant.size_bytes is None else least
     device_layers = None
@@ -208,7 +212,9 @@ def _find_requests(
     if runtime is None or runtime.backend not in BATCHING_BACKENDS or is_to_embed(model, wanted):
         return 1
     for requests in range(wanted.requests, 1, -1):
-        _, need = find_context(model, variant, wanted.context_tokens, None, wanted.cache, requests=requests)
+        _, need = find_context(
+            model, variant, wanted.context_tokens, None, wanted.cache, requests=requests, draft=wanted.draft
+        )
         if not _is_too_large(need, budget_bytes):
             return requests
     return 1
@@ -288,6 +294,18 @@ def _explain_unloaded(model: Model, variant: Variant, ask: Ask) -> str | None:
     return f"no runtime of this release loads it: {variant.format} needs {FORMAT_ENGINES[variant.format]}"
 
 
+def _check_draft(candidate: Candidate, ask: Ask) -> str | None:
+    draft, runtime = ask.wanted.draft, candidate.runtime
+    if draft is None:
+        return None
+    if runtime is None or runtime.backend not in DRAFTING_BACKENDS:
+        return f"its engine takes no draft; you asked for --draft {draft.model.name}"
+    ours, theirs = candidate.model.architecture.vocab_size, draft.model.architecture.vocab_size
+    if ours and theirs and abs(ours - theirs) > MOST_SPARE_TOKENS:
+        return f"{draft.model.name} cannot draft for it: its vocabulary has {theirs:,} tokens, not {ours:,}"
+    return None
+
+
 def _check_device(candidate: Candidate, ask: Ask) -> str | None:
     if candidate.runtime is None:
         return explain_unserved(ask.machine, candidate.variant)
@@ -350,6 +368,7 @@ def _check_speed(candidate: Candidate, ask: Ask) -> str | None:
 CHECKS: tuple[tuple[Stage, Callable[[Candidate, Ask], str | None]], ...] = (
     (Stage.UNNAMED, _check_name),
     (Stage.ENGINE, _check_engine),
+    (Stage.ENGINE, _check_draft),
     (Stage.DEVICE, _check_device),
     (Stage.DEMAND, _check_demand),
     (Stage.CACHE, _check_cache),

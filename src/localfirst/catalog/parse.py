@@ -103,9 +103,11 @@ _MODEL = {
     "parameters": Field(schema.check_count, None),
     "active_parameters": Field(schema.check_count, None),
     "temperature": Field(schema.check_temperature, None),
+    "draft": Field(lambda value: value, None),
     "architecture": Field(lambda value: value, None),
     "variants": Field(schema.check_list),
 }
+_DRAFT = {"model": Field(schema.check_text), "source": Field(schema.check_text_or_texts)}
 _DOCUMENT = {
     "sources": Field(lambda value: value),
     "licenses": Field(lambda value: value),
@@ -247,7 +249,19 @@ def _read_model(item: object, path: Path, tables: _Tables) -> Model:
         variants=variants,
         temperature=values["temperature"],
         organisations=tables.vendors[values["vendor"]],
+        draft=_read_draft(values["draft"], (*path, "draft"), tables),
     )
+
+
+def _read_draft(item: object, path: Path, tables: _Tables) -> str | None:
+    if item is None:
+        return None
+    values = read_mapping(item, path, _DRAFT)
+    _check_known(values["source"], (*path, "source"), tables.sources)
+    model: str = values["model"]
+    if not _can_be_typed(model):
+        raise ProblemError((*path, "model"), f"`{model}` cannot be typed as a model name")
+    return model
 
 
 def _read_architecture(item: object, path: Path, tables: _Tables) -> Architecture:

@@ -109,7 +109,8 @@ def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str, *, 
         hint = f"`lf run {model.name}` runs it where it can" if furthest.stage is Stage.DEMAND else None
         return DeviceError(f"`{model.name}` cannot run on the {device} of this machine", detail=detail, hint=hint)
     why = f": {reason}" if reason else ""
-    return RuntimeMissingError(f"Nothing here can run `{model.name}`{why}", detail=detail, hint=SHOW_FITTING)
+    hint = SHOW_FITTING if ask.wanted.draft is None else "Leave out `--draft`, or name another model with it"
+    return RuntimeMissingError(f"Nothing here can run `{model.name}`{why}", detail=detail, hint=hint)
 
 
 def _refuse_fit(model: Model, furthest: Candidate, detail: str, smaller: Model | None) -> LfError:

@@ -32,7 +32,7 @@ from localfirst.units import format_bytes, format_tps
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from localfirst.types import CacheType, Device, Machine, Model, Rates, Runtime, Verdict
+    from localfirst.types import Device, Machine, Model, Rates, Runtime, Verdict
 
 NOTHING_MEASURED: Mapping[tuple[str, str, str], Rates] = MappingProxyType({})
 NOTHING_WANTED = Wanted()
@@ -219,12 +219,12 @@ def _make_plans(ranked: Iterable[Sequence[Candidate]], ask: Ask) -> Iterator[Pla
     groups = iter(ranked)
     if best := next(groups, None):
         first, *others = best
-        yield _make_plan(first, _explain_winner(first, others, ask), ask.wanted.cache)
+        yield _make_plan(first, _explain_winner(first, others, ask), ask.wanted)
         for loser in chain(others, *groups):
-            yield _make_plan(loser, _explain_loser(loser, first), ask.wanted.cache)
+            yield _make_plan(loser, _explain_loser(loser, first), ask.wanted)
 
 
-def _make_plan(candidate: Candidate, reason: str, cache: CacheType) -> Plan:
+def _make_plan(candidate: Candidate, reason: str, wanted: Wanted) -> Plan:
     return Plan(
         model=candidate.model,
         variant=candidate.variant,
@@ -239,8 +239,9 @@ def _make_plan(candidate: Candidate, reason: str, cache: CacheType) -> Plan:
         installed=candidate.installed,
         reason=reason,
         device_layers=candidate.device_layers,
-        cache=cache,
+        cache=wanted.cache,
         requests=candidate.requests,
+        draft=wanted.draft,
     )
 
 

@@ -56,6 +56,8 @@ def find_bits(variant: Variant) -> int:
 CHAT_TASKS = ("chat", "vision-chat")
 EMBEDDING_BACKENDS = ("xllamacpp",)
 """Backends that compute embeddings."""
+DRAFTING_BACKENDS = ("xllamacpp",)
+"""Backends that let a smaller model draft."""
 BATCHING_BACKENDS = ("xllamacpp",)
 """Backends that compute the next tokens of several requests together."""
 

@@ -44,6 +44,7 @@ def find_split(
         device_bytes + main_bytes,
         wanted.cache,
         embeds=is_to_embed(model, wanted),
+        draft=wanted.draft,
     )
     if need is None:
         return None

@@ -123,6 +123,7 @@ def explain(
     tier: options.Tier = None,
     min_tps: options.MinTps = None,
     kv_cache: options.KvCache = None,
+    draft: options.Draft = None,
     json: options.Json = False,
     profile: options.Profile = None,
     offline: options.Offline = False,
@@ -145,7 +146,7 @@ def explain(
         min_tps=min_tps,
         cache=kv_cache,
     )
-    planned = plan_model(model, wanted, find_recorded(profile), offline=offline)
+    planned = plan_model(model, wanted, find_recorded(profile), offline=offline, draft=draft)
     output.print_explanation(planned.resolution, json=json)
 
 

@@ -137,6 +137,15 @@ KvCache = Annotated[
         help="How to keep the context in memory: quantized, it takes half or a quarter, and costs some quality.",
     ),
 ]
+Draft = Annotated[
+    str | None,
+    typer.Option(
+        "--draft",
+        metavar="MODEL|auto",
+        help="Let a smaller model of the same vocabulary guess ahead: the same answer, sooner.",
+        autocompletion=complete_model,
+    ),
+]
 AcceptLicense = Annotated[
     bool, typer.Option("--accept-license", help="Accept the terms of the model's licence, where it has any.")
 ]

@@ -63,6 +63,7 @@ def run(
     ray: Annotated[
         str | None, typer.Option("--ray", metavar="ADDRESS", help="Spread over a running Ray cluster (vllm).")
     ] = None,
+    draft: options.Draft = None,
     json: options.Json = False,
     stats: Annotated[bool, typer.Option("--stats", help="Show tokens and speed after each answer.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Pass the model's control characters to the terminal.")] = False,
@@ -108,6 +109,7 @@ def run(
                 allowed=Allowed(network=not offline, install=not no_install, accept_license=accepted),
                 report=report,
                 chosen=output.print_choice if verbose else None,
+                draft=draft,
             )
 
     session = consent.ask(start, accepted=accept_license)

@@ -2,6 +2,6 @@
 
 from localfirst.gguf.content import describe_content
 from localfirst.gguf.header import GgufHeader, Skipped, Tensor
-from localfirst.gguf.read import read_header
+from localfirst.gguf.read import read_header, read_vocabulary
 
-__all__ = ["GgufHeader", "Skipped", "Tensor", "describe_content", "read_header"]
+__all__ = ["GgufHeader", "Skipped", "Tensor", "describe_content", "read_header", "read_vocabulary"]

@@ -41,6 +41,7 @@ KEPT_BYTES = 16 * 2**20
 ITEM_BYTES = 64
 """Metadata beyond the first three is counted and not kept; each item counts as its bytes and what Python adds."""
 CHUNK_BYTES = 2**20
+TOKENS = "tokenizer.ggml.tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,17 @@ def read_header(file: Source, size_bytes: int) -> GgufHeader:
         ModelFileError: it is something else, or it is damaged or lies; the message names what is wrong.
     """
     return _Reader(file, size_bytes).read()
+
+
+def read_vocabulary(file: Source, size_bytes: int) -> tuple[bytes, ...]:
+    """The tokens of a vocabulary, in the order of their ids; none where the file has none.
+
+    Raises:
+        ModelFileError: as `read_header`.
+    """
+    reader = _VocabularyReader(file, size_bytes)
+    reader.read()
+    return tuple(reader.tokens)
 
 
 class _Reader:
@@ -304,6 +316,23 @@ class _Reader:
 
     def _refuse(self, problem: str) -> NoReturn:
         raise _make_error(problem, f"at byte {self._position:,} of {self._size:,}")
+
+
+class _VocabularyReader(_Reader):
+    """Keeps the tokens, however many they are: 300,000 take 30 MB."""
+
+    def __init__(self, file: Source, size_bytes: int) -> None:
+        super().__init__(file, size_bytes)
+        self.tokens: list[bytes] = []
+
+    def _take_strings(self, key: str, count: int) -> tuple[str, ...] | Skipped:
+        if key != TOKENS:
+            return super()._take_strings(key, count)
+        self._expect(8 * count, f"`{key}`")
+        for number in range(count):
+            length = self._take_number(UINT64, f"the length of token {number}")
+            self.tokens.append(self._take(length, f"token {number}"))
+        return Skipped("string", count)
 
 
 def _make_error(problem: str, detail: str) -> ModelFileError:

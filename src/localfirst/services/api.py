@@ -39,6 +39,7 @@ def load(  # noqa: PLR0913 - one keyword per option
     backend: str | None = None,
     offline: bool = False,
     accept_license: bool = False,
+    draft: str | None = None,
     parallel: int = 1,
     pooling: Pooling | None = None,
 ) -> LoadedModel:
@@ -51,6 +52,7 @@ def load(  # noqa: PLR0913 - one keyword per option
         backend: the engine.
         offline: use no network.
         accept_license: you accept the terms of the model's licence, where it has any.
+        draft: a smaller model of the same vocabulary that guesses the next tokens, for the model to check.
         parallel: answer up to this many questions at the same time, asked by as many threads; together they are faster
             than one after the other. `plan.requests` says how many there is memory for, or the engine computes.
         pooling: for models that are to `embed` and do not say how, or for another way than theirs.
@@ -62,7 +64,8 @@ def load(  # noqa: PLR0913 - one keyword per option
         raise UsageError(f"`parallel` must be at least 1, not {parallel}")
     task: Task | None = None if pooling is None else "embedding"
     wanted = Wanted(context_tokens, device, backend, task=task, pooling=pooling, requests=parallel)
-    return LoadedModel(open_session(name, wanted, allowed=Allowed(network=not offline, accept_license=accept_license)))
+    allowed = Allowed(network=not offline, accept_license=accept_license)
+    return LoadedModel(open_session(name, wanted, allowed=allowed, draft=draft))
 
 
 class LoadedModel:

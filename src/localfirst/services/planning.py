@@ -11,7 +11,7 @@ from localfirst.catalog import resolve as resolver
 from localfirst.catalog.judge import Disks
 from localfirst.catalog.memory.build import CACHE_BYTES
 from localfirst.catalog.refuse import refuse_build
-from localfirst.catalog.rules import TIERS
+from localfirst.catalog.rules import DRAFTING_BACKENDS, TIERS
 from localfirst.errors import DeviceError, DiskFullError, RuntimeMissingError, UnknownNameError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
@@ -21,7 +21,7 @@ from localfirst.services.library import Entry, Part, find_entry, find_parts
 from localfirst.services.sight import find_sights
 from localfirst.store.disk import find_apart
 from localfirst.store.measurements import find_rates
-from localfirst.types import ALONE, Resolution, Wanted
+from localfirst.types import ALONE, Draft, Resolution, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -87,14 +87,56 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     )
 
 
-def plan_model(text: str, wanted: Wanted, machine: Machine | None = None, *, offline: bool = False) -> Planned:
-    """Decide how a model would run here, or on `machine`.
+def plan_model(
+    text: str, wanted: Wanted, machine: Machine | None = None, *, offline: bool = False, draft: str | None = None
+) -> Planned:
+    """Decide how a model would run here, or on `machine`; `draft` as in `plan_draft`.
 
     Raises:
         UnknownNameError, UsageError, NetworkError: as the name is looked up.
         NoFitError, DeviceError, RuntimeMissingError, DiskFullError: nothing is left to choose.
     """
+    if draft is not None:
+        drafting = plan_draft(draft, text, wanted, offline=offline, report=lambda _: None, machine=machine)
+        wanted = with_draft(wanted, drafting)
     return _resolve(find_entry(text, offline=offline), wanted, Here(machine))
+
+
+def plan_draft(  # noqa: PLR0913 - as plan_fetch
+    draft: str,
+    target: str,
+    wanted: Wanted,
+    *,
+    offline: bool,
+    report: Callable[[Progress], None],
+    machine: Machine | None = None,
+) -> Planned:
+    """The model that is to draft, for the engine that can.
+
+    Args:
+        draft: a model name as typed; `auto` is the one that the catalog names for `target`.
+        target: the name of the model that it drafts for.
+        wanted: what is asked for `target`: it runs at the same context, on the same device.
+        offline: use no network.
+        report: told when a hub is asked.
+        machine: another machine than this one.
+
+    Raises:
+        UsageError: the catalog names none.
+        LfError: as `plan_fetch`.
+    """
+    if draft == "auto":
+        model = find_entry(target, offline=offline).model
+        if model.draft is None:
+            raise UsageError(f"The catalog names no draft for `{model.name}`", hint="Name one: `--draft MODEL`")
+        draft = model.draft
+    alike = Wanted(wanted.context_tokens, wanted.device, DRAFTING_BACKENDS[0], task="chat")
+    return plan_fetch(draft, alike, offline=offline, report=report, machine=machine)
+
+
+def with_draft(wanted: Wanted, planned: Planned) -> Wanted:
+    """The demands, and that this model is to draft."""
+    return wanted._replace(draft=Draft(planned.entry.model, planned.resolution.chosen.variant))
 
 
 def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str] = NOTHING_MISSING) -> Planned:

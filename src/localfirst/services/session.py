@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.catalog.names import parse_remote
 from localfirst.conversation import Answer, Message, Sampling, TextDelta
-from localfirst.errors import LfError, NetworkError, RuntimeMissingError
+from localfirst.errors import LfError, NetworkError, RuntimeMissingError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import consent, engines
-from localfirst.services.planning import plan_fetch
+from localfirst.services.planning import plan_draft, plan_fetch, with_draft
 from localfirst.services.threads import find_threads
 from localfirst.store import layout, measurements, pull, revisions, verify
 from localfirst.types import Progress
@@ -45,13 +45,14 @@ def ignore(_: Progress) -> None:
     """Report progress to nobody."""
 
 
-def open_session(
+def open_session(  # noqa: PLR0913 - one keyword per thing that callers decide
     name: str,
     wanted: Wanted,
     *,
     allowed: Allowed | None = None,
     report: Callable[[Progress], None] = ignore,
     chosen: Callable[[Plan], None] | None = None,
+    draft: str | None = None,
 ) -> Session:
     """Plan, install the runtime, fetch the files, start the worker, load the model.
 
@@ -61,6 +62,7 @@ def open_session(
         allowed: whether the network and an installation may be used.
         report: told of every long step.
         chosen: told of the plan as soon as it stands, before anything is fetched.
+        draft: the name of a smaller model that is to draft, or `auto`.
 
     Raises:
         LfError: any step's own; nothing is left running.
@@ -69,17 +71,22 @@ def open_session(
     if server := parse_remote(name):
         if not allowed.network:
             raise NetworkError(f"`{name}` is a server, and the network is switched off")
+        if draft is not None:
+            raise UsageError(f"`{name}` is a server, which does as it was started", hint="Leave out `--draft`")
         return _open_remote(name, *server, wanted, report)
+    drafting = None
+    if draft is not None:
+        drafting = plan_draft(draft, name, wanted, offline=not allowed.network, report=report)
+        wanted = with_draft(wanted, drafting)
+        if allowed.network:
+            consent.require(drafting.resolution.chosen, accepted=allowed.accept_license)
     planned, runtime = _prepare(name, wanted, allowed, report, chosen)
     plan = planned.resolution.chosen
-    installed = _find_installed(planned)
-    if installed is None:
-        installed = pull.pull(planned.entry.model, plan.variant, offline=not allowed.network, report=report)
-    elif (notice := revisions.say_other(installed, plan.variant)) and not planned.entry.is_pinned(installed):
-        report(Progress(installed.name, 0, None, None, {"notice": notice}))
+    installed = _fetch(planned, allowed, report)
     load = protocol.Load(
         backend=runtime.backend,
         main=str(layout.find_main(installed)),
+        draft=str(layout.find_main(_fetch(drafting, allowed, report))) if drafting else None,
         context_tokens=plan.context_tokens,
         threads=find_threads(),
         placement=plan.placement,
@@ -105,6 +112,16 @@ def _open_remote(
     remote.refuse(wanted)
     plan = remote.make_plan(name, address, model)
     return Session(plan, sys.executable, remote.make_load(address, model, wanted), probe(), report)
+
+
+def _fetch(planned: Planned, allowed: Allowed, report: Callable[[Progress], None]) -> InstalledModel:
+    """The chosen build, fetched where it is missing."""
+    variant, installed = planned.resolution.chosen.variant, _find_installed(planned)
+    if installed is None:
+        installed = pull.pull(planned.entry.model, variant, offline=not allowed.network, report=report)
+    elif (notice := revisions.say_other(installed, variant)) and not planned.entry.is_pinned(installed):
+        report(Progress(installed.name, 0, None, None, {"notice": notice}))
+    return installed
 
 
 def _prepare(
@@ -323,7 +340,7 @@ class Session:
         plan, timings = self.plan, answer.timings
         if plan.runtime is None or plan.variant.host in {"import", "remote"} or timings.decode_tps is None:
             return
-        if plan.cache != "f16" or plan.requests > 1:  # quantized, or shared with others
+        if plan.cache != "f16" or plan.requests > 1 or plan.draft:  # quantized, shared with others, helped
             return
         measurements.record(
             measurements.Measurement(

@@ -125,7 +125,7 @@ class Child:
             requests=request.requests,
             pooling=request.pooling,
         )
-        self._model = backend.load(base.ModelFiles(request.main), options)
+        self._model = backend.load(base.ModelFiles(request.main, request.draft), options)
         info = self._model.info
         self._pool = ThreadPoolExecutor(max_workers=info.parallel)
         return info

@@ -47,6 +47,7 @@ class Load:
     key: str | None = None
     model: str | None = None
     requests: int = 1
+    draft: str | None = None
     pooling: Pooling | None = None
 
 

@@ -51,17 +51,21 @@ class Engine:
 
     embeds: bool = False
     batches: bool = False
+    drafts: bool = False
 
-    def load(self, path: Path, context_tokens: int | None = None, **options: Any) -> LoadedModel:
+    def load(
+        self, path: Path, context_tokens: int | None = None, *, draft: Path | None = None, **options: Any
+    ) -> LoadedModel:
         """Load a file or folder as the worker would."""
         need_engine(self.backend)
-        return make_backend(self.backend, self.program).load(
-            ModelFiles(str(path)), LoadOptions(context_tokens, threads=2, **options)
-        )
+        files = ModelFiles(str(path), draft and str(draft))
+        return make_backend(self.backend, self.program).load(files, LoadOptions(context_tokens, threads=2, **options))
 
 
 ENGINES = (
-    Engine("xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True, batches=True),
+    Engine(
+        "xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True, batches=True, drafts=True
+    ),
     Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx),
     Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+"),
     Engine("openvino", "model", scripted.make_openvino, scripted.make_random_openvino, reuse_tokens=32),

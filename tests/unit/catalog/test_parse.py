@@ -334,3 +334,17 @@ def test_a_row_of_another_length_is_a_catalog_error() -> None:
 def test_what_would_break_the_reader_is_a_catalog_error(text: str) -> None:
     with pytest.raises(CatalogError):
         parse_catalog(text)
+
+
+def test_a_draft_is_a_model_with_a_source() -> None:
+    text = CATALOG.replace("    family: tiny\n", "    family: tiny\n    draft: {model: plain, source: page}\n")
+    tiny, plain = parse_catalog(text)
+    assert (tiny.draft, plain.draft) == ("plain", None)
+    assert from_json(to_json((tiny, plain))) == (tiny, plain)
+    for wrong, message in (
+        ("{model: plain}", "`source` is missing"),
+        ("{model: plain, source: hearsay}", "`source` must be a key of the table `sources`"),
+        ("{model: ../plain, source: page}", "`../plain` cannot be typed as a model name"),
+    ):
+        with pytest.raises(CatalogError, match=message):
+            parse_catalog(text.replace("{model: plain, source: page}", wrong))

@@ -56,6 +56,8 @@ class Build(NamedTuple):
     """It is to turn texts into vectors."""
     sequences: int = 1
     """Requests that are answered at the same time, each with the whole context."""
+    draft: Build | None = None
+    """What drafts for it."""
 
     @property
     def attention(self) -> int:

@@ -44,7 +44,16 @@ def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
         kv_bytes=build.sequences * (kv_bytes + state_bytes),
         compute_bytes=find_compute(build, batch_tokens, context_tokens),
         runtime_bytes=RUNTIME_BYTES + build.sequences * CHECKPOINTS * (windowed_bytes + state_bytes),
+        draft_bytes=_find_draft(build, context_tokens),
     )
+
+
+def _find_draft(build: Build, context_tokens: int) -> int:
+    """Bytes of what drafts: it has a cache as long, in 16 bits, for as many sequences."""
+    if build.draft is None:
+        return 0
+    alone = find_need(build.draft._replace(sequences=build.sequences), context_tokens, "f16")
+    return alone.total_bytes - RUNTIME_BYTES
 
 
 def find_window_cells(group: KvGroup, batch_tokens: int, context_tokens: int) -> int:

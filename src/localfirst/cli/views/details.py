@@ -205,6 +205,7 @@ def render_choice(plan: Plan, screen: Screen) -> Iterator[str]:
         ("  Build", name_build(plan)),
         ("  Revision", words.say_revisions(plan)),
         ("  Runs", words.say_place(plan) + (f", {context}" if context else "")),
+        ("  Draft", words.say_draft(plan)),
         ("  Needs", _say_cost(plan)),
         ("  Why", line(plan.reason)),
         ("  Fetches", _say_downloads(plan)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from localfirst.catalog.names import format_name
 from localfirst.cli.views.revisions import history_to_json
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def plan_to_json(plan: Plan) -> Json:
         "context_tokens": plan.context_tokens,
         "kv_cache": plan.cache,
         "requests": plan.requests,
+        "draft": name_draft(plan),
         "decode_tps": {
             "low": plan.speed.low_tps,
             "high": plan.speed.high_tps,
@@ -119,6 +121,11 @@ def plan_to_json(plan: Plan) -> Json:
         "revision": plan.revision,
         "reason": plan.reason,
     }
+
+
+def name_draft(plan: Plan) -> str | None:
+    """The build that drafts, as it may be typed."""
+    return format_name(plan.draft.model, plan.draft.variant) if plan.draft else None
 
 
 def find_state(plan: Plan) -> str:
@@ -253,6 +260,7 @@ def answer_to_json(plan: Plan, answer: Answer) -> Json:
         "variant": plan.variant.name,
         "runtime": plan.runtime.name if plan.runtime else None,
         "device": plan.placement,
+        "draft": name_draft(plan),
         "text": answer.text,
         "reasoning": answer.reasoning,
         "finish_reason": answer.finish_reason,

@@ -118,12 +118,21 @@ def say_context(plan: Plan) -> str:
     return f"{times}{format_tokens(plan.context_tokens)} context{kept}" if plan.context_tokens else ""
 
 
+def say_draft(plan: Plan) -> str:
+    """`qwen3-0.6b@q8_0, 639 MB of memory`, or nothing."""
+    if plan.draft is None:
+        return ""
+    memory = f", {format_bytes(plan.need.draft_bytes)} of memory" if plan.need else ""
+    return f"{line(format_name(plan.draft.model, plan.draft.variant))}{memory}"
+
+
 def say_stats(answer: Answer) -> str:
-    """`12 tokens, 21.4 tok/s, first token 80 ms, prompt 35 tokens (12 cached), stop`."""
+    """`12 tokens (8 drafted), 21.4 tok/s, first token 80 ms, prompt 35 tokens (12 cached), stop`."""
     usage, timings = answer.usage, answer.timings
     cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+    drafted = f" ({usage.drafted_tokens} drafted)" if usage.drafted_tokens else ""
     parts = (
-        _count(usage.completion_tokens),
+        _count(usage.completion_tokens) + drafted,
         f"{format_tps(timings.decode_tps)} tok/s" if timings.decode_tps is not None else "",
         f"first token {format_seconds(timings.first_token_s)}" if timings.first_token_s is not None else "",
         f"prompt {_count(usage.prompt_tokens)}{cached}",
