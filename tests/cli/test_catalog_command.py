@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.conftest import Lf
 from tests.fixtures.hub import Hub, sha256
-from tests.fixtures.scripted import make_gguf
+from tests.fixtures.scripted import Shape, make_gguf
 
 REPLY = "I come from a catalog of your own."
 CATALOG = """\
@@ -258,3 +258,25 @@ def test_a_catalog_that_cannot_be_kept_is_an_error(lf: Lf, file: Path) -> None:
     done = lf("catalog", "add", str(file))
     assert (done.returncode, "cannot be written" in done.stderr) == (1, True)
     assert lf("catalog", "add", "https://[x", "--name", "y").returncode == 2
+
+
+def test_the_draft_that_a_catalog_names_is_fetched_and_used_where_it_is_asked_for(
+    lf: Lf, file: Path, hub: Hub, tmp_path: Path
+) -> None:
+    make_gguf(tmp_path / "large.gguf", REPLY, shape=Shape(hidden=128, heads=4))
+    large = (tmp_path / "large.gguf").read_bytes()
+    hub.add_repo("acme/large-GGUF", {"large.gguf": large})
+    tiny = CATALOG[CATALOG.index("  - name: acme-tiny") :]
+    model = tiny.replace("tiny", "large").replace("Tiny", "Large")
+    model = model.format(revision=hub.repos["acme/large-GGUF"].find("main"), size=len(large), sha=sha256(large))
+    model = model.replace("    license: mit\n", "    license: mit\n    draft: {model: acme-tiny, source: mine}\n")
+    file.write_text(file.read_text() + model)
+    assert lf("catalog", "add", str(file)).returncode == 0
+    explained = json.loads(lf("model", "explain", "acme-large", "--draft", "auto", "--json").stdout)
+    assert explained["chosen"]["draft"] == "acme-tiny@q4_0"
+    answer = json.loads(lf("run", "acme-large", "hi", "--draft", "auto", "--json").stdout)
+    assert (answer["text"], answer["draft"]) == (REPLY, "acme-tiny@q4_0")
+    assert answer["usage"]["drafted_tokens"] > 3
+    offline = json.loads(lf("--offline", "run", "acme-large", "hi", "--draft", "auto", "--json").stdout)
+    assert offline["draft"] == "acme-tiny@q4_0"
+    assert json.loads(lf("run", "acme-large", "hi", "--json").stdout)["draft"] is None

@@ -308,6 +308,7 @@ class Session:
             "runtime": f"{runtime.name if runtime else '?'}: {self.loaded.engine} {self.loaded.engine_version}",
             "device": self.loaded.device,
             "context": f"{self.loaded.context_tokens} tokens" if self.loaded.context_tokens else "unknown",
+            **({"draft": self.plan.draft.model.title} if self.plan.draft else {}),
         }
 
     def close(self) -> None:
