@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import secrets
 import select
 import shutil
@@ -57,7 +58,8 @@ LOG_S = 2.0
 POLL_S = 0.05
 """How often a cancel is looked for while an answer is computed."""
 POOLINGS = {"mean": "MEAN", "cls": "CLS", "last": "LAST"}
-_ERROR_MARK = " E "
+_ERROR = re.compile(r" E (?!srv )(.+)")
+"""The engine's own words. Its server says only that it ends, and may say so of one attempt in the log of the next."""
 
 
 class LlamaServer:
@@ -91,7 +93,7 @@ class LlamaServer:
         except RuntimeError as error:
             words = _capture_stderr(lambda: self._fail_again(xllamacpp, params))
             shutil.rmtree(self._folder, ignore_errors=True)
-            raise EngineError(f"llama.cpp could not load {Path(path).name}", detail=_find_reason(words)) from error
+            raise EngineError(f"llama.cpp could not load {Path(path).name}", detail=find_reason(words)) from error
 
     def stream(self, body: dict[str, Any], on_event: Callable[[dict[str, Any]], bool]) -> None:
         """Run a completion; `on_event` returns whether to stop. Blocks without holding Python's lock."""
@@ -262,23 +264,23 @@ def _capture_stderr(action: Callable[[], None]) -> str:
         try:
             action()
             deadline = time.monotonic() + LOG_S
-            while _ERROR_MARK.encode() not in _read(file) and time.monotonic() < deadline:
+            while find_reason(_read(file)) is None and time.monotonic() < deadline:
                 time.sleep(0.01)
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-        return _read(file).decode(errors="replace")
+        return _read(file)
 
 
-def _read(file: IO[bytes]) -> bytes:
+def _read(file: IO[bytes]) -> str:
     file.seek(0)
-    return file.read()
+    return file.read().decode(errors="replace")
 
 
-def _find_reason(log: str) -> str | None:
+def find_reason(log: str) -> str | None:
     """The first error of llama.cpp's log, without its prefix.
 
     `0.00.008.370 E llama_model_load: error loading model: error loading model vocabulary: cannot find tokenizer ...`
     """
-    errors = [line.partition(_ERROR_MARK)[2].strip() for line in log.splitlines() if _ERROR_MARK in line]
-    return errors[0].removeprefix("llama_model_load: ") if errors else None
+    error = _ERROR.search(log)
+    return error[1].strip().removeprefix("llama_model_load: ") if error else None
