@@ -1,4 +1,4 @@
-"""Which HTTP client hands on bytes fastest: the choice behind `store/wire.py`.
+"""Which HTTP client hands on bytes fastest: the choice behind `store/net/wire.py`.
 
     python -m benchmarks.http_clients [--bytes 1000000000] [--rounds 3]
 

@@ -28,11 +28,11 @@ from localfirst.store.bundles.contents import (
     Target,
     make_contents,
 )
+from localfirst.store.bundles.place import open_workplace
 from localfirst.store.bundles.read import open_bundle
 from localfirst.store.bundles.write import require_space, write_bundle
 from localfirst.store.disk import explained, hash_file
 from localfirst.store.names import make_folder_name
-from localfirst.store.place import open_workplace
 from localfirst.store.pull import pull
 from localfirst.store.verify import check_quick
 from localfirst.types import InstalledModel, Progress

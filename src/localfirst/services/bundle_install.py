@@ -17,9 +17,9 @@ from localfirst.runtimes.table import RUNTIMES
 from localfirst.services import catalogue, engines, own_catalogs
 from localfirst.services.own_catalogs import MISTAKES_SHOWN
 from localfirst.store.bundles.contents import CATALOGS, WHEELS, PackedRuntime
+from localfirst.store.bundles.place import find_root, find_twin, open_workplace, place
 from localfirst.store.bundles.read import open_bundle
 from localfirst.store.disk import check_space, explained, find_apart
-from localfirst.store.place import find_root, find_twin, open_workplace, place
 from localfirst.store.select import is_glob, match_glob
 from localfirst.types import InstalledFile, InstalledModel
 

@@ -21,9 +21,9 @@ from tests.fixtures.hub import make_model, sha256
 from localfirst import paths
 from localfirst.errors import DiskFullError, IntegrityError, StoreError, UsageError
 from localfirst.store import layout, manifest, pointer
+from localfirst.store.bundles.place import find_root, place
 from localfirst.store.claim import claim, claim_record
 from localfirst.store.lock import hold, try_hold
-from localfirst.store.place import find_root, place
 from localfirst.store.progress import ignore
 from localfirst.store.upkeep import move
 from localfirst.store.verify import verify
