@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from localfirst.catalog.names import find_keys, find_spellings, make_key
 from localfirst.errors import IntegrityError, StoreError, UsageError
 from localfirst.services.catalogue import load_models
-from localfirst.store import adopt, manifest
+from localfirst.store import adopt, manifest, removal
 from localfirst.store.foreign import TOOLS, Build, Scan, scan
 from localfirst.store.keepers import say_keeper
 from localfirst.store.verify import find_remedy, is_gone, is_whole
@@ -187,7 +187,7 @@ class _Adopting:
             again = [two for two in self._installed if (two.name, two.variant) == (one.name, one.variant)]
             if any(map(is_whole, again)):
                 if not self._dry_run:
-                    manifest.remove(one)
+                    removal.remove(one)
                 continue
             reason = f"{say_keeper(one.keeper)} has deleted it. {find_remedy(one)}"
             label = one.title if one.host == "import" and one.title else one.full_name

@@ -13,7 +13,7 @@ from localfirst.services.catalogue import load_models
 from localfirst.services.imported import describe
 from localfirst.services.library import find_entry, find_on_disk
 from localfirst.services.planning import plan_fetch
-from localfirst.store import builtin, manifest, pull, revisions, verify
+from localfirst.store import builtin, manifest, pull, removal, revisions, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,7 +90,7 @@ def remove_models(names: Sequence[str], *, report: Callable[[Progress], None]) -
     targets = dict.fromkeys(model for name in names for model in _find_removable(found[name]))
     own = sorted(targets, key=lambda model: model.shared is None)  # what cannot be removed is said before anything is
     gone = {(model.name, model.variant) for model in own}
-    removed = [manifest.remove(model, report=report) for model in own]
+    removed = [removal.remove(model, report=report) for model in own]
     for history in chain.from_iterable(found.values()):
         revisions.forget(history.current)
     return Removal(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import paths
 from localfirst.errors import IntegrityError, StoreError
-from localfirst.store import manifest, revisions
+from localfirst.store import manifest, removal, revisions
 from localfirst.store.claim import claim
 from localfirst.store.disk import hash_file, write_atomically
 from localfirst.store.keepers import say_keeper
@@ -127,7 +127,7 @@ def record(
         manifest.write(model)
     for old in replaced:
         if manifest.find_manifest(old) != manifest.find_manifest(model):
-            manifest.remove(old)
+            removal.remove(old)
     everything = manifest.find_all()
     revisions.make_current(model, everything)
     _keep_stamps(stamps, everything)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.errors import IntegrityError, ModelFileError, StoreError, UsageError
-from localfirst.store import layout, manifest, staging
+from localfirst.store import layout, manifest, removal, staging
 from localfirst.store.claim import claim, claim_record
 from localfirst.store.disk import explained, hash_file
 from localfirst.store.formats import recognise
@@ -67,7 +67,7 @@ def import_path(
     # One lock at a time: who moves the store holds many, and waits for the next.
     for other in manifest.find_own():
         if other.keeper and other.variant != variant and _is_same(other, name, found):
-            manifest.remove(other)  # it was named by another quantization, as an earlier release understood it
+            removal.remove(other)  # it was named by another quantization, as an earlier release understood it
     return model
 
 

@@ -16,18 +16,13 @@ import localfirst
 from localfirst import paths
 from localfirst.errors import IntegrityError, StoreError
 from localfirst.store import layout, pointer, revisions
-from localfirst.store.claim import claim
 from localfirst.store.disk import explained, size_on_disk, sync_folder, write_atomically
 from localfirst.store.names import check_paths, check_sha256
-from localfirst.store.progress import ignore
 from localfirst.store.roots import find_roots
 from localfirst.types import Format, InstalledFile, InstalledModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from collections.abc import Set as AbstractSet
-
-    from localfirst.types import Progress
 
 SCHEMA = "lf.manifest/1"
 SCHEMA_KEEPER = "lf.manifest/2"
@@ -306,43 +301,6 @@ def _spare_newer(folder: Path) -> None:
         raise
     except StoreError:
         pass  # damaged, or not there: nothing is lost with it
-
-
-def remove(model: InstalledModel, *, report: Callable[[Progress], None] = ignore) -> Removed:
-    """Remove a model: the manifest, then the files that no other model needs.
-
-    Files that others keep stay, and 0 bytes are freed.
-
-    Raises:
-        StoreError: the store cannot be written, or the model is part of this program, or of a shared store.
-    """
-    if model.host == "builtin":
-        raise StoreError("A built-in model cannot be removed: it is part of this program")
-    if model.shared is not None:
-        raise StoreError(
-            f"`{model.name}` is in a shared store, which is only read from here",
-            detail=model.shared,
-            hint="Whoever keeps that store can remove it there. Without it in LF_SHARED_STORES, lf does not see it.",
-        )
-    with claim(lambda: find_home(model), model.name, report) as (folder, _), explained(folder):
-        freed = clear(folder)
-        removed = remove_folder(folder)
-        return removed._replace(freed_bytes=removed.freed_bytes + (freed if model.keeper is None else 0))
-
-
-def remove_folder(folder: Path) -> Removed:
-    """Remove what is left of a model without a manifest, but for files that another model needs. Its lock is held.
-
-    Raises:
-        StoreError: the store cannot be read.
-        OSError: something cannot be removed.
-    """
-    needed = {os.path.realpath(Path(other.root) / file.path) for other in find_own() for file in other.files}
-    removed = remove_tree(folder, needed)
-    for parent in (folder.parent, folder.parent.parent):
-        with suppress(OSError):  # another model's folder is in it
-            parent.rmdir()
-    return removed
 
 
 def remove_tree(folder: Path, needed: AbstractSet[str] = frozenset()) -> Removed:

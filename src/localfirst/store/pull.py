@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import IntegrityError, NetworkError, UnknownNameError
 from localfirst.lock import LeaseLostError
-from localfirst.store import layout, manifest, revisions
+from localfirst.store import layout, manifest, removal, revisions
 from localfirst.store.builtin import find_builtin
 from localfirst.store.claim import claim
 from localfirst.store.disk import check_space, explained, hash_file, measure_allocated
@@ -88,7 +88,7 @@ def pull(
 def _forget(installed: InstalledModel, fetched: InstalledModel) -> None:
     """Forget a record of files that another tool has deleted, once they were fetched; it may have lain elsewhere."""
     if manifest.find_manifest(installed) != manifest.find_manifest(fetched):
-        manifest.remove(installed)
+        removal.remove(installed)
 
 
 def fetch(

@@ -13,7 +13,7 @@ import signal
 import sys
 from pathlib import Path
 
-from localfirst.store import manifest
+from localfirst.store import manifest, removal
 from localfirst.store.progress import ignore
 from localfirst.store.upkeep import move
 
@@ -37,5 +37,5 @@ if what == "move":
 else:
     for model in manifest.find_own():
         if model.name == argument:
-            manifest.remove(model)
+            removal.remove(model)
 sys.stdout.write(f"{steps}\n")

@@ -18,7 +18,7 @@ from tests.fixtures.scripted.gguf_file import make_gguf
 
 from localfirst import paths
 from localfirst.errors import DiskFullError, StoreError, UsageError
-from localfirst.store import manifest
+from localfirst.store import manifest, removal
 from localfirst.store.imports import import_path
 from localfirst.store.verify import verify
 from localfirst.types import InstalledModel, Progress
@@ -79,8 +79,8 @@ def test_a_copy_is_the_stores_own_and_outlives_its_original(model: Path) -> None
 
 def test_removing_a_copy_frees_it_and_removing_a_reference_frees_nothing(model: Path) -> None:
     size = model.stat().st_size
-    assert manifest.remove(import_path(model, name="here")).freed_bytes == 0
-    assert manifest.remove(copy(model)).freed_bytes >= size
+    assert removal.remove(import_path(model, name="here")).freed_bytes == 0
+    assert removal.remove(copy(model)).freed_bytes >= size
     assert list_store() == {}
     assert model.exists()
 

@@ -21,7 +21,7 @@ from localfirst.errors import StoreError
 from localfirst.runtimes.table import RUNTIMES
 from localfirst.services.tidy import Collected, collect
 from localfirst.services.usage import find_location, measure_usage
-from localfirst.store import layout, manifest
+from localfirst.store import layout, manifest, removal
 from localfirst.store.lock import hold
 from localfirst.store.progress import ignore
 from localfirst.store.upkeep.gc import find_garbage, remove_garbage
@@ -139,7 +139,7 @@ def test_a_revision_stays_as_far_as_an_import_has_its_files_from_it() -> None:
     assert list_files(Path(old.root)) == {"model.gguf"}
     assert verify(mine) == ()
     assert run_gc().removed == ()  # a folder without a manifest, but needed
-    manifest.remove(mine)
+    removal.remove(mine)
     assert run_gc().freed_bytes > 200_000
 
 
@@ -174,7 +174,7 @@ def test_a_model_of_a_newer_version_is_not_damaged_and_never_removed() -> None:
     assert error.message == "A model was installed by lf 9.1, which this one cannot read (lf.manifest/3)"
     collected = run_gc()
     assert (collected.removed, collected.problems[0].message) == ((), error.message)
-    for use in (lambda: manifest.write(model), lambda: manifest.remove(model), lambda: manifest.find("tiny")):
+    for use in (lambda: manifest.write(model), lambda: removal.remove(model), lambda: manifest.find("tiny")):
         with pytest.raises(manifest.NewerManifestError):
             use()
     assert list_files(path.parent) == before
@@ -317,7 +317,7 @@ def test_a_removal_killed_at_any_step_leaves_a_whole_model_or_none() -> None:
         gone += len(manifest.find_own()) == 1
         for model in manifest.find_own():
             if model.name == "goes":
-                manifest.remove(model)
+                removal.remove(model)
         run_gc()
         left = {path for path in list_files(paths.models_dir()) if "goes" in path}
         assert left == set()
@@ -342,7 +342,7 @@ def test_models_of_a_shared_store_count_as_installed_and_nothing_there_is_writte
     assert manifest.find_own() == ()
     assert verify(found) == ()
     with pytest.raises(StoreError, match="is in a shared store") as caught:
-        manifest.remove(found)
+        removal.remove(found)
     assert caught.value.detail == str(home / "models")
     assert run_gc().removed == ()
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
@@ -360,7 +360,7 @@ def test_ones_own_models_come_first_and_only_they_are_removed(
     assert manifest.find("tiny") == own  # though theirs is newer
     assert manifest.find_all() == (own,)
     assert run_gc().removed == ()  # a shared revision supersedes nothing
-    manifest.remove(own)
+    removal.remove(own)
     assert manifest.find("tiny") == theirs._replace(shared=str(home / "models"))
 
 
@@ -391,7 +391,7 @@ def test_a_store_that_cannot_be_written_can_be_read(read_only: Path) -> None:
     assert measure_usage(time.time()).kinds["model"].number == 1
     assert not find_location().writable
     assert run_gc(dry_run=True).removed == ()
-    for use in (lambda: manifest.remove(model), lambda: manifest.write(model)):
+    for use in (lambda: removal.remove(model), lambda: manifest.write(model)):
         with pytest.raises(StoreError, match="Read-only file system"):
             use()
     assert manifest.find_all() == (model,)
@@ -418,7 +418,7 @@ def test_on_a_full_disk_removing_works(tmp_path: Path, monkeypatch: pytest.Monke
         fill(disk)
         assert run_gc().freed_bytes > 100_000
         fill(disk)
-        assert manifest.remove(model).freed_bytes > 200_000
+        assert removal.remove(model).freed_bytes > 200_000
         assert manifest.find_all() == ()
     finally:
         subprocess.run(["/bin/umount", str(disk)], check=True)

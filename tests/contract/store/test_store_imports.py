@@ -15,7 +15,7 @@ from tests.fixtures.hub import WEB_PAGE, sha256
 from tests.fixtures.scripted.gguf_file import make_gguf
 
 from localfirst.errors import ModelFileError, UsageError
-from localfirst.store import manifest
+from localfirst.store import manifest, removal
 from localfirst.store.imports import import_path, inspect_path
 from localfirst.store.verify import verify
 from localfirst.types import InstalledFile
@@ -84,7 +84,7 @@ def test_one_import_of_a_name_at_a_time_whatever_its_build(gguf: Path, tmp_path:
 
 def test_a_build_that_is_understood_better_now_is_not_there_twice(gguf: Path) -> None:
     first = import_path(gguf, name="mine")
-    manifest.remove(first)
+    removal.remove(first)
     manifest.write(first._replace(variant="import", quantization=None))
     again = import_path(gguf, name="mine")
     assert manifest.find_all() == (again,)

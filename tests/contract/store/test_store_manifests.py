@@ -14,7 +14,7 @@ from tests.fixtures.hub import sha256
 
 from localfirst import paths
 from localfirst.errors import IntegrityError, ModelFileError, StoreError
-from localfirst.store import layout, manifest
+from localfirst.store import layout, manifest, removal
 from localfirst.store.disk import size_on_disk
 from localfirst.store.lock import hold
 from localfirst.store.progress import ignore
@@ -142,15 +142,15 @@ def test_removing_frees_every_byte_and_leaves_no_folder() -> None:
     model = install()
     taken = [manifest.find_manifest(model), *(Path(model.root) / file.path for file in model.files)]
     on_disk = sum(size_on_disk(path.stat()) for path in taken)
-    assert manifest.remove(model) == (on_disk, 0)
+    assert removal.remove(model) == (on_disk, 0)
     assert manifest.find_all() == ()
     assert [path.name for path in paths.models_dir().iterdir()] == [".locks"]
-    assert manifest.remove(model) == (0, 0)
+    assert removal.remove(model) == (0, 0)
 
 
 def test_removing_spares_the_other_variants_of_a_repository() -> None:
     gone, kept = install("a"), install("b")
-    manifest.remove(gone)
+    removal.remove(gone)
     assert manifest.find_all() == (kept,)
     assert verify(kept) == ()
 
@@ -160,7 +160,7 @@ def test_removing_frees_nothing_that_an_import_needs() -> None:
     imported = model._replace(name="mine", host="import", keeper="you", repo=None, revision=None, files=model.files[:1])
     manifest.write(imported)
     needed = size_on_disk((Path(model.root) / model.files[0].path).stat())
-    assert manifest.remove(model).kept_bytes == needed
+    assert removal.remove(model).kept_bytes == needed
     assert manifest.find_all() == (imported,)
     assert verify(imported) == ()
 
@@ -173,7 +173,7 @@ def test_removing_an_import_leaves_the_users_files(tmp_path: Path) -> None:
         name="mine", host="import", keeper="you", repo=None, revision=None, root=str(tmp_path), files=(file,)
     )
     manifest.write(mine)
-    manifest.remove(mine)
+    removal.remove(mine)
     assert (tmp_path / "x.gguf").read_bytes() == b"GGUF"
     assert manifest.find("mine") is None
 
@@ -184,14 +184,14 @@ def test_removing_follows_no_link_out_of_the_store(tmp_path: Path) -> None:
     (outside / "precious").write_text("x")
     model = install()
     (Path(model.root) / "link").symlink_to(outside)
-    manifest.remove(model)
+    removal.remove(model)
     assert (outside / "precious").read_text() == "x"
     assert manifest.find_all() == ()
 
 
 def test_the_built_in_model_cannot_be_removed() -> None:
     with pytest.raises(StoreError, match="part of this program"):
-        manifest.remove(install()._replace(host="builtin"))
+        removal.remove(install()._replace(host="builtin"))
 
 
 def test_verify_reads_every_byte_and_says_how_far_it_is() -> None:

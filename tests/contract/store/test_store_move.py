@@ -20,7 +20,7 @@ from tests.fixtures.hub import make_model, sha256
 
 from localfirst import paths
 from localfirst.errors import DiskFullError, IntegrityError, StoreError, UsageError
-from localfirst.store import layout, manifest, pointer
+from localfirst.store import layout, manifest, pointer, removal
 from localfirst.store.bundles.place import find_root, place
 from localfirst.store.claim import claim, claim_record
 from localfirst.store.lock import hold, try_hold
@@ -216,7 +216,7 @@ def test_a_disk_that_is_not_there_is_no_empty_store(tmp_path: Path) -> None:
     move.move(tmp_path / "new", report=ignore)
     (tmp_path / "new").rename(tmp_path / "unplugged")
     (tmp_path / "new").mkdir()
-    for use in (manifest.find_all, lambda: manifest.write(model), lambda: manifest.remove(model)):
+    for use in (manifest.find_all, lambda: manifest.write(model), lambda: removal.remove(model)):
         with pytest.raises(StoreError, match="is not there") as caught:
             use()
         assert caught.value.detail == str(tmp_path / "new")
@@ -276,7 +276,7 @@ def test_a_model_removed_after_the_switch_of_a_killed_move_stays_removed(home: P
     assert run_child("move", str(tmp_path / "two"), "switch").returncode == -signal.SIGKILL
     assert paths.models_dir() == tmp_path / "two"
     assert len(list((tmp_path / "one").glob("*/*/*/manifest.json"))) == 2
-    manifest.remove(next(model for model in manifest.find_own() if model.name == "a"))
+    removal.remove(next(model for model in manifest.find_own() if model.name == "a"))
     move.finish(report=ignore)
     check_models({"b"})
     assert not (tmp_path / "one").exists()
@@ -434,6 +434,6 @@ def test_what_was_removed_after_a_killed_move_does_not_come_back(
         move.move(tmp_path / "disk", report=ignore)
     monkeypatch.setattr(move.layout, "find_records", real)
     (model,) = (one for one in manifest.find_all() if one.name == "a")
-    manifest.remove(model)
+    removal.remove(model)
     move.move(tmp_path / "disk", report=ignore)
     check_models({"b"})

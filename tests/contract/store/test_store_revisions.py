@@ -13,7 +13,7 @@ from tests.fixtures.hub import Hub, make_model
 
 from localfirst import paths
 from localfirst.errors import StoreError, UsageError
-from localfirst.store import manifest, pull, revisions
+from localfirst.store import manifest, pull, removal, revisions
 from localfirst.store.compare import find_changes, hash_git
 from localfirst.store.net.hub import read_listing
 from localfirst.types import InstalledModel
@@ -76,7 +76,7 @@ def test_a_pin_holds_and_a_fetched_revision_does_not_move_it(hub: Hub) -> None:
 def test_a_choice_whose_revision_was_deleted_is_ignored(hub: Hub) -> None:
     old, new = fetch(hub, OLD), fetch(hub, NEW)
     revisions.roll_back(new, manifest.find_all())
-    manifest.remove(old)
+    removal.remove(old)
     assert manifest.find("tiny") == new
 
 
@@ -102,7 +102,7 @@ def test_a_removed_build_is_forgotten(hub: Hub) -> None:
     old, new = fetch(hub, OLD), fetch(hub, NEW)
     revisions.set_pin(new, manifest.find_all(), pinned=True)
     for model in (old, new):
-        manifest.remove(model)
+        removal.remove(model)
     revisions.forget(new)
     assert json.loads(revisions.find_file().read_text())["models"] == {}
     revisions.forget(new)

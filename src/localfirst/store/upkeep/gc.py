@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from localfirst import paths
 from localfirst.lock import is_busy
-from localfirst.store import layout, manifest
+from localfirst.store import layout, manifest, removal
 from localfirst.store.disk import explained
 from localfirst.store.lock import try_hold
 from localfirst.store.upkeep.survey import Extent, find_parts, find_temporary, is_superseded, measure
@@ -92,7 +92,7 @@ def _remove(item: Garbage) -> int:
 def _remove_revision(folder: Path) -> int:
     if not is_superseded(manifest.read_manifest(folder / layout.MANIFEST)):
         return 0
-    return manifest.clear(folder) + manifest.remove_folder(folder).freed_bytes
+    return manifest.clear(folder) + removal.remove_folder(folder).freed_bytes
 
 
 def _remove_part(path: Path) -> int:
