@@ -6,11 +6,10 @@ A manifest of a newer version of this program is neither read nor damaged: it is
 from __future__ import annotations
 
 import json
-import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import localfirst
 from localfirst import paths
@@ -20,9 +19,6 @@ from localfirst.store.disk import explained, size_on_disk, sync_folder, write_at
 from localfirst.store.names import check_paths, check_sha256
 from localfirst.store.roots import find_roots
 from localfirst.types import Format, InstalledFile, InstalledModel
-
-if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
 
 SCHEMA = "lf.manifest/1"
 SCHEMA_KEEPER = "lf.manifest/2"
@@ -35,13 +31,6 @@ _NEWEST_SCHEMA = 2
 
 class NewerManifestError(StoreError):
     """A model that a newer version of this program has installed."""
-
-
-class Removed(NamedTuple):
-    """What a removal did, in bytes on the disk. `kept_bytes`: of files that another model needs."""
-
-    freed_bytes: int = 0
-    kept_bytes: int = 0
 
 
 def find_home(model: InstalledModel) -> Path:
@@ -301,28 +290,3 @@ def _spare_newer(folder: Path) -> None:
         raise
     except StoreError:
         pass  # damaged, or not there: nothing is lost with it
-
-
-def remove_tree(folder: Path, needed: AbstractSet[str] = frozenset()) -> Removed:
-    """Remove a tree without following links, sparing the files whose real paths are `needed`.
-
-    Raises:
-        OSError: something in it cannot be removed.
-    """
-    freed = kept = 0
-    for parent, folders, files in os.walk(folder, topdown=False):
-        for name in files:
-            path = Path(parent, name)
-            status = path.lstat()
-            if os.path.realpath(path) in needed:
-                kept += size_on_disk(status)
-                continue
-            path.unlink()
-            freed += size_on_disk(status) if status.st_nlink == 1 else 0
-        for name in folders:
-            child = Path(parent, name)
-            with suppress(OSError):  # not empty: a file in it is still needed
-                child.unlink() if child.is_symlink() else child.rmdir()
-    with suppress(OSError):
-        folder.rmdir()
-    return Removed(freed, kept)

@@ -172,3 +172,4 @@ def test_what_is_asked_is_what_the_token_is_for(middle: str) -> None:
 
 def test_an_address_that_is_read_in_two_ways_is_none() -> None:
     assert find_origin("https://evil.example\\@hub.example/x") is None
+    assert find_origin("https://%a1hub.example/x") is None

@@ -14,7 +14,7 @@ def find_origin(url: str) -> tuple[str, str, int] | None:
     r"""Scheme, host and port of a web address, or `None` if it is none.
 
     What two parsers read differently is none: of `https://evil.example\@hub.example`, some take the one host and some
-    the other.
+    the other, and an escaped letter of a host is read as it stands, or not.
     """
     if not _PLAIN.fullmatch(url):
         return None
@@ -24,7 +24,7 @@ def find_origin(url: str) -> tuple[str, str, int] | None:
         port = parts.port or usual
     except (ValueError, KeyError):
         return None
-    return (parts.scheme, parts.hostname, port) if parts.hostname else None
+    return (parts.scheme, parts.hostname, port) if parts.hostname and "%" not in parts.hostname else None
 
 
 def is_safe(url: str) -> bool:

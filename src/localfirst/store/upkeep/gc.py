@@ -98,7 +98,7 @@ def _remove_revision(folder: Path) -> int:
 def _remove_part(path: Path) -> int:
     """A file, or a tree but for what an import has its files from."""
     if path.is_dir():
-        return manifest.remove_tree(path, _find_needed(manifest.find_own())).freed_bytes
+        return removal.remove_tree(path, _find_needed(manifest.find_own())).freed_bytes
     size = measure(path, set()).size_bytes
     path.unlink(missing_ok=True)
     return size

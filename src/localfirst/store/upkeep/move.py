@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from localfirst import paths
 from localfirst.errors import DiskFullError, IntegrityError, StoreError, UsageError
 from localfirst.lock import is_busy
-from localfirst.store import layout, manifest, pointer
+from localfirst.store import layout, manifest, pointer, removal
 from localfirst.store.disk import check_space, explained, hash_file, sync_folder, write_atomically
 from localfirst.store.lock import hold, try_hold
 from localfirst.store.progress import Meter
@@ -189,7 +189,7 @@ def _drop_removed(models: Path, target: Path) -> None:
         there = {folder.relative_to(models) for folder in find_folders(models)}
         for folder in list(find_folders(target)):
             if folder.relative_to(target) not in there:
-                manifest.remove_tree(folder)
+                removal.remove_tree(folder)
 
 
 def _check_space(target: Path, needed_bytes: int) -> None:
@@ -244,7 +244,7 @@ def _empty(source: Path, models: Path, report: Report) -> list[Path]:
                     with suppress(FileNotFoundError):
                         (folder / layout.MANIFEST).unlink()
                         sync_folder(folder)
-                    manifest.remove_tree(folder)
+                    removal.remove_tree(folder)
                 with suppress(OSError):  # Windows removes no open file
                     layout.find_lock(folder).unlink()
             for parent in (folder.parent, folder.parent.parent):
@@ -253,7 +253,7 @@ def _empty(source: Path, models: Path, report: Report) -> list[Path]:
         done |= names
     for name in (*layout.WORKPLACES, *layout.RECORDS):
         with hold(layout.find_record_lock(source, name), name, report):
-            manifest.remove_tree(source / f".{name}")
+            removal.remove_tree(source / f".{name}")
             with suppress(OSError):  # Windows removes no open file
                 layout.find_record_lock(source, name).unlink()
     prune(source, until=float("inf"))
@@ -261,7 +261,7 @@ def _empty(source: Path, models: Path, report: Report) -> list[Path]:
     for path in (*find_temporary(source), *records, source / TAKEN, source / layout.MARK):
         path.unlink(missing_ok=True)
     with suppress(OSError):  # Windows removes no open file
-        manifest.remove_tree(source / layout.LOCKS)
+        removal.remove_tree(source / layout.LOCKS)
     with suppress(OSError):  # something that is not ours
         source.rmdir()
     return sorted(_list(source))
@@ -287,7 +287,7 @@ def _discard(note: pointer.Note) -> None:
     if note.fresh and note.target and pointer.is_ours(note.target) and not _is_same(note.target, note.models):
         with explained(note.target):
             for folder in find_folders(note.target):
-                manifest.remove_tree(folder)
+                removal.remove_tree(folder)
                 for parent in (folder.parent, folder.parent.parent):
                     with suppress(OSError):
                         parent.rmdir()
