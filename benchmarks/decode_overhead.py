@@ -19,6 +19,7 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.contract.backends.llama_bindings import find_bindings
 from tests.fixtures.scripted import (
     Shape,
     make_random_gguf,
@@ -104,6 +105,37 @@ def make_bare_llama_cpp(path: Path, threads: int) -> Callable[[], float]:
         timings = server.handle_completions(body)["timings"]
         assert timings["predicted_n"] == TOKENS
         return timings["predicted_ms"] / 1000 / (TOKENS - 1)
+
+    return run
+
+
+def make_bare_llama_cpp_python(path: Path, threads: int) -> Callable[[], float]:
+    """The bindings' own calls, one to compute a token and one to take the likeliest; no text is made."""
+    from llama_cpp import llama_cpp as library  # noqa: PLC0415 - only where there is a build of it
+
+    silent = library.llama_log_callback(lambda *_: None)
+    library.llama_log_set(silent, None)
+    library.llama_backend_init()
+    model = library.llama_model_load_from_file(str(path).encode(), library.llama_model_default_params())
+    params = library.llama_context_default_params()
+    params.n_ctx, params.n_threads, params.n_threads_batch = SHAPE.context, threads, threads
+    context = library.llama_init_from_model(model, params)
+    chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
+    library.llama_sampler_chain_add(chain, library.llama_sampler_init_greedy())
+
+    def read(tokens: tuple[int, ...]) -> int:
+        row = (library.llama_token * len(tokens))(*tokens)
+        assert library.llama_decode(context, library.llama_batch_get_one(row, len(tokens))) == 0
+        return library.llama_sampler_sample(chain, context, -1)
+
+    def run() -> float:
+        assert silent
+        library.llama_memory_seq_rm(library.llama_get_memory(context), 0, -1, -1)
+        token = read(PROMPT)
+        began = perf_counter()
+        for _ in range(TOKENS - 1):
+            token = read((token,))
+        return (perf_counter() - began) / (TOKENS - 1)
 
     return run
 
@@ -231,6 +263,9 @@ ENGINES = {
     "openvino": Bench("openvino", partial(make_random_openvino, bits=4), make_bare_openvino),
     "litert": Bench("model.litertlm", partial(make_random_litert, bits=4), make_bare_litert),
 }
+if find_bindings():
+    make_q4_0 = partial(make_random_gguf, quantization="Q4_0")
+    ENGINES["llama-cpp-python"] = Bench("model.gguf", make_q4_0, make_bare_llama_cpp_python)
 
 
 if __name__ == "__main__":

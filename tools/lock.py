@@ -42,13 +42,15 @@ def main() -> None:
     arguments = parser.parse_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     jinja = next(text for text in project["dependencies"] if text.startswith("Jinja2"))
-    engines = {row.pins: "" if row.index_url else f"{row.distribution}=={row.version}" for row in RUNTIMES}
-    for pins, engine in engines.items():
+    for pins, row in {row.pins: row for row in RUNTIMES}.items():
+        engine = () if row.index_url else (f"{row.distribution}=={row.version}",)
+        wanted = "\n".join((*engine, *row.needs, jinja))
         scope = find_scope({system for row in RUNTIMES if row.pins == pins for system in row.sizes})
-        write_pins(PINS / pins, ("-",), scope, stdin=f"{engine}\n{jinja}\n", upgrade=arguments.upgrade)
+        compiled = ("--no-binary", row.distribution) if row.compiled else ()
+        write_pins(PINS / pins, ("-",), (*scope, *compiled), stdin=wanted, upgrade=arguments.upgrade)
     dev = ("pyproject.toml", "--extra", "dev")
     write_pins(ROOT / "requirements/dev.txt", dev, ("--universal",), upgrade=arguments.upgrade)
-    systems = {(row.pins, system) for row in RUNTIMES for system in row.sizes if row.index_url is None}
+    systems = {(row.pins, system) for row in RUNTIMES for system in row.sizes if not (row.index_url or row.compiled)}
     for pins, system in sorted(systems):
         check_wheels(PINS / pins, system)
         if arguments.sizes:

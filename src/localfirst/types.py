@@ -210,7 +210,8 @@ class ModelName(NamedTuple):
     """The kind of device that a Foundry Local id names: `cpu`, `gpu` or `npu`."""
 
 
-RuntimeState = Literal["installed", "importable", "external", "installable", "unavailable"]
+RuntimeState = Literal["installed", "importable", "external", "installable", "offered", "unavailable"]
+"""`offered`: it is installed only when the user names it; nothing chooses it before."""
 
 
 class Runtime(NamedTuple):
@@ -228,7 +229,7 @@ class Runtime(NamedTuple):
     """Which of `Variant.devices` this build serves, e.g. `("cpu",)`."""
     state: RuntimeState
     reason: str | None = None
-    """Why it is unavailable here."""
+    """Why it is unavailable here; of one that is only offered, what it is."""
     download_bytes: int | None = None
     installed_bytes: int | None = None
     python: str | None = None
@@ -236,6 +237,8 @@ class Runtime(NamedTuple):
     min_driver: float | None = None
     """The oldest driver of the device that the build works with."""
     min_compute_capability: float | None = None
+    on_demand: bool = False
+    """Nothing chooses it before the user has installed it by name."""
     sees: tuple[str, ...] | None = None
     """What its engine calls the devices that it sees; `None` where it was not asked."""
     program: str | None = None

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Lf
+from tests.contract.backends.conftest import SKIP
+from tests.contract.backends.llama_bindings import find_interpreter
 from tests.fixtures.engines import need_engine
 from tests.fixtures.scripted import make_gguf, make_litert, make_mlx, make_onnx, make_openvino
 
@@ -72,6 +74,18 @@ def test_an_engine_for_another_system_opens_no_connection_and_leaves_no_trace(lf
     home.mkdir()
     lf.environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     assert trace_command(lf, tmp_path, [sys.executable, "-c", WORKER, "mlx", str(tmp_path / "model")]) == []
+    assert list(home.iterdir()) == []
+
+
+@SKIP
+def test_an_offline_run_by_llama_cpp_python_opens_no_connection_and_leaves_no_trace(lf: Lf, tmp_path: Path) -> None:
+    make_gguf(tmp_path / "model.gguf", "All by myself.")
+    home = tmp_path / "user-home"
+    home.mkdir()
+    lf.environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    lf.environment["LF_RUNTIME_LLAMA_NATIVE"] = find_interpreter() or ""
+    words = ("--offline", "run", str(tmp_path / "model.gguf"), "--backend", "llama-native", "hi")
+    assert trace(lf, tmp_path, *words) == []
     assert list(home.iterdir()) == []
 
 

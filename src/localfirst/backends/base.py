@@ -61,6 +61,9 @@ class LoadOptions:
     pooling: Pooling | None = None
     """How to make one vector of a text; only asked of engines that can. `None`: as the files say. A model whose files
     do not say is loaded to answer, and one that has a pooling to embed."""
+    budget_bytes: int | None = None
+    """Memory that the model may take; `None` where nobody knows. An engine that can tell its need exactly before it
+    loads refuses what is larger."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localfirst import gguf
 from localfirst.backends import drafts, limits, llama_options
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
+from localfirst.backends.gguf_header import find_context, read_header
 from localfirst.backends.llama_server import LlamaServer
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.conversation import Embedding, Usage
-from localfirst.errors import EngineError, ModelFileError
+from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,16 +53,14 @@ class XllamacppBackend:
             DeviceError: this build of llama.cpp has no such device.
             EngineError: llama.cpp does not load it, e.g. an architecture that it does not know.
         """
-        header = _read_header(Path(files.main))
-        trained = header.context_tokens
-        context_tokens = min(filter(None, (options.context_tokens, trained)), default=None)
-        if context_tokens is None:
-            raise ModelFileError(f"{Path(files.main).name} does not say how long its context is")
+        path = Path(files.main)
+        header = read_header(path)
+        context_tokens = find_context(header, options.context_tokens, path)
         pooling = options.pooling or header.pooling
         if pooling is not None:
             options = replace(options, requests=1)
         if files.draft is not None:
-            drafts.check(Path(files.main), header, Path(files.draft), _read_header(Path(files.draft)))
+            drafts.check(path, header, Path(files.draft), read_header(Path(files.draft)))
         server = LlamaServer(files.main, context_tokens, options, pooling=pooling, draft=files.draft)
         if pooling == "last":
             context_tokens -= 1  # in which the engine leaves room for a token to come
@@ -238,13 +236,3 @@ class _Answer:
             prefill_s=self._timings["prompt_ms"] / 1000 if generated else None,
             decode_s=self._timings["predicted_ms"] / 1000 if generated else None,
         )
-
-
-def _read_header(path: Path) -> gguf.GgufHeader:
-    try:
-        with path.open("rb") as file:
-            return gguf.read_header(file, path.stat().st_size)
-    except OSError as error:
-        raise ModelFileError(f"{path.name} cannot be read: {error.strerror}", detail=str(path)) from error
-    except ModelFileError as error:
-        raise ModelFileError(f"{path.name}: {error.message}", detail=error.detail, hint=error.hint) from error

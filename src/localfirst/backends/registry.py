@@ -22,6 +22,7 @@ BACKENDS: dict[str, str] = {
     "sglang": "localfirst.backends.external:SglangBackend",
     "tensorrt-llm": "localfirst.backends.external:TensorrtBackend",
     "remote": "localfirst.backends.external_remote:RemoteBackend",
+    "llama-cpp-python": "localfirst.backends.llama_cpp_python:LlamaCppPythonBackend",
 }
 """Backend name -> `module:class`."""
 

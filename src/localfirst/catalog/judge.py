@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.fit import assume_least, find_context, find_engine
+from localfirst.catalog.gain import find_expected
 from localfirst.catalog.place import (
     explain_missing_device,
     explain_unserved,
@@ -54,11 +55,12 @@ class Stage(IntEnum):
     ENGINE = 1
     DEVICE = 2
     DEMAND = 3
-    CACHE = 4
-    MEMORY = 5
-    DISK = 6
-    SPEED = 7
-    RUNS = 8
+    OFFER = 4
+    CACHE = 5
+    MEMORY = 6
+    DISK = 7
+    SPEED = 8
+    RUNS = 9
 
 
 class Disks(NamedTuple):
@@ -145,8 +147,15 @@ def find_loaders(variant: Variant, ask: Ask) -> list[Runtime]:
 
 
 def _is_invited(runtime: Runtime, variant: Variant, ask: Ask) -> bool:
-    """Whether a runtime may be chosen for this variant: programs that are not here, and some others, only by name."""
-    if runtime.backend not in PROGRAM_BACKENDS or is_backend(runtime, ask.wanted.backend or ""):
+    """Whether a runtime may be chosen for this variant.
+
+    Only by name: what is installed on demand and is not there, programs that are not here, and some others.
+    """
+    if is_backend(runtime, ask.wanted.backend or ""):
+        return True
+    if runtime.on_demand and runtime.state not in READY_STATES:
+        return False
+    if runtime.backend not in PROGRAM_BACKENDS:
         return True
     return runtime.state != "unavailable" and variant.format not in PROGRAM_BACKENDS[runtime.backend]
 
@@ -180,6 +189,8 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
         speed = speed._replace(low_tps=None, high_tps=None)  # nothing is generated
     if runtime and (rates := ask.measured.get((model.name, variant.name, runtime.name))):
         speed = speed._replace(measured_tps=rates.decode_tps, prefill_measured_tps=rates.prefill_tps)
+    elif runtime:
+        speed = find_expected(speed, (model.name, variant.name), runtime, ask.runtimes, ask.measured)
     installed = variant.name in ask.installed or variant.host in LOCAL_HOSTS
     candidate = Candidate(
         model=model,
@@ -318,6 +329,13 @@ def _check_demand(candidate: Candidate, ask: Ask) -> str | None:
     return f"computes on the {candidate.placement.upper()}; you asked for --device {ask.wanted.device}"
 
 
+def _check_offer(candidate: Candidate, _ask: Ask) -> str | None:
+    runtime = candidate.runtime
+    if runtime is None or runtime.state != "offered":
+        return None
+    return f"{runtime.name} is installed only when you say so: `lf runtime install {runtime.name}`"
+
+
 def _check_cache(candidate: Candidate, ask: Ask) -> str | None:
     if ask.wanted.cache in find_engine(candidate.variant).caches:
         return None
@@ -371,6 +389,7 @@ CHECKS: tuple[tuple[Stage, Callable[[Candidate, Ask], str | None]], ...] = (
     (Stage.ENGINE, _check_draft),
     (Stage.DEVICE, _check_device),
     (Stage.DEMAND, _check_demand),
+    (Stage.OFFER, _check_offer),
     (Stage.CACHE, _check_cache),
     (Stage.MEMORY, _check_memory),
     (Stage.DISK, _check_disk),

@@ -44,7 +44,7 @@ def make_refusal(model: Model, candidates: Sequence[Candidate], ask: Ask, *, sma
     detail = "\n".join(dict.fromkeys(map(describe, candidates)))
     if furthest.stage is Stage.UNNAMED:
         return _refuse_name(model, ask, detail)
-    if furthest.stage in {Stage.ENGINE, Stage.DEVICE, Stage.DEMAND}:
+    if furthest.stage in {Stage.ENGINE, Stage.DEVICE, Stage.DEMAND, Stage.OFFER}:
         reasons = {candidate.problem for candidate in candidates}
         return _refuse_device(model, ask, furthest, detail, reason=reasons.pop() if len(reasons) == 1 else None)
     if furthest.stage is Stage.CACHE:
@@ -104,6 +104,12 @@ def _refuse_name(model: Model, ask: Ask, detail: str) -> LfError:
 def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str, *, reason: str | None) -> LfError:
     if problem := explain_task(model, ask.wanted):
         return _refuse_task(model, ask, problem, detail)
+    if furthest.stage is Stage.OFFER and furthest.runtime is not None:
+        return RuntimeMissingError(
+            f"The runtime `{furthest.runtime.name}` is not installed, and only is when you say so",
+            detail=detail,
+            hint=f"Type `lf runtime install {furthest.runtime.name}`",
+        )
     device = ask.wanted.device
     if furthest.stage is not Stage.ENGINE and device not in {None, "auto"}:
         hint = f"`lf run {model.name}` runs it where it can" if furthest.stage is Stage.DEMAND else None

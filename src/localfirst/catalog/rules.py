@@ -102,7 +102,7 @@ PROGRAM_BACKENDS: dict[str, tuple[Format, ...]] = {
 NAMED_FORMATS: tuple[Format, ...] = ("llamafile",)
 """Builds that are programs: weights are chosen before them, and one is only run where the user names it."""
 
-SPREADING_BACKENDS = ("xllamacpp",)
+SPREADING_BACKENDS = ("xllamacpp", "llama-cpp-python")
 """Backends that compute a model's layers on several GPUs, and on the CPU what fits on none."""
 
 

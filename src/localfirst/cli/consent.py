@@ -1,4 +1,4 @@
-"""The question whether a licence is accepted, on a terminal; elsewhere the flag has to say it."""
+"""Questions on a terminal: whether a licence is accepted, whether to begin; elsewhere a flag has to say it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, TypeVar
 
 from localfirst.cli.screen import line, stderr_screen
-from localfirst.errors import ConsentError
+from localfirst.errors import ConsentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,3 +31,17 @@ def ask(action: Callable[[bool], Result], *, accepted: bool) -> Result:
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise
     return action(True)
+
+
+def confirm(notice: str) -> bool:
+    """Tell what is going to be done, and ask whether to.
+
+    Raises:
+        UsageError: there is nobody to ask.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("There is nobody here to ask whether to begin", detail=notice, hint="Say so with `-y`")
+    screen = stderr_screen()
+    screen.write_lines([line(notice)])
+    screen.write("Begin? [Y/n] ")
+    return sys.stdin.readline().strip().lower() in {"", "y", "yes"}

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from localfirst.conversation import Answer, Embedding
     from localfirst.errors import LfError
     from localfirst.services.catalogue import Catalog
-    from localfirst.services.doctor import Check
+    from localfirst.services.check import Check
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
     from localfirst.services.library import Part
     from localfirst.services.pins import PinCheck
+    from localfirst.services.yardstick import Gain
     from localfirst.store.pack import Packed
     from localfirst.store.revisions import History
     from localfirst.types import InstalledModel, Machine, Model, Plan, Resolution, Runtime
@@ -243,6 +244,11 @@ def print_packed(packed: Packed, *, json: bool = False) -> None:
     if packed.size_bytes >= 4 * 2**30:
         print_notice("Windows runs no program of 4 GB or more; there, start it by a llamafile: `llamafile -m FILE`")
     return None
+
+
+def print_gain(gain: Gain) -> None:
+    """Print what compiling an engine brought."""
+    stdout_screen().write_lines([line(gain.say())])
 
 
 def print_pulled(model: InstalledModel, *, json: bool = False) -> None:

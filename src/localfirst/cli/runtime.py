@@ -47,17 +47,28 @@ def install(
     name: options.RuntimeArgument,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Compile without asking first.")] = False,
 ) -> None:
     """Install a runtime.
 
-    Into an environment of its own, and only if it passes its test.
+    Into an environment of its own, and only if it passes its test. One that is compiled here takes minutes, and asks.
     """
-    from localfirst.cli import output
+    from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
-    from localfirst.services import engines
+    from localfirst.services import engines, yardstick
 
+    missing = engines.find_runtime(name).python is None
+    workshop = engines.find_workshop(name) if missing and not offline else None
+    if workshop and not yes and not consent.confirm(engines.say_work(workshop)):
+        raise typer.Exit(1)
     with show_progress(quiet=quiet) as report:
-        output.print_installed(engines.install(name, offline=offline, report=report))
+        installed = engines.install(name, offline=offline, report=report)
+    output.print_installed(installed)
+    if workshop:
+        with show_progress(quiet=quiet) as report:
+            gain = yardstick.compare(engines.find_runtimes(), report)
+        if gain is not None:
+            output.print_gain(gain)
 
 
 def remove(name: options.RuntimeArgument) -> None:

@@ -98,24 +98,27 @@ def explain_failure(
 
 def _find_installers(folder: Path, recipe: Recipe) -> list[tuple[str, tuple[Sequence[str], ...]]]:
     """The ways to make the environment, best first: a name and its commands."""
-    python = str(folder / PYTHON)
     wheels = ("--only-binary", ":all:", *(("--isolated",) if recipe.sealed else ()))
     uv_wheels = ("--only-binary", ":all:", *(("--no-config", "--offline") if recipe.sealed else ()))
     quiet = ("--no-user", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
-    if find_spec("pip"):  # this interpreter's pip fills it: one in there costs 5 s, 20 MB and, on Debian, a package
-        make: Sequence[str] = (sys.executable, "-m", "venv", "--without-pip", str(folder))
-        pip: Sequence[str] = (sys.executable, "-m", "pip", "--python", python, "install", *quiet, *wheels)
-    else:
-        make = (sys.executable, "-m", "venv", str(folder))
-        pip = (python, "-m", "pip", "install", *quiet, *wheels)
-    by_pip = (make, *((*pip, *words) for words in recipe.wanted))
+    make, pip = find_pip(folder)
+    by_pip = (make, *((*pip, "install", *quiet, *wheels, *words) for words in recipe.wanted))
     uv = shutil.which("uv")
     if uv is None:
         return [("pip", by_pip)]
     make = (uv, "venv", "--no-progress", "--python", sys.executable, str(folder))
-    fill = (uv, "pip", "install", "--no-progress", "--python", python, *uv_wheels)
+    fill = (uv, "pip", "install", "--no-progress", "--python", str(folder / PYTHON), *uv_wheels)
     by_uv = (make, *((*fill, *words) for words in recipe.wanted))
     return [("uv", by_uv), ("pip", by_pip)]
+
+
+def find_pip(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The command that makes the environment `folder`, and the words that start a pip that fills it."""
+    python = str(folder / PYTHON)
+    if find_spec("pip"):  # this interpreter's pip fills it: one in there costs 5 s, 20 MB and, on Debian, a package
+        make = (sys.executable, "-m", "venv", "--without-pip", str(folder))
+        return make, (sys.executable, "-m", "pip", "--python", python)
+    return (sys.executable, "-m", "venv", str(folder)), (python, "-m", "pip")
 
 
 def _run_all(

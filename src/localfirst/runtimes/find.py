@@ -24,8 +24,8 @@ def find_runtimes(platform: str, arch: str, rows: Sequence[RuntimeRow] = RUNTIME
     """Every runtime of this release, as it stands for a machine of that platform (`sys.platform`) and architecture.
 
     The first that holds is its state: `external` (the environment names an interpreter), `importable` (in this
-    interpreter, at least as new as the pin), `installed`, `installable`, `unavailable`. For another machine than this
-    one, only the last two.
+    interpreter, at least as new as the pin), `installed`, `installable` or `offered`, `unavailable`. For another
+    machine than this one, only the last three.
 
     Raises:
         RuntimeMissingError: an `LF_RUNTIME_<NAME>` variable does not name an interpreter.
@@ -67,6 +67,7 @@ def _make(row: RuntimeRow, state: RuntimeState) -> Runtime:
         state=state,
         min_driver=row.min_driver,
         min_compute_capability=row.min_compute_capability,
+        on_demand=row.on_demand,
     )
 
 
@@ -97,9 +98,10 @@ def _find_failed(row: RuntimeRow) -> Runtime | None:
 def _find_elsewhere(row: RuntimeRow, system: System) -> Runtime:
     """The runtime if there is a build of it for that system."""
     if (size := row.sizes.get(system)) is not None:
-        return _make(row, "installable")._replace(
+        found = _make(row, "installable")._replace(
             download_bytes=size.download_bytes, installed_bytes=size.installed_bytes
         )
+        return found._replace(state="offered", reason=row.note) if row.on_demand else found
     there = ", ".join(f"{platform} {arch}" for platform, arch in row.sizes)
     return _make(row, "unavailable")._replace(reason=f"no build for {' '.join(system)}; there is one for {there}")
 

@@ -10,12 +10,13 @@ import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst import lock, paths
 from localfirst.errors import DiskFullError, LfError, RuntimeMissingError, StoreError
+from localfirst.runtimes.compile import compile_engine
 from localfirst.runtimes.environment import Recipe, make_environment
 from localfirst.runtimes.find import find_installed, find_runtimes, this_system, variable_of
 from localfirst.runtimes.folder import (
@@ -34,7 +35,11 @@ from localfirst.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from localfirst.runtimes.compile import Workshop
     from localfirst.types import Runtime
+
+    Maker = Callable[..., None]
+    """Makes an environment; takes its folder, `title`, `keep_open` and `on_line`."""
 
 
 PIP_S = 30.0
@@ -53,11 +58,13 @@ def install(  # noqa: PLR0913 - a keyword for each thing that callers decide
     report: Callable[[Progress], None] = ignore,
     offline: bool = False,
     wheels: Recipe | None = None,
+    workshop: Workshop | None = None,
     rows: Sequence[RuntimeRow] = RUNTIMES,
 ) -> Runtime:
     """Make the runtime's own environment, unless it is there; it appears whole or not at all.
 
-    From `wheels` where they are given, which needs no network, else from the package index.
+    From `wheels` where they are given, which needs no network, else from the package index; one that is compiled
+    here in a `workshop`.
 
     `check` gets the path of the new interpreter, and raises if the engine does not work; `report` gets each line of the
     installer as `detail["line"]`. An installation by another process is waited for, and what an interrupted one left
@@ -83,7 +90,8 @@ def install(  # noqa: PLR0913 - a keyword for each thing that callers decide
             return runtime
         sweep(name)
         _require_space(row)
-        return _install_locked(row, wheels, descriptor, check, report)
+        make = _make_compiled(row, workshop) if workshop else _make_from(wheels or _find_recipe(row))
+        return _install_locked(row, make, descriptor, check, report)
 
 
 def remove(name: str, rows: Sequence[RuntimeRow] = RUNTIMES) -> int:
@@ -102,6 +110,7 @@ def remove(name: str, rows: Sequence[RuntimeRow] = RUNTIMES) -> int:
         size_bytes = 0
         for folder in find_folders(name):
             size_bytes += measure(folder)
+            folder.with_name(f"{folder.name}.log").unlink(missing_ok=True)
             # Renamed first: an interrupted removal leaves no half environment that still counts as installed.
             folder.rename(folder.with_name(f".{folder.name}.removed"))
         sweep(name)
@@ -154,7 +163,7 @@ def _locked(name: str, report: Callable[[Progress], None]) -> Iterator[int]:
 
 def _install_locked(
     row: RuntimeRow,
-    wheels: Recipe | None,
+    make: Maker,
     descriptor: int,
     check: Callable[[str], None],
     report: Callable[[Progress], None],
@@ -165,9 +174,8 @@ def _install_locked(
     work = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
     try:
         environment = work / "environment"
-        make_environment(
+        make(
             environment,
-            wheels or _find_recipe(row),
             title=title,
             keep_open=(descriptor,),
             on_line=lambda line: report(Progress(row.name, 0, detail={"line": line})),
@@ -191,6 +199,19 @@ def _install_locked(
     if installed is None:
         raise StoreError(f"{title} was installed and is gone again", detail=str(final))
     return installed
+
+
+def _make_from(recipe: Recipe) -> Maker:
+    return partial(make_environment, recipe=recipe)
+
+
+def _make_compiled(row: RuntimeRow, workshop: Workshop) -> Maker:
+    return partial(compile_engine, row, workshop, find_log(row))
+
+
+def find_log(row: RuntimeRow) -> Path:
+    """Where what a compiler said is kept; the next attempt writes it anew."""
+    return paths.runtimes_dir() / f"{row.name}-{row.version}.log"
 
 
 def find_index(row: RuntimeRow) -> str | None:

@@ -53,7 +53,33 @@ class RuntimeRow(NamedTuple):
     min_compute_capability: float | None = None
     exact: bool = False
     """Whether no other version will do: its adapter uses what the engine's package does not promise to keep."""
+    on_demand: bool = False
+    """Installed only when the user names it: another build does the same, and costs less to get."""
+    compiled: bool = False
+    """Made from the engine's source on the machine that it is for; the pins hold the source and what compiles it."""
+    needs: tuple[str, ...] = ()
+    """What the engine imports and what compiles it, as requirements, where no index of wheels tells."""
 
+
+_LLAMA_PY_INDEX = "https://abetlen.github.io/llama-cpp-python/whl/"
+_LLAMA_PY = RuntimeRow(
+    name="llama-py-cpu",
+    backend="llama-cpp-python",
+    engine="llama-cpp-python",
+    module="llama_cpp",
+    distribution="llama-cpp-python",
+    version="0.3.36",
+    formats=("gguf",),
+    placement="cpu",
+    variant_devices=("cpu",),
+    sizes=MappingProxyType({("linux", "x86_64"): BuildSize(), ("win32", "x86_64"): BuildSize()}),
+    pins="llama-py.txt",
+    note="portable processor code, from its maker's index",
+    index_url=f"{_LLAMA_PY_INDEX}cpu",
+    on_demand=True,
+    needs=("diskcache>=5.6.1", "numpy>=1.20.0", "typing-extensions>=4.5.0"),
+)
+"""Source: `README.md` and `pyproject.toml` in abetlen/llama-cpp-python."""
 
 RUNTIMES: tuple[RuntimeRow, ...] = (
     RuntimeRow(
@@ -238,10 +264,52 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         exact=True,
         note="Linux with glibc 2.27, macOS 12 or Windows",
     ),
+    _LLAMA_PY._replace(
+        name="llama-native",
+        sizes=MappingProxyType({("linux", "x86_64"): BuildSize(), ("linux", "arm64"): BuildSize()}),
+        pins="llama-native.txt",
+        note="compiled here for this very processor: takes minutes, and a C++ compiler",
+        index_url=None,
+        compiled=True,
+        needs=(*_LLAMA_PY.needs, "scikit-build-core>=0.9.2", "cmake>=3.21", "ninja>=1.11"),
+    ),
+    _LLAMA_PY,
+    _LLAMA_PY._replace(
+        name="llama-py-metal",
+        placement="igpu",
+        variant_devices=("metal",),
+        sizes=MappingProxyType({("darwin", "arm64"): BuildSize()}),
+        note="Apple silicon; needs macOS 11",
+        index_url=f"{_LLAMA_PY_INDEX}metal",
+    ),
+    _LLAMA_PY._replace(
+        name="llama-py-cuda",
+        placement="gpu",
+        variant_devices=("cuda",),
+        note="NVIDIA, CUDA 12.5, GTX 10 and newer",
+        index_url=f"{_LLAMA_PY_INDEX}cu125",
+        min_driver=525,
+        min_compute_capability=6.0,
+    ),
+    _LLAMA_PY._replace(
+        name="llama-py-rocm",
+        placement="gpu",
+        variant_devices=("rocm",),
+        sizes=MappingProxyType({("linux", "x86_64"): BuildSize()}),
+        note="AMD; needs ROCm 7.2 on the system",
+        index_url=f"{_LLAMA_PY_INDEX}rocm72",
+    ),
+    _LLAMA_PY._replace(
+        name="llama-py-vulkan",
+        placement="gpu",
+        variant_devices=("vulkan",),
+        note="AMD, Intel and NVIDIA by Vulkan drivers",
+        index_url=f"{_LLAMA_PY_INDEX}vulkan",
+    ),
 )
-"""Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`. What the GPU builds of xllamacpp
-support, and their indexes: the README of xorbitsai/xllamacpp; the least driver for CUDA 12: "CUDA Compatibility",
-NVIDIA."""
+"""Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`. What the GPU builds support, and
+their indexes: the READMEs of xorbitsai/xllamacpp and abetlen/llama-cpp-python; the least driver for CUDA 12: "CUDA
+Compatibility", NVIDIA."""
 
 _ARCHES = {"amd64": "x86_64", "x64": "x86_64", "aarch64": "arm64"}
 

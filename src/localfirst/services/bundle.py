@@ -13,7 +13,7 @@ from localfirst.catalog.cut import cut_catalog
 from localfirst.errors import NetworkError, StoreError, UsageError
 from localfirst.runtimes import wheels
 from localfirst.runtimes.programs import get_program
-from localfirst.runtimes.table import find_row
+from localfirst.runtimes.table import RUNTIMES, find_row
 from localfirst.services import catalogue, consent
 from localfirst.services.bundle_install import check_models
 from localfirst.services.machines import find_recorded
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 OLDEST_PYTHON = 11
 SUFFIX = ".bundle.tar"
+COMPILED = {row.name: "it is compiled for one machine, and has no wheels" for row in RUNTIMES if row.compiled}
 
 
 class Order(NamedTuple):
@@ -90,7 +91,7 @@ def plan(  # noqa: PLR0913 - one keyword per option
     machine = find_recorded(profile)
     plans: dict[tuple[str, str], Planned] = {}
     for name in names:
-        one = plan_fetch(name, NOTHING_WANTED, offline=offline, report=report, machine=machine)
+        one = plan_fetch(name, NOTHING_WANTED, offline=offline, report=report, machine=machine, missing=COMPILED)
         chosen = one.resolution.chosen
         if one.entry.asked.path is not None:
             raise UsageError(

@@ -10,6 +10,7 @@ from localfirst import __version__, paths
 from localfirst.catalog.cut import cut_catalog
 from localfirst.catalog.names import find_keys, make_key, parse_name
 from localfirst.catalog.parse import read_catalog
+from localfirst.catalog.rules import READY_STATES
 from localfirst.errors import CatalogError, IntegrityError, RuntimeMissingError, UnknownNameError, UsageError
 from localfirst.runtimes import wheels
 from localfirst.runtimes.find import this_system
@@ -125,7 +126,7 @@ def _require_space(unpacked_bytes: int, rows: Sequence[RuntimeRow]) -> None:
 def _find_lacking(formats: set[Format]) -> tuple[str, ...]:
     """For each format that nothing here loads yet, an engine that would, where there is one for this machine."""
     runtimes = engines.find_runtimes()
-    loaded = {kind for one in runtimes if one.state not in {"installable", "unavailable"} for kind in one.formats}
+    loaded = {kind for one in runtimes if one.state in READY_STATES for kind in one.formats}
     offered = (
         next((one.name for one in runtimes if one.state == "installable" and kind in one.formats), None)
         for kind in sorted(formats - loaded)

@@ -8,9 +8,9 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from localfirst import paths
@@ -20,6 +20,8 @@ from localfirst.errors import CatalogError, LfError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
 from localfirst.services.catalogue import find_catalogs, load_models
+from localfirst.services.check import Check
+from localfirst.services.check_compiler import check_compiler
 from localfirst.services.sight import find_sights
 from localfirst.services.usage import find_location
 from localfirst.store import manifest, revisions
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from localfirst.services.check import State
     from localfirst.services.engines import EngineTest
     from localfirst.services.sight import Sight
     from localfirst.types import Device, InstalledModel, Machine, Runtime
@@ -44,20 +47,6 @@ SETTINGS = (
     "LF_HOME", "LF_OFFLINE", "LF_MIRROR", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "SSL_CERT_FILE", "SSL_CERT_DIR",
 )  # fmt: skip
 """Environment that changes what `lf` does; shown as it is set, without passwords."""
-COMPILERS = ("c++", "g++", "clang++", "cl")
-
-State = Literal["ok", "note", "warning", "problem"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at. `note` is neither good nor bad."""
-
-    name: str
-    state: State
-    summary: str
-    evidence: tuple[str, ...] = ()
-    hint: str | None = None
 
 
 def examine(*, network: bool = False) -> Iterator[Check]:
@@ -76,7 +65,7 @@ def examine(*, network: bool = False) -> Iterator[Check]:
     yield from _check_catalogs()
     yield from _check_store()
     yield from _check_runtimes()
-    yield _check_compiler()
+    yield from check_compiler()
     if network:
         yield from _check_network()
 
@@ -335,13 +324,6 @@ def _judge_test(test: EngineTest) -> Check:
     return Check(name, "ok", f"{test.runtime.engine} {test.engine_version} computes on {test.device}{speed}", evidence)
 
 
-def _check_compiler() -> Check:
-    found = next(filter(None, map(shutil.which, COMPILERS)), None)
-    if found is None:
-        return Check("Compiler", "note", "none; engines come ready-made")
-    return Check("Compiler", "ok", "there is one", (found,))
-
-
 def _check_network() -> Iterator[Check]:
     """Every host that is ever asked for something: the hub, whence it sends for large files, and engines' indexes."""
     from localfirst.store.net.hub import find_file_address, reach, touch
@@ -391,7 +373,7 @@ def _find_indexes() -> dict[str, list[str]]:
     indexes: dict[str, list[str]] = {}
     hosts: dict[str | None, str] = {}
     for runtime in engines.find_runtimes():
-        index = engines.find_index(runtime.name) if runtime.state != "unavailable" else None
+        index = engines.find_index(runtime.name) if runtime.state not in {"offered", "unavailable"} else None
         if index:
             indexes.setdefault(hosts.setdefault(urlsplit(index).hostname, index), []).append(runtime.name)
     return indexes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from localfirst.hwprobe.probe import probe
 from localfirst.paths import starter_dir
 from localfirst.runtimes import find
 from localfirst.runtimes import install as installer
+from localfirst.runtimes.compile import Workshop, find_compiler, find_flags
 from localfirst.runtimes.folder import clear_failure, write_failure
 from localfirst.runtimes.programs import find_programs, get_program
-from localfirst.runtimes.table import find_row
+from localfirst.runtimes.table import RUNTIMES, find_row
 from localfirst.services.threads import find_threads
 from localfirst.types import Progress, Runtime
 from localfirst.units import format_bytes
@@ -37,6 +39,12 @@ STARTER_FILES: dict[Format, str] = {
     "litertlm": "litert/starter.litertlm",
 }
 """What an engine opens of the built-in starter model, by format."""
+
+COMPILED = frozenset(row.name for row in RUNTIMES if row.compiled)
+CORE_MINUTES = (4, 15)
+"""What compiling llama.cpp takes of one core: 3.9 minutes of processor time on a server of 2023, 15 when it is busy."""
+SOURCE_BYTES = 130_000_000
+"""The source (77 MB), CMake (31 MB), NumPy (17 MB) and what is small."""
 
 TEST_QUESTION = "How do I list the models that fit this machine?"
 TEST_ANSWER = "lf model list --fits"
@@ -114,8 +122,33 @@ def ensure(runtime: Runtime, *, offline: bool, may_install: bool, report: Callab
         raise RuntimeMissingError(
             f"The runtime `{runtime.name}` ({runtime.engine}) is not installed", detail=size, hint=type_this
         )
-    report(Progress(runtime.name, 0, detail={"notice": f"Installing {runtime.engine} {runtime.version} ({size})"}))
-    return installer.install(runtime.name, check=lambda python: _check(runtime, python), report=report)
+    workshop = find_workshop(runtime.name)
+    notice = say_work(workshop) if workshop else f"Installing {runtime.engine} {runtime.version} ({size})"
+    report(Progress(runtime.name, 0, detail={"notice": notice}))
+    return installer.install(
+        runtime.name, check=lambda python: _check(runtime, python), report=report, workshop=workshop
+    )
+
+
+def find_workshop(name: str) -> Workshop | None:
+    """What the runtime of a name would be compiled with; `None` for one that comes ready-made.
+
+    Raises:
+        RuntimeMissingError: there is no compiler here.
+    """
+    if name not in COMPILED:
+        return None
+    cpu, compiler = probe().cpu, find_compiler()
+    return Workshop(compiler, find_flags(cpu.arch, frozenset(cpu.features), compiler), cpu.cores_usable or 1)
+
+
+def say_work(workshop: Workshop) -> str:
+    """What compiling takes, before it begins."""
+    least, most = (ceil(minutes / workshop.jobs) for minutes in CORE_MINUTES)
+    return (
+        f"Compiling llama.cpp for this processor by {workshop.compiler.path}, {workshop.jobs} at a time: "
+        f"about {least} to {most} minutes, with {format_bytes(SOURCE_BYTES)} to fetch"
+    )
 
 
 def _say_size(runtime: Runtime) -> str:

@@ -97,6 +97,7 @@ def open_session(  # noqa: PLR0913 - one keyword per thing that callers decide
         parallel=wanted.parallel,
         requests=plan.requests,
         pooling=wanted.pooling,
+        budget_bytes=plan.free_bytes,
     )
     if plan.variant.format == "llamafile":
         verify.allow_to_run(installed)

@@ -124,6 +124,7 @@ class Child:
             report=report,
             requests=request.requests,
             pooling=request.pooling,
+            budget_bytes=request.budget_bytes,
         )
         self._model = backend.load(base.ModelFiles(request.main, request.draft), options)
         info = self._model.info

@@ -49,6 +49,7 @@ class Load:
     requests: int = 1
     draft: str | None = None
     pooling: Pooling | None = None
+    budget_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.contract.backends.engines import ENGINES, Engine
+from tests.contract.backends.engines import BINDINGS, ENGINES, Engine
+from tests.contract.backends.llama_bindings import MISSING, find_bindings
 from tests.fixtures import scripted
 from tests.fixtures.engines import need_engine
 
@@ -24,7 +25,10 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 TEXT = "Hello there! The tiny model answers Grüße 😀 and stops."
 
 
-@pytest.fixture(scope="session", params=ENGINES, ids=lambda engine: engine.backend)
+SKIP = pytest.mark.skipif(not find_bindings(), reason=MISSING)
+
+
+@pytest.fixture(scope="session", params=[*ENGINES, pytest.param(BINDINGS, marks=SKIP)], ids=lambda one: one.backend)
 def engine(request: pytest.FixtureRequest) -> Engine:
     need_engine(request.param.backend)
     return request.param

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.contract.backends.llama_bindings import find_bindings
 from tests.fixtures import scripted, servers
 from tests.fixtures.engines import need_engine
 
@@ -95,11 +96,14 @@ ENGINES = (
         r"version: \d+ \(\w+\)",
     ),
 )
+BINDINGS = Engine("llama-cpp-python", "model.gguf", scripted.make_gguf, scripted.make_random_gguf)
+"""Held to the same contract where there is a build of it."""
+find_bindings()
 
 
 def find_engine(backend: str) -> Engine:
     """The row of a backend."""
-    return next(one for one in ENGINES if one.backend == backend)
+    return next(one for one in (*ENGINES, BINDINGS) if one.backend == backend)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.contract.backends.conftest import SKIP
 from tests.contract.backends.engines import find_engine
 from tests.fixtures import scripted
 from tests.fixtures.engines import need_engine
@@ -45,9 +47,9 @@ aborts now and then, after a load that failed, because its own threads are still
 
 def load_in_child(backend: str, path: Path) -> list[str]:
     need_engine(backend)
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, backend, str(path)], capture_output=True, text=True, timeout=60, check=False
-    )
+    argv = [sys.executable, "-c", LOAD, backend, str(path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # an engine may be found by this process alone
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.rstrip("\n").split("|")
 
@@ -64,6 +66,7 @@ def cut(end: int) -> Callable[[bytes], bytes]:
     return lambda content: content[:end]
 
 
+BINDINGS = pytest.param("llama-cpp-python", marks=SKIP)
 GGUF_DAMAGES = {
     "zero bytes long": cut(0),
     "an HTML page": replaced(HTML),
@@ -84,7 +87,7 @@ def gguf_content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("backend", ["xllamacpp", "llama-server"])
+@pytest.mark.parametrize("backend", ["xllamacpp", "llama-server", BINDINGS])
 @pytest.mark.parametrize("damage", GGUF_DAMAGES.values(), ids=GGUF_DAMAGES)
 def test_a_damaged_gguf_file_is_refused_before_native_code(
     backend: str, damage: Callable[[bytes], bytes], gguf_content: bytes, tmp_path: Path
@@ -102,20 +105,22 @@ def test_a_missing_gguf_file_is_named(tmp_path: Path) -> None:
     assert caught.value.message == "model.gguf cannot be read: No such file or directory"
 
 
-def test_what_only_llama_cpp_refuses_is_told_in_its_words(gguf_content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["xllamacpp", BINDINGS])
+def test_what_only_llama_cpp_refuses_is_told_in_its_words(backend: str, gguf_content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(gguf_content.replace(b"llama", b"lhama"))
-    assert load_in_child("xllamacpp", path) == [
+    assert load_in_child(backend, path) == [
         "engine",
         "llama.cpp could not load model.gguf",
         "error loading model: unknown model architecture: 'lhama'",
     ]
 
 
-def test_a_tensor_under_another_name_is_told_in_its_words(gguf_content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["xllamacpp", BINDINGS])
+def test_a_tensor_under_another_name_is_told_in_its_words(backend: str, gguf_content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(gguf_content.replace(b"blk.0.attn_q.weight", b"blk.0.attn_x.weight"))
-    code, message, detail = load_in_child("xllamacpp", path)
+    code, message, detail = load_in_child(backend, path)
     assert (code, message) == ("engine", "llama.cpp could not load model.gguf")
     assert "blk.0.attn_q.weight" in detail
 

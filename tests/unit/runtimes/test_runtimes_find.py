@@ -198,7 +198,23 @@ def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_each_system_has_the_runtimes_that_are_built_for_it(system, expected):
-    assert {runtime.name for runtime in find_runtimes(*system) if runtime.state != "unavailable"} == set(expected)
+    assert {one.name for one in find_runtimes(*system) if one.state not in {"offered", "unavailable"}} == set(expected)
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        (("linux", "arm64"), {"llama-native"}),
+        (("darwin", "arm64"), {"llama-py-metal"}),
+        (("win32", "AMD64"), {"llama-py-cpu", "llama-py-cuda", "llama-py-vulkan"}),
+        (("freebsd14", "amd64"), set()),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_is_installed_on_demand_is_offered_with_what_it_is(system, expected):
+    offered = {one.name: one for one in find_runtimes(*system) if one.state == "offered"}
+    assert set(offered) == expected
+    assert all(one.reason for one in offered.values())
 
 
 def test_every_runtime_is_answered_for_in_the_order_of_the_table():

@@ -61,13 +61,13 @@ def test_an_index_of_its_own_is_asked_in_private_and_only_for_the_engine(row):
 def test_the_extras_of_the_package_install_the_same_version(row):
     extras = {
         text.partition(";")[0]
-        for name in ("onnx", "litert", "llama", "mlx", "openvino")
+        for name in ("onnx", "litert", "llama", "llama-py", "mlx", "openvino")
         for text in PROJECT["optional-dependencies"][name]
     }
     assert f"{row.distribution}=={row.version}" in extras
 
 
-@pinned_row
+@pytest.mark.parametrize("row", [row for row in PINNED if not row.on_demand], ids=lambda row: row.name)
 def test_sizes_are_known_and_unpacking_makes_things_larger(row):
     for size in row.sizes.values():
         assert 5_000_000 < size.download_bytes < size.installed_bytes < 500_000_000
@@ -91,10 +91,21 @@ def test_a_lock_names_neither_a_host_nor_a_path(lock):
 
 
 def test_the_development_lock_holds_the_runtimes_versions():
-    pins = read_pins(LOCK)
-    assert {row.distribution: pins[row.distribution] for row in RUNTIMES} == {
-        row.distribution: {row.version} for row in RUNTIMES
+    pins, rows = read_pins(LOCK), [row for row in RUNTIMES if not row.on_demand]
+    assert {row.distribution: pins[row.distribution] for row in rows} == {
+        row.distribution: {row.version} for row in rows
     }
+
+
+@each_row
+def test_what_an_engine_needs_is_pinned_beside_it(row):
+    pins = read_pins(PINS / row.pins)
+    assert {re.split("[<>=]", text)[0] for text in row.needs} <= pins.keys()
+
+
+@each_row
+def test_only_what_nothing_chooses_is_compiled(row):
+    assert row.on_demand or not row.compiled
 
 
 @pytest.mark.parametrize(
@@ -109,7 +120,4 @@ def test_an_unknown_runtime_is_answered_with_the_known_ones():
     with pytest.raises(UnknownNameError) as caught:
         find_row("onnx-cuda")
     assert caught.value.message == "No runtime named `onnx-cuda`"
-    assert caught.value.detail == (
-        "known: llama-cpu, llama-metal, llama-cuda, llama-vulkan, onnx-cpu, mlx-metal, "
-        "openvino-cpu, openvino-gpu, openvino-npu, litert-cpu"
-    )
+    assert caught.value.detail == f"known: {', '.join(row.name for row in RUNTIMES)}"

@@ -60,7 +60,7 @@ def make_wheels(row, python="3.12") -> dict[str, str]:
         for pin in wheels.read_pins(row, python)
     }
     if row.index_url is not None:
-        found[f"{row.distribution}-{row.version}+cu128-cp312-cp312-linux_x86_64.whl"] = "f" * 64
+        found[f"{row.distribution.replace('-', '_')}-{row.version}+cu128-cp312-cp312-linux_x86_64.whl"] = "f" * 64
     return found
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from localfirst.runtimes.find import find_runtimes
-from localfirst.services.doctor import State, judge_device
+from localfirst.services.check import State
+from localfirst.services.doctor import judge_device
 from localfirst.services.machines import find_machine
 from localfirst.services.sight import Sight
 

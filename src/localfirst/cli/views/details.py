@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from localfirst.cli.screen import Screen
-    from localfirst.services.doctor import Check
+    from localfirst.services.check import Check
     from localfirst.services.library import Part
     from localfirst.services.pins import PinCheck, PinState
     from localfirst.store.revisions import History

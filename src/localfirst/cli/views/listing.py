@@ -72,6 +72,7 @@ _STATES = {
     "importable": "ready (in lf's own Python)",
     "external": "ready (your own)",
     "installable": "not installed",
+    "offered": "only if you ask",
     "unavailable": "not for this machine",
 }
 
@@ -175,7 +176,7 @@ def render_runtimes(runtimes: Sequence[Runtime], screen: Screen) -> Iterator[str
             "ENGINE": line(f"{runtime.engine} {runtime.version}"),
             "LOADS": ", ".join(runtime.formats),
             "ON": runtime.placement.upper(),
-            "FETCH": format_bytes(runtime.download_bytes) if runtime.state == "installable" else "",
+            "FETCH": format_bytes(runtime.download_bytes) if runtime.state in {"installable", "offered"} else "",
             "STATE": _STATES[runtime.state],
             "REMARK": line(runtime.reason),
         }

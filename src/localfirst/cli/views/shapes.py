@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from localfirst.conversation import Answer
     from localfirst.errors import LfError
     from localfirst.services.catalogue import Catalog
-    from localfirst.services.doctor import Check
+    from localfirst.services.check import Check
     from localfirst.services.engines import EngineTest
     from localfirst.services.files import Verified
     from localfirst.services.library import Part

@@ -1,0 +1,241 @@
+"""Runs GGUF files in llama.cpp, by the low-level API of llama-cpp-python."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from localfirst.backends import limits, llama_amx, llama_api
+from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
+from localfirst.backends.gguf_header import find_context, read_header
+from localfirst.backends.llama_engine import BATCH_TOKENS, LlamaEngine
+from localfirst.backends.text import StopFilter, begin_with
+from localfirst.conversation import Usage
+from localfirst.errors import DeviceError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
+    from localfirst.backends.llama_api import EngineDevice
+    from localfirst.backends.llama_engine import Sampler
+    from localfirst.conversation import FinishReason
+    from localfirst.types import Placement
+
+COPIES = 2
+"""Of what cannot be cut back, as many as memory is reserved for."""
+GPU_KINDS = (llama_api.GPU, llama_api.INTEGRATED_GPU)
+PLACEMENTS: dict[Placement, tuple[int, ...]] = {"cpu": (llama_api.CPU,), "gpu": GPU_KINDS, "igpu": GPU_KINDS}
+"""Which devices serve a placement; ggml calls Apple's integrated GPUs plain GPUs."""
+
+
+class LlamaCppPythonBackend:
+    """Loads a GGUF file. The header is read by us first: native code never sees a size that is a lie."""
+
+    def list_devices(self) -> tuple[str, ...]:
+        """The GPUs that this build of llama.cpp sees."""
+        return tuple(device.description for device in llama_api.find_devices() if device.kind in GPU_KINDS)
+
+    def describe_build(self) -> str:
+        """Version and commit of ggml, the compiler, and the instructions that it uses."""
+        gcc = llama_amx.find_gcc(llama_api.read_processor_code())
+        compiler = f", compiled by GCC {gcc}" if gcc else ""
+        return f"{llama_api.describe_ggml()}{compiler}; {llama_api.describe_system()}"
+
+    def load(self, files: ModelFiles, options: LoadOptions) -> LlamaModel:
+        """Load a model.
+
+        Raises:
+            ModelFileError: the file is missing, damaged, or no GGUF.
+            DeviceError: this build of llama.cpp has no such device.
+            NoFitError: by llama.cpp's own account it needs more memory than it may take.
+            EngineError: llama.cpp does not load it, e.g. an architecture that it does not know.
+        """
+        path = Path(files.main)
+        header = read_header(path)
+        context_tokens = find_context(header, options.context_tokens, path)
+        device = _find_device(llama_api.find_devices(), options.placement)
+        info = LoadedInfo(
+            backend="llama-cpp-python",
+            engine="llama-cpp-python",
+            engine_version=llama_api.find_version(),
+            context_tokens=context_tokens,
+            device=device.name,
+            placement=options.placement,
+            parallel=1,
+            template=header.template,
+        )
+        return LlamaModel(LlamaEngine(files.main, context_tokens, options), info)
+
+
+class LlamaModel:
+    """A model in llama.cpp. One request at a time."""
+
+    def __init__(self, engine: LlamaEngine, info: LoadedInfo) -> None:
+        self._engine = engine
+        self._cache = _Cache(engine)
+        self._first = engine.find_first()
+        bos_token, eos_token = engine.find_special()
+        self.info = replace(info, bos_token=bos_token, eos_token=eos_token)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text, special tokens parsed, nothing added."""
+        return self._engine.tokenize(text)
+
+    def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
+        """Answer a prompt. A cancel is seen while a part of the prompt is computed, and after each token."""
+        prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
+        allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
+        yield Started(len(prompt))
+        began = perf_counter()
+        cached_tokens = self._cache.keep_common(prompt)
+        if not self._cache.read_prompt(prompt, request.cancelled):
+            yield Finished("cancelled", Usage(len(prompt), 0, cached_tokens))
+            return
+        prefill_s = perf_counter() - began
+        sampler = self._engine.make_sampler(request.sampling, prompt)
+        try:
+            answer = _Answer(self._engine, StopFilter(request.stop), allowance)
+            yield from self._answer(answer, sampler, request.cancelled)
+        finally:
+            sampler.close()
+        if held := answer.stop.flush():
+            yield Piece(held)
+        usage = Usage(len(prompt), answer.generated, cached_tokens)
+        yield Finished(answer.reason or "cancelled", usage, prefill_s, answer.decode_s)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._engine.close()
+
+    def _answer(self, answer: _Answer, sampler: Sampler, cancelled: Callable[[], bool]) -> Iterator[Piece]:
+        token = sampler.draw()
+        while True:
+            if text := answer.take(token):
+                yield Piece(text)
+            if answer.reason is not None:
+                return
+            began = perf_counter()
+            if not self._cache.read([token], cancelled):
+                return
+            token = sampler.draw()
+            answer.decode_s += perf_counter() - began
+
+    def _tokenize_prompt(self, text: str) -> list[int]:
+        """Token ids with the model's own first token, once, whether or not its template wrote it."""
+        return begin_with(self._first, self.tokenize(text))
+
+
+class _Answer:
+    """What has been generated: its text, a whole character at a time, and why it ended.
+
+    What is no UTF-8 becomes U+FFFD; a character that the end cuts off is left out, as llama.cpp's server does.
+    """
+
+    def __init__(self, engine: LlamaEngine, stop: StopFilter, allowance: limits.Allowance) -> None:
+        self._engine = engine
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._allowance = allowance
+        self.stop = stop
+        self.generated = 0
+        self.decode_s = 0.0
+        self.reason: FinishReason | None = None
+
+    def take(self, token: int) -> str:
+        """The text that is safe to show once this token has come."""
+        self.generated += 1
+        if self._engine.is_end(token):
+            self.reason = "stop"
+            return ""
+        text = self.stop.feed(self._decoder.decode(self._engine.spell(token)))
+        if self.stop.matched:
+            self.reason = "stop"
+        elif self.generated == self._allowance.tokens:
+            self.reason = self._allowance.finish_reason
+        return text
+
+
+class _Cache:
+    """The engine's keys and values, and the tokens that they belong to.
+
+    Of what cannot be cut back a copy is made before the last token of each prompt, for the next turn to start from.
+    """
+
+    def __init__(self, engine: LlamaEngine) -> None:
+        self._engine = engine
+        self._tokens: list[int] = []
+        self._copies: list[tuple[int, Any]] = []
+
+    def keep_common(self, prompt: Sequence[int]) -> int:
+        """Forget all but what `prompt` begins with, less its last token, which is read again for its logits."""
+        common = 0
+        for ours, theirs in zip(self._tokens, prompt[:-1], strict=False):
+            if ours != theirs:
+                break
+            common += 1
+        self._cut(common)
+        return len(self._tokens)
+
+    def read_prompt(self, prompt: Sequence[int], cancelled: Callable[[], bool]) -> bool:
+        """Compute the rest of a prompt; `False` where it was cancelled before its end.
+
+        Raises:
+            EngineError: the engine failed; nothing is kept then.
+        """
+        if not self._engine.needs_copies:
+            return self.read(prompt[len(self._tokens) :], cancelled)
+        if not self.read(prompt[len(self._tokens) : -1], cancelled):
+            return False
+        self._copies = [*self._copies, (len(self._tokens), self._engine.save())][-COPIES:]
+        return self.read(prompt[-1:], cancelled)
+
+    def read(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> bool:
+        """Compute some more tokens; `False` where it was cancelled before their end.
+
+        Raises:
+            EngineError: the engine failed; nothing is kept then.
+        """
+        for begin in range(0, len(tokens), BATCH_TOKENS):
+            part = tokens[begin : begin + BATCH_TOKENS]
+            try:
+                done = not cancelled() and self._engine.read(part, cancelled)
+            except EngineError:
+                self._forget()
+                raise
+            if not done:
+                self._cut(len(self._tokens))  # of a part that was cancelled nobody knows how much is there
+                return False
+            self._tokens += part
+        return True
+
+    def _cut(self, length: int) -> None:
+        self._copies = [(size, copy) for size, copy in self._copies if size <= length]
+        if self._engine.cut(length):
+            del self._tokens[length:]
+        elif self._copies and self._engine.restore(self._copies[-1][1], self._copies[-1][0]):
+            del self._tokens[self._copies[-1][0] :]
+        else:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._engine.forget()
+        self._tokens, self._copies = [], []
+
+
+def _find_device(devices: Sequence[EngineDevice], placement: Placement) -> EngineDevice:
+    """The engine's device that a placement means.
+
+    Raises:
+        DeviceError: this build of the engine has no such device.
+    """
+    kinds = PLACEMENTS.get(placement, ())
+    for device in devices:
+        if device.kind in kinds:
+            return device
+    raise DeviceError(
+        f"This build of llama.cpp has no device of kind `{placement}`",
+        detail="\n".join(f"{device.name}: {device.description}" for device in devices),
+    )

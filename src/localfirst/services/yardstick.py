@@ -1,0 +1,150 @@
+"""How fast the builds of an engine decode here: the same small network of random weights, in turns, on a quiet machine.
+
+What they reached is kept with the measurements of ordinary runs, so that the faster build is chosen.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from localfirst.catalog.gain import YARDSTICK, find_gain
+from localfirst.catalog.rules import READY_STATES
+from localfirst.conversation import Answer, Sampling
+from localfirst.gguf.write import Shape, write_random
+from localfirst.hwprobe.probe import probe
+from localfirst.runtimes.table import RUNTIMES
+from localfirst.services import engines
+from localfirst.services.threads import find_threads
+from localfirst.store import measurements
+from localfirst.types import Progress
+from localfirst.units import format_tps
+from localfirst.worker import protocol
+from localfirst.worker.client import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from localfirst.types import Rates, Runtime
+
+SHAPE = Shape(layers=12, hidden=1024, feed_forward=2816, heads=16, kv_heads=4, context_tokens=512)
+"""135 M parameters, 76 MB: small enough to be written in a second, large enough that weights are what takes time."""
+PROMPT = "A yardstick is as long as it is, whoever holds it. " * 2
+TOKENS = 32
+ROUNDS = 3
+READY_MADE = frozenset(row.name for row in RUNTIMES if not row.compiled)
+"""Programs of the user's own are no such builds: nobody knows of what they are made."""
+
+
+class Gain(NamedTuple):
+    """What compiling brought: a compiled runtime and the ready-made one, and what both reached."""
+
+    compiled: str
+    ready_made: str
+    ours: Rates
+    theirs: Rates
+
+    @property
+    def times(self) -> float:
+        """How many times as fast the compiled one decodes."""
+        return self.ours.decode_tps / self.theirs.decode_tps
+
+    @property
+    def prefill_times(self) -> float:
+        """How many times as fast it reads a prompt; 1 where that is unknown."""
+        ours, theirs = self.ours.prefill_tps, self.theirs.prefill_tps
+        return ours / theirs if ours and theirs else 1.0
+
+    def say(self) -> str:
+        """`against llama-cpu, llama-native decodes 1.73 times as fast here (21.4 tokens/s), and reads a prompt ...`."""
+        return (
+            f"against {self.ready_made}, {self.compiled} decodes {self.times:.2f} times as fast here "
+            f"({format_tps(self.ours.decode_tps)} and {format_tps(self.theirs.decode_tps)} tokens/s), "
+            f"and reads a prompt {self.prefill_times:.2f} times as fast"
+        )
+
+
+def find_known(runtimes: Sequence[Runtime]) -> Gain | None:
+    """The gain, where both were measured here before."""
+    pair = _find_pair(runtimes)
+    return _find_gain(*pair, measurements.find_rates(probe())) if pair else None
+
+
+def compare(runtimes: Sequence[Runtime], report: Callable[[Progress], None]) -> Gain | None:
+    """Measure the compiled runtime beside the ready-made one, and keep the speeds; `None` where one is missing.
+
+    Raises:
+        LfError: a worker or an engine failed.
+    """
+    pair = _find_pair(runtimes)
+    if pair is None:
+        return None
+    machine = probe()
+    with tempfile.TemporaryDirectory(prefix="lf-yardstick-") as folder, ExitStack() as stack:
+        path = Path(folder, "yardstick.gguf")
+        with path.open("wb") as file:
+            write_random(file, SHAPE)
+        workers = [(one, stack.enter_context(Worker(one.python or ""))) for one in pair]
+        loaded = {
+            one.name: worker.load(
+                protocol.Load(one.backend, str(path), SHAPE.context_tokens, find_threads(), one.placement)
+            )
+            for one, worker in workers
+        }
+        for number in range(1, ROUNDS + 1):
+            for one, worker in workers:
+                line = f"measuring {one.name}, {number} of {ROUNDS}"
+                report(Progress(pair[0].name, 0, detail={"line": line}))
+                *_, answer = worker.answer(protocol.Complete(f"{number}{PROMPT}", Sampling(0), max_tokens=TOKENS))
+                if isinstance(answer, Answer) and answer.timings.decode_tps is not None:
+                    measurements.record(
+                        measurements.Measurement(
+                            machine=measurements.find_key(machine),
+                            model=YARDSTICK[0],
+                            variant=YARDSTICK[1],
+                            runtime=one.name,
+                            engine_version=loaded[one.name].engine_version,
+                            device=loaded[one.name].device,
+                            context_tokens=SHAPE.context_tokens,
+                            prompt_tokens=answer.usage.prompt_tokens - answer.usage.cached_tokens,
+                            completion_tokens=answer.usage.completion_tokens,
+                            load_s=None,
+                            prefill_tps=answer.timings.prefill_tps,
+                            decode_tps=answer.timings.decode_tps,
+                        )
+                    )
+    return _find_gain(*pair, measurements.find_rates(machine))
+
+
+def _find_pair(runtimes: Sequence[Runtime]) -> tuple[Runtime, Runtime] | None:
+    """The compiled runtime and the ready-made one for the same files and the same kind of device, both ready."""
+    ready = [one for one in runtimes if one.state in READY_STATES]
+    pairs = (
+        (one, other)
+        for one in ready
+        for other in ready
+        if one.name in engines.COMPILED
+        and other.name in READY_MADE
+        and (one.formats, one.placement) == (other.formats, other.placement)
+    )
+    return next(pairs, None)
+
+
+def _find_gain(compiled: Runtime, ready_made: Runtime, measured: Mapping[tuple[str, str, str], Rates]) -> Gain | None:
+    if find_gain(compiled.name, ready_made.name, measured) is None:
+        return None
+    ours, theirs = (measured[*YARDSTICK, one.name] for one in (compiled, ready_made))
+    return Gain(compiled.name, ready_made.name, ours, theirs)
+
+
+def find_offer(runtimes: Sequence[Runtime]) -> str | None:
+    """The runtime that could be compiled here and is not yet; `None` where there is none, or nothing to do it with.
+
+    Raises:
+        RuntimeMissingError: there is no compiler.
+    """
+    offered = (one.name for one in runtimes if one.state == "offered" and one.name in engines.COMPILED)
+    name = next(offered, None)
+    return name if name and engines.find_workshop(name) else None

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from localfirst.errors import RuntimeMissingError
+from localfirst.runtimes.compile import Compiler, find_compiler, find_flags, parse_gcc, say_step
+
+GCC_12, GCC_13, CLANG = Compiler("g++", 12), Compiler("g++", 13), Compiler("clang++", None)
+SAPPHIRE_RAPIDS = frozenset(
+    ("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+)
+HASWELL = frozenset(("avx", "avx2", "fma", "f16c"))
+
+
+@pytest.mark.parametrize(
+    ("macros", "gcc"),
+    [
+        ("#define __GNUC__ 12\n#define __GNUC_MINOR__ 2\n", 12),
+        ("#define __GNUC__ 4\n#define __clang__ 1\n#define __clang_major__ 18\n", None),
+        ("", None),
+    ],
+    ids=["GCC", "Clang", "silent"],
+)
+def test_gcc_is_told_from_clang_which_claims_to_be_one(macros: str, gcc: int | None) -> None:
+    assert parse_gcc(macros) == gcc
+
+
+@pytest.mark.parametrize(
+    ("features", "compiler", "on", "off"),
+    [
+        (HASWELL, GCC_12, {"AVX2", "BMI2"}, {"AVX512", "AVX_VNNI", "AMX_TILE"}),
+        (SAPPHIRE_RAPIDS, GCC_13, {"AVX512_VBMI", "AMX_TILE", "AMX_INT8", "AMX_BF16"}, set()),
+        (SAPPHIRE_RAPIDS, CLANG, {"AVX512", "AMX_INT8"}, set()),
+        (SAPPHIRE_RAPIDS, GCC_12, {"AVX512", "AVX512_VNNI", "AVX_VNNI"}, {"AMX_TILE", "AMX_INT8", "AMX_BF16"}),
+        (frozenset(), GCC_13, set(), {"AVX", "FMA"}),
+    ],
+    ids=["no AVX-512", "sound GCC", "Clang", "a GCC that gets AMX wrong", "nothing"],
+)
+def test_what_an_x86_processor_has_is_named(
+    features: frozenset[str], compiler: Compiler, on: set[str], off: set[str]
+) -> None:
+    flags = find_flags("x86_64", features, compiler)
+    assert "-DGGML_NATIVE=OFF" in flags
+    assert {f"-DGGML_{name}=ON" for name in on} | {f"-DGGML_{name}=OFF" for name in off} <= set(flags)
+
+
+def test_elsewhere_the_compiler_finds_what_the_processor_has() -> None:
+    flags = find_flags("arm64", frozenset({"neon", "dotprod"}), GCC_12)
+    assert "-DGGML_NATIVE=ON" in flags
+    assert not any("AVX" in flag for flag in flags)
+
+
+def test_no_compiler_is_an_error_that_says_what_to_type(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    (tmp_path / "dnf").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(RuntimeMissingError, match="no C\\+\\+ compiler") as caught:
+        find_compiler()
+    assert caught.value.hint == "Type `sudo dnf install gcc-c++`"
+    monkeypatch.setenv("CXX", "nope")
+    with pytest.raises(RuntimeMissingError, match="CXX names no compiler: nope"):
+        find_compiler()
+
+
+def test_a_step_tells_what_is_left_once_it_can_be_told() -> None:
+    assert say_step(1, 140, 3.0) == "compiling, part 1 of 140"
+    assert say_step(35, 140, 100.0) == "compiling, part 35 of 140, about 5:00 left"
