@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from benchmarks.decode_overhead import PROMPT, SHAPE, VOCABULARY
+from benchmarks.overhead import SHAPE, VOCABULARY
 from tests.fixtures.scripted import make_random_gguf
 
 from localfirst.conversation import Sampling
@@ -25,6 +25,7 @@ from localfirst.worker import protocol
 from localfirst.worker.client import Worker
 
 BAR = 1.5
+PROMPT = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PARALLEL = 4
 TOKENS = 64
 
@@ -62,7 +63,7 @@ def run(worker: Worker, at_once: int) -> float:
 
 def answer(worker: Worker, number: int) -> None:
     """One whole answer, to a question of its own."""
-    prompt = f"{number}" + "".join(map(chr, PROMPT))
+    prompt = f"{number}{PROMPT}"
     for _ in worker.answer(protocol.Complete(prompt, Sampling(temperature=0), max_tokens=TOKENS)):
         pass
 
