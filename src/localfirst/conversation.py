@@ -31,6 +31,27 @@ class Sampling:
     seed: int | None = None
 
 
+ConstraintKind = Literal["json_schema", "json_object", "regex", "lark", "gbnf"]
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What an answer must look like, held to token by token: no other token can be drawn."""
+
+    kind: ConstraintKind
+    text: str = ""
+    """The JSON schema, the regular expression or the grammar; empty for `json_object`, which is any JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the model asks for. Nobody has looked at whether there is such a tool."""
+
+    name: str
+    arguments_json: str
+    """The text of one JSON object."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one answer."""
@@ -66,6 +87,7 @@ class Answer:
     finish_reason: FinishReason
     usage: Usage
     timings: Timings
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,12 @@ class ContextError(LfError):
     code = "context"
 
 
+class ConstraintError(LfError):
+    """A schema, expression or grammar is none, is too large, is refused by the engine, or was not kept to."""
+
+    code = "constraint"
+
+
 class EngineError(LfError):
     """The engine refused or failed; the detail has its own words."""
 

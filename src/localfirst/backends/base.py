@@ -14,7 +14,15 @@ from localfirst.types import ALONE, Parallel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from localfirst.conversation import Embedding, FinishReason, Message, Sampling, Usage
+    from localfirst.conversation import (
+        Constraint,
+        ConstraintKind,
+        Embedding,
+        FinishReason,
+        Message,
+        Sampling,
+        Usage,
+    )
     from localfirst.types import CacheType, Placement, Pooling
 
 
@@ -86,6 +94,8 @@ class LoadedInfo:
     eos_token: str = ""
     pooling: Pooling | None = None
     """How it makes one vector of a text; `None`: it answers, and does not embed."""
+    constraints: tuple[ConstraintKind, ...] = ()
+    """What it can hold an answer to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,7 @@ class GenerateRequest:
     """One prompt, already rendered, as text (special tokens are parsed) or as token ids.
 
     `stop` strings end the answer and are not part of it. `cancelled` is asked between steps, also while the prompt is
-    being read.
+    being read. `constraint` is one of those that the model's `info.constraints` names.
     """
 
     prompt: str | tuple[int, ...]
@@ -101,6 +111,9 @@ class GenerateRequest:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     cancelled: Callable[[], bool] = field(default=lambda: False)
+    constraint: Constraint | None = None
+    special: tuple[str, ...] = ()
+    """Special tokens that are written out in the answer; all others are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +160,7 @@ class LoadedModel(Protocol):
 
         Raises:
             ContextError: the prompt alone fills the context.
+            ConstraintError: the engine refuses the constraint; before any piece.
             EngineError: the engine failed; its words are in the detail.
         """
         ...

@@ -115,7 +115,8 @@ class LitertModel(limits.EmbedsNothing):
         options = self._find_options(request)
         yield Started(len(prompt.tokens))
         self._wait()
-        self._run = run = _Run(self._memory, prompt, options, request, self._file.specials)
+        hidden = self._file.specials - set(request.special)
+        self._run = run = _Run(self._memory, prompt, options, request, hidden)
         reason: FinishReason | None = None
         try:
             while reason is None:

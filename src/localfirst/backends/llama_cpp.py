@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends import drafts, limits, llama_options
+from localfirst.backends import constraints, drafts, limits, llama_grammar, llama_options
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.gguf_header import find_context, read_header
 from localfirst.backends.llama_server import LlamaServer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
-    from localfirst.conversation import FinishReason
+    from localfirst.conversation import Constraint, FinishReason
     from localfirst.types import Pooling
 
 POLL_S = 0.05
@@ -97,6 +97,7 @@ class LlamaModel:
             bos_token=properties["bos_token"],
             eos_token=properties["eos_token"],
             pooling=pooling,
+            constraints=llama_grammar.find_kinds(xllamacpp),
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -110,12 +111,16 @@ class LlamaModel:
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         yield Started(len(prompt))
-        body = {"prompt": prompt, "max_tokens": allowance.tokens}
+        body = {"prompt": prompt, "max_tokens": allowance.tokens, "preserved_tokens": list(request.special)}
         body |= llama_options.OPTIONS | llama_options.describe(request.sampling)
-        completion = _Completion(self._server, body)
-        with self._threads_lock:
-            self._threads = {thread for thread in self._threads if thread.is_alive()} | {completion.thread}
         answer = _Answer(len(prompt))
+        if request.constraint is not None:
+            trial = self._try(dict(body), request.constraint, request.cancelled)
+            if trial.ended is None:
+                yield trial.finish("cancelled")
+                return
+            answer.take_reading(trial)
+        completion = self._start(body | llama_grammar.describe(request.constraint))
         stop = StopFilter(request.stop)
         try:
             reason: FinishReason | None = None
@@ -134,6 +139,41 @@ class LlamaModel:
         if held := stop.flush():
             yield Piece(held)
         yield answer.finish(reason)
+
+    def _start(self, body: dict[str, Any]) -> _Completion:
+        completion = _Completion(self._server, body)
+        with self._threads_lock:
+            self._threads = {thread for thread in self._threads if thread.is_alive()} | {completion.thread}
+        return completion
+
+    def _try(self, body: dict[str, Any], constraint: Constraint, cancelled: Callable[[], bool]) -> _Answer:
+        """Read the prompt, and see whether the engine takes the constraint; not ended if cancelled before.
+
+        Raises:
+            ConstraintError: it does not.
+        """
+        body |= llama_grammar.describe_trial(constraint)
+        completion = self._start(body)
+        trial = _Answer(len(body["prompt"]))
+        text = ""
+        try:
+            while trial.ended is None and not cancelled():
+                event = completion.wait()
+                text += trial.take(event) if event is not None else ""
+        except EngineError as error:
+            if "grammar" not in str(error.detail):
+                raise
+            raise constraints.refuse(constraint, "llama.cpp", self._explain(body) or str(error.detail)) from error
+        finally:
+            completion.stop()
+        if trial.ended is not None and not llama_grammar.is_taken(constraint, text):
+            raise constraints.refuse(constraint, "llama.cpp", self._explain(body) or f"it wrote {text!r}")
+        return trial
+
+    def _explain(self, body: dict[str, Any]) -> str | None:
+        """What the engine logs about a request that it refuses."""
+        words = self._server.explain(lambda: self._server.stream(body, lambda _: False))
+        return words and words.removeprefix("llg error: ")
 
     def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:
         """The vectors of texts, one text after the other: together they are not computed faster on a CPU."""
@@ -215,7 +255,12 @@ class _Answer:
         self._prompt_tokens = prompt_tokens
         self._timings: dict[str, Any] = {}
         self._cached_tokens = 0
+        self._reading: Finished | None = None
         self.ended: str | None = None
+
+    def take_reading(self, trial: _Answer) -> None:
+        """The prompt was read by that one."""
+        self._reading = trial.finish("stop")
 
     def take(self, event: dict[str, Any]) -> str:
         """The text of an event."""
@@ -230,9 +275,12 @@ class _Answer:
         """The end of the answer, as far as it came."""
         generated = int(self._timings.get("predicted_n", 0))
         cached = max(self._cached_tokens, int(self._timings.get("cache_n", 0)))
+        prefill_s = self._timings["prompt_ms"] / 1000 if generated else None
+        if self._reading is not None:
+            cached, prefill_s = self._reading.usage.cached_tokens, self._reading.prefill_s
         return Finished(
             finish_reason=reason,
             usage=Usage(self._prompt_tokens, generated, cached, int(self._timings.get("draft_n_accepted", 0))),
-            prefill_s=self._timings["prompt_ms"] / 1000 if generated else None,
+            prefill_s=prefill_s,
             decode_s=self._timings["predicted_ms"] / 1000 if generated else None,
         )

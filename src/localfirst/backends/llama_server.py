@@ -130,6 +130,12 @@ class LlamaServer:
         self._server = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def explain(self, failing: Callable[[], None]) -> str | None:
+        """What the engine logs while `failing`, which has failed before, is repeated: all from its first error on."""
+        words = _capture_stderr(failing)
+        error = _ERROR.search(words)
+        return words[error.start(1) :].strip() if error else None
+
     def _fail_again(self, xllamacpp: Any, params: Any) -> None:
         Path(self._socket).unlink(missing_ok=True)
         try:

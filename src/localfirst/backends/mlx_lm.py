@@ -20,18 +20,18 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from localfirst.backends import limits
+from localfirst.backends import guide, limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.mlx_folder import MlxFolder, read_folder
 from localfirst.backends.mlx_sampler import NOT_A_NUMBER, DeviceSampler
 from localfirst.backends.model_folder import TOKENIZER
 from localfirst.backends.text import StopFilter, begin_with
-from localfirst.backends.token_bytes import ByteDecoder
+from localfirst.backends.token_bytes import ByteDecoder, show_special
 from localfirst.conversation import Usage
 from localfirst.errors import DeviceError, EngineError, LfError, ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.token_bytes import Decoder
@@ -98,6 +98,7 @@ class MlxModel(limits.EmbedsNothing):
         self._tokenizer = _open_tokenizer(path / TOKENIZER)  # first: a wrong one is told before gigabytes are read
         self._bos = self._find_added_bos()
         self._ends = folder.end_ids | {self._tokenizer.token_to_id(folder.eos_token)}
+        self._guides = guide.Guides(path / TOKENIZER, self._ends - {None})
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlx")
         try:
             self._network = self._submit(_Network, path, options).result()
@@ -115,6 +116,7 @@ class MlxModel(limits.EmbedsNothing):
             template=folder.template,
             bos_token=folder.bos_token,
             eos_token=folder.eos_token,
+            constraints=guide.find_kinds(),
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -126,9 +128,12 @@ class MlxModel(limits.EmbedsNothing):
         """Answer a prompt. A cancelled answer ends at once; MLX stops with the chunk that it computes."""
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
+        held: guide.Guide | None = None
+        if request.constraint is not None:
+            held = self._guides.make(request.constraint, "MLX", self._network.vocabulary_size)
         yield Started(len(prompt))
         try:
-            yield from self._answer(prompt, allowance, request)
+            yield from self._answer(prompt, allowance, request, held)
         except (RuntimeError, ValueError) as error:
             self._submit(self._network.forget)
             raise EngineError("MLX failed while answering", detail=str(error)) from error
@@ -138,26 +143,28 @@ class MlxModel(limits.EmbedsNothing):
         self._submit(self._network.close).result()
         self._thread.shutdown()
 
-    def _answer(self, prompt: list[int], allowance: limits.Allowance, request: GenerateRequest) -> Iterator[Chunk]:
+    def _answer(
+        self, prompt: list[int], allowance: limits.Allowance, request: GenerateRequest, held: guide.Guide | None
+    ) -> Iterator[Chunk]:
         network = self._network
         began = perf_counter()
         cached_tokens = _wait(self._submit(network.keep_common, prompt), request.cancelled) or 0
         if not self._read(prompt, cached_tokens, request.cancelled):
             yield Finished("cancelled", Usage(len(prompt), 0, cached_tokens))
             return
-        self._submit(network.begin, prompt, DeviceSampler(request.sampling, prompt))
-        decoder, stop = self._make_decoder(), StopFilter(request.stop)
+        self._submit(network.begin, prompt, DeviceSampler(request.sampling, prompt), held)
+        decoder, stop = self._make_decoder(request.special), StopFilter(request.stop)
         generated, first_at, last_at = 0, began, began
         reason: FinishReason | None = None
         while reason is None:
-            token = self._submit(network.take, last=generated + 1 == allowance.tokens).result()
+            token = self._submit(network.take, self._ends, last=generated + 1 == allowance.tokens).result()
             generated, last_at = generated + 1, perf_counter()
             first_at = last_at if generated == 1 else first_at
             if token not in self._ends and (text := stop.feed(decoder.feed(token))):
                 yield Piece(text)
             reason = self._find_end(token, generated, stop, allowance, request)
-        if held := stop.flush():
-            yield Piece(held)
+        if rest := stop.flush():
+            yield Piece(rest)
         yield Finished(reason, Usage(len(prompt), generated, cached_tokens), first_at - began, last_at - first_at)
 
     def _read(self, prompt: list[int], begin: int, cancelled: Callable[[], bool]) -> bool:
@@ -194,10 +201,10 @@ class MlxModel(limits.EmbedsNothing):
         wanted = added if self._folder.adds_bos is None else self._folder.adds_bos
         return [bos] if wanted and bos is not None else []
 
-    def _make_decoder(self) -> Decoder:
-        if self._folder.token_bytes is None:
-            return _TokenizerDecoder(self._tokenizer)
-        return ByteDecoder(self._folder.token_bytes)
+    def _make_decoder(self, special: Sequence[str]) -> Decoder:
+        table = self._folder.token_bytes
+        plain: Decoder = _TokenizerDecoder(self._tokenizer) if table is None else ByteDecoder(table)
+        return show_special(plain, special, self.tokenize)
 
 
 class _Network:
@@ -229,6 +236,7 @@ class _Network:
         self._cache = self._make_cache()
         self._tokens: list[int] = []
         self._sampler: DeviceSampler | None = None
+        self._guide: guide.Guide | None = None
         self._pending: Any = None
 
     def keep_common(self, prompt: Sequence[int]) -> int:
@@ -260,25 +268,32 @@ class _Network:
         self._tokens += tokens
         return True
 
-    def begin(self, prompt: list[int], sampler: DeviceSampler) -> None:
-        """Queue the first token of an answer."""
-        self._sampler = sampler
+    def begin(self, prompt: list[int], sampler: DeviceSampler, held: guide.Guide | None) -> None:
+        """Queue the first token of an answer, held to a constraint or free."""
+        self._sampler, self._guide = sampler, held
         self._queue(self._mx.array(prompt[-1:]))
         self._tokens += prompt[-1:]
 
-    def take(self, *, last: bool) -> int:
+    def take(self, ends: Container[int | None], *, last: bool) -> int:
         """The token that was queued; the one after it is queued first, unless this is the last.
+
+        Under a constraint it is queued after: what may follow depends on what came.
 
         Raises:
             EngineError: the logits are no numbers: weights or activations went out of range.
+            ConstraintError: the constraint has become too much for the guide.
         """
         pending = self._pending
-        if not last:
+        if not last and self._guide is None:
             self._queue(pending)
         token = int(pending.item())
         if token == NOT_A_NUMBER:
             self.forget()
             raise EngineError("The model computed something that is not a number")
+        last = last or (self._guide is not None and token in ends)
+        if not last and self._guide is not None:
+            self._guide.note(token)
+            self._queue(pending)
         if not last:
             self._tokens.append(token)
         return token
@@ -291,7 +306,8 @@ class _Network:
 
     def _queue(self, tokens: Any) -> None:
         assert self._sampler is not None  # noqa: S101 - set by `begin`
-        self._pending = self._sampler.draw(self._compute(tokens)[0, -1])
+        allowed = None if self._guide is None else self._mx.array(self._guide.find_allowed())
+        self._pending = self._sampler.draw(self._compute(tokens)[0, -1], allowed)
         self._mx.async_eval(self._pending)
 
     def _compute(self, tokens: Any) -> Any:
@@ -308,7 +324,9 @@ class _Network:
     def _prove(self) -> None:
         """Compute one token: some architectures lack kernels, and heads of some widths a cache in few bits."""
         try:
-            self._mx.eval(self._compute(self._mx.array([0])))
+            logits = self._compute(self._mx.array([0]))
+            self._mx.eval(logits)
+            self.vocabulary_size = int(logits.shape[-1])
             few_bits = any(isinstance(one, self._caches.QuantizedKVCache) for one in self._cache)
         except ValueError as error:
             if self._bits is None:

@@ -36,12 +36,17 @@ class DeviceSampler:
         self._penalty = sampling.repetition_penalty or 1.0
         self._recent = self._mx.array(prompt[-PENALTY_WINDOW:], dtype=self._mx.int32)
 
-    def draw(self, logits: Any) -> Any:
-        """The next token, an array of one, from one logit for each token of the vocabulary; nothing is computed yet."""
+    def draw(self, logits: Any, allowed: Any = None) -> Any:
+        """The next token, an array of one, from one logit for each token of the vocabulary; nothing is computed yet.
+
+        `allowed` has a truth value for each; without it all are.
+        """
         mx = self._mx
         logits = logits.astype(mx.float32)
         if self._penalty != 1.0:
             logits = self._penalize(logits)
+        if allowed is not None:
+            logits = mx.where(allowed, logits, -math.inf)
         best = logits.max()
         greedy = self._sampling.temperature < COLDEST
         token = logits.argmax() if greedy else self._pick(logits - best)

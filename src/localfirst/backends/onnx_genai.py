@@ -3,32 +3,35 @@
 The engine fixes sampling options when it makes a generator, and a new generator forgets what it has read; it has no
 min-p; and its top-p without top-k draws tokens that top-p excludes. So one generator lives as long as the model and
 only computes logits, and the tokens are drawn here: any options, any seed, and the cache of the turn before.
+
+A constraint belongs to the generator too, so an answer that is held to one reads its prompt anew.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from operator import attrgetter
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends import limits
+from localfirst.backends import constraints, limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.onnx_folder import read_folder
 from localfirst.backends.sampler import Sampler
 from localfirst.backends.text import StopFilter, begin_with
-from localfirst.backends.token_bytes import ByteDecoder
+from localfirst.backends.token_bytes import ByteDecoder, show_special
 from localfirst.conversation import Usage
 from localfirst.errors import DeviceError, EngineError, ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.onnx_folder import OnnxFolder
     from localfirst.backends.token_bytes import Decoder
-    from localfirst.conversation import FinishReason
+    from localfirst.conversation import Constraint, ConstraintKind, FinishReason
 
 PREFILL_TOKENS = 32
 """Prompt tokens read at once. The engine holds Python's lock meanwhile, so a cancel waits for a chunk's end; larger
@@ -36,6 +39,13 @@ chunks are not faster (125 M parameters in 4 bits, 2 threads: 16 are 10 % slower
 DAMAGED = re.compile(r"Protobuf parsing failed|External data|external data|out of bounds|File doesn't exist|ModelProto")
 """What the engine says of files that are missing or cut short, which only it can see."""
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+GUIDANCE: dict[ConstraintKind, tuple[str, Callable[[Constraint], str]]] = {
+    "json_schema": ("json_schema", constraints.find_guided_schema),
+    "json_object": ("json_schema", constraints.find_guided_schema),
+    "regex": ("regex", attrgetter("text")),
+    "lark": ("lark_grammar", attrgetter("text")),
+}
+"""Constraints as the engine calls them. Source: microsoft/onnxruntime-genai, `src/constrained_logits_processor.cpp`."""
 
 
 class OnnxBackend:
@@ -92,6 +102,7 @@ class OnnxModel(limits.EmbedsNothing):
             template=folder.template,
             bos_token=folder.bos_token,
             eos_token=folder.eos_token,
+            constraints=tuple(GUIDANCE),
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -103,6 +114,8 @@ class OnnxModel(limits.EmbedsNothing):
         """Answer a prompt. A cancel is seen after each chunk of the prompt and after each token."""
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
+        if request.constraint is not None:
+            self._guide(request.constraint)
         yield Started(len(prompt))
         try:
             yield from self._answer(prompt, allowance, request)
@@ -116,6 +129,7 @@ class OnnxModel(limits.EmbedsNothing):
 
     def _answer(self, prompt: list[int], allowance: limits.Allowance, request: GenerateRequest) -> Iterator[Chunk]:
         cache = self._cache
+        guided = request.constraint is not None
         started = perf_counter()
         cached_tokens = cache.keep_common(prompt)
         while len(cache.tokens) < len(prompt) and not request.cancelled():
@@ -124,11 +138,12 @@ class OnnxModel(limits.EmbedsNothing):
             yield Finished("cancelled", Usage(len(prompt), 0, cached_tokens))
             return
         prefill_s = perf_counter() - started
-        sampler, decoder, stop = Sampler(request.sampling, prompt), self._make_decoder(), StopFilter(request.stop)
+        sampler, decoder = Sampler(request.sampling, prompt), self._make_decoder(request.special)
+        stop = StopFilter(request.stop)
         generated, decode_s = 0, 0.0
         reason: FinishReason | None = None
         while True:
-            token = sampler.draw(cache.find_logits())
+            token = cache.draw_guided(sampler) if guided else sampler.draw(cache.find_logits())
             generated += 1
             if token not in self._ends and (text := stop.feed(decoder.feed(token))):
                 yield Piece(text)
@@ -136,7 +151,7 @@ class OnnxModel(limits.EmbedsNothing):
             if reason is not None:
                 break
             started = perf_counter()
-            cache.read([token])
+            cache.follow(token)
             decode_s += perf_counter() - started
         if held := stop.flush():
             yield Piece(held)
@@ -163,15 +178,31 @@ class OnnxModel(limits.EmbedsNothing):
         added: list[int] = tokenizer.encode("").tolist()[:1]
         return added if added == [tokenizer.bos_token_id] else []
 
-    def _make_generator(self, context_tokens: int) -> Any:
+    def _make_generator(self, context_tokens: int, constraint: Constraint | None = None) -> Any:
         params = self._genai.GeneratorParams(self._model)
         params.set_search_options(max_length=context_tokens, batch_size=1, num_beams=1, do_sample=False)
+        if constraint is not None:
+            kind, find_text = GUIDANCE[constraint.kind]
+            params.set_guidance(kind, find_text(constraint))
         return self._genai.Generator(self._model, params)
 
-    def _make_decoder(self) -> Decoder:
-        if self._token_bytes is None:
-            return _EngineDecoder(self._tokenizer.create_stream())
-        return ByteDecoder(self._token_bytes)
+    def _guide(self, constraint: Constraint) -> None:
+        """Begin anew with a cache that is held to a constraint: it belongs to the engine's object for the answer.
+
+        Raises:
+            ConstraintError: the engine refuses it.
+        """
+        try:
+            self._cache = _Cache(self._make_generator(self.info.context_tokens, constraint))
+        except RuntimeError as error:
+            reason = str(error).removeprefix("Error creating grammar: ")
+            raise constraints.refuse(constraint, "ONNX Runtime GenAI", reason) from error
+
+    def _make_decoder(self, special: Sequence[str]) -> Decoder:
+        plain: Decoder = _EngineDecoder(self._tokenizer.create_stream())
+        if self._token_bytes is not None:
+            plain = ByteDecoder(self._token_bytes)
+        return show_special(plain, special, self.tokenize)
 
 
 class _Cache:
@@ -179,6 +210,7 @@ class _Cache:
 
     def __init__(self, generator: Any) -> None:
         self._generator = generator
+        self._drawn: int | None = None  # the engine has taken it, and has not computed it yet
         self.tokens: list[int] = []
 
     def keep_common(self, prompt: Sequence[int]) -> int:
@@ -188,8 +220,9 @@ class _Cache:
             if ours != theirs:
                 break
             common += 1
-        if common < len(self.tokens):
+        if common < len(self.tokens) or self._drawn is not None:
             self._generator.rewind_to(common)
+            self._drawn = None
             del self.tokens[common:]
         return common
 
@@ -197,6 +230,27 @@ class _Cache:
         """Compute the keys, values and logits of some more tokens."""
         self._generator.append_tokens(tokens)
         self.tokens += tokens
+
+    def follow(self, token: int) -> None:
+        """Compute the token that was drawn last, by us or by the engine, which has taken it then."""
+        if self._drawn is None:
+            self.read([token])
+        else:
+            self._generator.get_logits()
+            self.tokens.append(token)
+            self._drawn = None
+
+    def draw_guided(self, sampler: Sampler) -> int:
+        """Draw the next token among those that the constraint allows.
+
+        The engine draws, since only it knows what is allowed: the likeliest, of logits that hold the chances already.
+        """
+        logits = self._generator.get_logits()
+        self._generator.set_logits(sampler.spread(logits.reshape(-1)).reshape(logits.shape))
+        self._generator.generate_next_token()
+        self._drawn = token = int(self._generator.get_next_tokens()[0])
+        sampler.note(token)
+        return token
 
     def find_logits(self) -> Any:
         """One logit for each token of the vocabulary, after the last token read."""

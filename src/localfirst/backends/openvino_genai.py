@@ -16,14 +16,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from localfirst.backends import limits
+from localfirst.backends import constraints, limits, openvino_structure
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.openvino_folder import DETOKENIZER_GRAPH, TOKENIZER_GRAPH, read_folder
 from localfirst.backends.openvino_npu import WholeAnswers
 from localfirst.backends.openvino_steps import StepwiseAnswers
 from localfirst.backends.sampler import COLDEST
 from localfirst.backends.text import StopFilter, begin_with
-from localfirst.backends.token_bytes import ByteDecoder
+from localfirst.backends.token_bytes import ByteDecoder, show_special
 from localfirst.conversation import Usage
 from localfirst.errors import ContextError, DeviceError, EngineError, ModelFileError
 
@@ -112,6 +112,7 @@ class OpenVinoModel(limits.EmbedsNothing):
             template=folder.template or self._tokenizer.get_original_chat_template() or None,
             bos_token=folder.bos_token or self._tokenizer.get_bos_token(),
             eos_token=folder.eos_token or self._tokenizer.get_eos_token(),
+            constraints=tuple(openvino_structure.STRUCTURES),
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -128,6 +129,8 @@ class OpenVinoModel(limits.EmbedsNothing):
         try:
             yield from self._answer(prompt, allowance, request)
         except RuntimeError as error:
+            if request.constraint is not None and (reason := openvino_structure.find_refusal(str(error))):
+                raise constraints.refuse(request.constraint, "OpenVINO GenAI", reason) from error
             raise EngineError("OpenVINO GenAI failed while answering", detail=_find_words(error)) from error
 
     def close(self) -> None:
@@ -137,11 +140,14 @@ class OpenVinoModel(limits.EmbedsNothing):
 
     def _answer(self, prompt: list[int], allowance: limits.Allowance, request: GenerateRequest) -> Iterator[Chunk]:
         cached_tokens = self._answers.count_cached(prompt)
-        decoder, stop = self._make_decoder(), StopFilter(request.stop)
+        decoder, stop = self._make_decoder(request.special), StopFilter(request.stop)
         generated: list[int] = []
         reason: FinishReason | None = None
         began = first_s = perf_counter()
-        steps = self._answers.run(self._make_tensor(prompt), self._describe(request.sampling, allowance.tokens))
+        config = self._describe(request.sampling, allowance.tokens)
+        if request.constraint is not None:
+            config.structured_output_config = openvino_structure.describe(self._genai, request.constraint)
+        steps = self._answers.run(self._make_tensor(prompt), config)
         try:
             while reason is None:
                 token = next(steps)
@@ -208,10 +214,9 @@ class OpenVinoModel(limits.EmbedsNothing):
 
         return self._openvino.Tensor(np.array([tokens], np.int64))
 
-    def _make_decoder(self) -> Decoder:
-        if self._token_bytes is None:
-            return _GraphDecoder(self._tokenizer)
-        return ByteDecoder(self._token_bytes)
+    def _make_decoder(self, special: Sequence[str]) -> Decoder:
+        plain: Decoder = _GraphDecoder(self._tokenizer) if self._token_bytes is None else ByteDecoder(self._token_bytes)
+        return show_special(plain, special, self.tokenize)
 
 
 class Answers(Protocol):

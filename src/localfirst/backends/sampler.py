@@ -22,6 +22,7 @@ HOPELESS = -25.0
 """Logits this far below the best one have a chance of e^-25 each: left out before anything is sorted."""
 BLOCK = 64
 SORTED = 1024
+LEFT_OUT = -1e6
 COLDEST = 1e-3
 """A lower temperature is greedy: it would only divide by next to nothing."""
 
@@ -43,14 +44,38 @@ class Sampler:
         Raises:
             EngineError: the logits are no numbers: weights or activations went out of range.
         """
+        logits, best = self._prepare(logits)
+        token = best if self._sampling.temperature < COLDEST else self._pick(logits, logits[best])
+        self.note(token)
+        return token
+
+    def spread(self, logits: Any) -> Any:
+        """Logits of which the likeliest is drawn as `draw` would, also among only some of them that an engine allows.
+
+        Chance is in them as Gumbel noise. What top-k, top-p or min-p leave out comes last, but comes: a constraint may
+        allow nothing else. Raises as `draw`.
+        """
+        np = self._np
+        logits, best = self._prepare(logits)
+        if self._sampling.temperature < COLDEST:
+            return logits
+        logits = logits - logits[best]
+        left_out = np.full(len(logits), LEFT_OUT, np.float32)
+        left_out[self._find_allowed(logits)] = 0
+        noise = self._random.gumbel(size=len(logits)).astype(np.float32)
+        return logits / np.float32(self._sampling.temperature) + noise + left_out
+
+    def note(self, token: int) -> None:
+        """Take note of a token that was drawn."""
+        self._recent.append(token)
+
+    def _prepare(self, logits: Any) -> tuple[Any, int]:
         if self._sampling.repetition_penalty not in {None, 1.0}:
             logits = self._penalize(logits, float(self._sampling.repetition_penalty or 1.0))
         best = int(logits.argmax())
         if not self._np.isfinite(logits[best]):
             raise EngineError("The model computed something that is not a number", detail=f"logit: {logits[best]}")
-        token = best if self._sampling.temperature < COLDEST else self._pick(logits, logits[best])
-        self._recent.append(token)
-        return token
+        return logits, best
 
     def _penalize(self, logits: Any, penalty: float) -> Any:
         seen = list(set(self._recent))
@@ -62,11 +87,16 @@ class Sampler:
     def _pick(self, logits: Any, best: Any) -> int:
         np, temperature = self._np, self._sampling.temperature
         logits = logits - best
-        tokens = self._find_candidates(logits)
-        if self._sampling.min_p:
-            tokens = tokens[logits[tokens] >= np.log(self._sampling.min_p)]
+        tokens = self._find_allowed(logits)
         chances = np.exp(logits[tokens] / temperature).cumsum(dtype=np.float64)
         return int(tokens[np.searchsorted(chances, self._random.random() * chances[-1], side="right")])
+
+    def _find_allowed(self, logits: Any) -> Any:
+        """The tokens that top-k, top-p and min-p leave. The best logit is 0."""
+        tokens = self._find_candidates(logits)
+        if self._sampling.min_p:
+            tokens = tokens[logits[tokens] >= self._np.log(self._sampling.min_p)]
+        return tokens
 
     def _find_candidates(self, logits: Any) -> Any:
         """The tokens that top-k and top-p leave, or all that are not hopeless. The best logit is 0."""

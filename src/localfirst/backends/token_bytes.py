@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SPACE = "\u2581"
 """How SentencePiece writes a space."""
@@ -40,6 +40,24 @@ class ByteDecoder:
     def feed(self, token: int) -> str:
         """The text that is complete with this token."""
         return self._decoder.decode(self._token_bytes.get(token, b""))
+
+
+class _SpecialDecoder:
+    """Writes some special tokens out, and leaves the others to another decoder, which drops them."""
+
+    def __init__(self, plain: Decoder, texts: Mapping[int, str]) -> None:
+        self._plain, self._texts = plain, texts
+
+    def feed(self, token: int) -> str:
+        """The text that is complete with this token."""
+        return self._texts.get(token) or self._plain.feed(token)
+
+
+def show_special(plain: Decoder, special: Sequence[str], tokenize: Callable[[str], list[int]]) -> Decoder:
+    """A decoder that writes out those of `special` that are one token each."""
+    tokens = {text: tokenize(text) for text in special}
+    texts = {found[0]: text for text, found in tokens.items() if len(found) == 1}
+    return _SpecialDecoder(plain, texts) if texts else plain
 
 
 def read_token_bytes(tokenizer: Mapping[str, Any]) -> dict[int, bytes] | None:

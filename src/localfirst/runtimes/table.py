@@ -181,8 +181,9 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         formats=("mlx",),
         placement="igpu",
         variant_devices=("metal",),
-        sizes=MappingProxyType({("darwin", "arm64"): BuildSize(81_215_226, 300_633_422)}),
+        sizes=MappingProxyType({("darwin", "arm64"): BuildSize(84_356_286, 308_842_400)}),
         pins="mlx.txt",
+        needs=("llguidance==1.9.1",),  # holds answers to a schema
         note="Apple silicon, macOS 14 or newer",
     ),
     RuntimeRow(

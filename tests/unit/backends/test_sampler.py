@@ -113,3 +113,36 @@ def test_top_p_draws_from_the_fewest_tokens_that_have_its_share(
     allowed = set(order[: int((mass < (top_p + 1e-4) * mass[-1]).sum()) + 1].tolist())
     sampler = Sampler(Sampling(1.0, top_p=top_p, seed=seed), [])
     assert {sampler.draw(logits) for _ in range(20)} <= allowed
+
+
+def test_the_likeliest_of_spread_logits_is_drawn_as_often_as_draw_does():
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
+    sampler = Sampler(Sampling(temperature=1.0, top_k=3, seed=5), [])
+    drawn = np.bincount([int(sampler.spread(logits).argmax()) for _ in range(4000)], minlength=4) / 4000
+    assert np.allclose(drawn, np.array([0.5, 0.3, 0.15, 0]) / 0.95, atol=0.03)
+
+
+def test_what_the_options_leave_out_comes_last_but_comes():
+    logits = np.array([5, 4, 3, 2], np.float32)
+    spread = Sampler(Sampling(temperature=1.0, top_k=1, seed=5), []).spread(logits)
+    assert int(spread.argmax()) == 0
+    assert np.isfinite(spread).all()
+    allowed = np.where([False, True, True, True], spread, -np.inf)
+    assert int(allowed.argmax()) in {1, 2, 3}
+
+
+def test_greedy_logits_are_spread_as_they_are():
+    logits = np.array([1, 9, 3], np.float32)
+    assert np.array_equal(Sampler(Sampling(temperature=0), []).spread(logits), logits)
+
+
+def test_a_token_that_was_noted_is_penalized():
+    logits = np.array([1, 9, 8], np.float32)
+    sampler = Sampler(Sampling(temperature=0, repetition_penalty=2.0), [])
+    sampler.note(1)
+    assert int(sampler.spread(logits).argmax()) == 2
+
+
+def test_spread_logits_that_are_no_numbers_are_an_error():
+    with pytest.raises(EngineError):
+        Sampler(Sampling(), []).spread(np.array([np.nan, 1.0], np.float32))

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+
+from localfirst.backends import constraints, llama_grammar, openvino_structure
+from localfirst.backends.base import LoadedInfo
+from localfirst.conversation import Constraint
+from localfirst.errors import ConstraintError
+
+INFO = LoadedInfo("x", "some-engine", "1", 1024, "CPU", "cpu", 1, None, constraints=("regex", "lark"))
+
+
+def test_what_an_engine_cannot_hold_to_is_said_with_what_it_can():
+    constraints.require(Constraint("regex", "a"), INFO)
+    with pytest.raises(ConstraintError, match="some-engine cannot hold an answer to a JSON schema") as raised:
+        constraints.require(Constraint("json_schema", "{}"), INFO)
+    assert raised.value.detail == "it can to a regular expression, a grammar in Lark's notation"
+
+
+def test_what_llguidance_shows_of_its_own_grammar_is_left_out_of_a_refusal():
+    words = 'at 4(11): unknown name: "foo"\n   1 | start: foo\n              ^\n'
+    assert constraints.refuse(Constraint("lark", "x"), "X", words).detail == 'unknown name: "foo"'
+
+
+@pytest.mark.parametrize(
+    ("constraint", "grammar"),
+    [
+        (Constraint("regex", "a/b"), r"start: /a\/b/"),
+        (Constraint("regex", r"a\/b"), r"start: /a\/b/"),
+        (Constraint("regex", "a\nb"), r"start: /a\nb/"),
+        (Constraint("lark", "start: x"), "start: x"),
+    ],
+)
+def test_an_expression_is_written_as_a_rule(constraint, grammar):
+    assert constraints.find_lark(constraint) == grammar
+
+
+def test_json_is_written_on_one_line_unless_the_schema_says_how():
+    plain = json.loads(constraints.find_guided_schema(Constraint("json_object")))
+    assert plain["x-guidance"]["whitespace_flexible"] is False
+    own = json.loads(constraints.find_guided_schema(Constraint("json_schema", '{"x-guidance": {}}')))
+    assert own == {"x-guidance": {}}
+
+
+def test_a_grammar_s_own_first_line_is_not_repeated():
+    told = llama_grammar.describe(Constraint("lark", '%llguidance {}\n\nstart: "a"\n'))
+    assert told["grammar"] == '%llguidance {}\n\nstart: "a"\n'
+    trial = llama_grammar.describe_trial(Constraint("lark", '%llguidance {}\nstart: "a" start?\n'))["grammar"]
+    assert trial.count("%llguidance") == 1
+    assert "\nlf_start: " in trial
+
+
+def test_lengths_are_patterns_for_openvino_but_not_in_values():
+    schema = {"properties": {"a": {"type": "string", "maxLength": 3}}, "enum": [{"maxLength": 3}]}
+    strict = json.loads(openvino_structure.find_strict_schema(Constraint("json_schema", json.dumps(schema))))
+    assert strict["properties"]["a"]["pattern"].endswith("{0,3}$")
+    assert strict["enum"] == [{"maxLength": 3}]
+    assert "pattern" not in strict
