@@ -24,6 +24,20 @@ class ReasoningFormat:
     """Markers are special tokens and count everywhere. Otherwise they are plain text, which an answer may quote: then
     thinking opens only before the first word, and what follows its end is all answer."""
 
+    @property
+    def openings(self) -> tuple[str, ...]:
+        """What thinking begins with."""
+        return tuple(marker.rstrip() for marker, reasoning in self.markers if reasoning)
+
+    @property
+    def answer(self) -> str:
+        """What the answer after the thinking begins with."""
+        return next(marker for marker, reasoning in self.markers if not reasoning)
+
+    def is_open(self, prompt: str) -> bool:
+        """Whether a prompt ends inside the thinking: its last words are an opening marker."""
+        return prompt.rstrip().endswith(self.openings)
+
 
 def _tags(name: str, opening: str, closing: str, *, anywhere: bool = False) -> ReasoningFormat:
     return ReasoningFormat(name, closing, ((opening, True), (closing, False)), anywhere)
@@ -71,7 +85,7 @@ class ReasoningSplitter:
     def __init__(self, form: ReasoningFormat | None, prompt: str = "") -> None:
         """`prompt` is the rendered prompt: many templates open the thinking there, so that the text starts inside."""
         self._form = form
-        self._reasoning = form is not None and _opens_reasoning(form, prompt)
+        self._reasoning = form is not None and form.is_open(prompt)
         self._held = ""
         self._begun = False  # this stretch has shown a character
         self._after_marker = self._reasoning
@@ -162,9 +176,3 @@ class ReasoningSplitter:
 
     def _starts_marker(self, tail: str) -> bool:
         return any(marker.startswith(tail) for marker, _ in self._active())
-
-
-def _opens_reasoning(form: ReasoningFormat, prompt: str) -> bool:
-    """Whether a prompt ends inside the thinking: its last words are an opening marker."""
-    tail = prompt.rstrip()
-    return any(reasoning and tail.endswith(marker.rstrip()) for marker, reasoning in form.markers)

@@ -5,9 +5,10 @@ Knows no engine and no model family. A template may loop for ever, so this belon
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from localfirst.chat.sandbox import MAX_SIZE, RaisedError, TooLargeError, compile_template
@@ -30,6 +31,8 @@ Source: openai/openai-python, `chatml.md` at v0.28.
 """
 FALLBACK_STOP = ("<|im_end|>", "<|im_start|>")
 """What ends an answer under `FALLBACK_TEMPLATE`, since such a model may not know these as its end token."""
+MESSAGE_TOOLS = "message['tools']"
+"""In templates that look for the tools in the system message, as a text. Source: microsoft/Phi-4-mini-instruct."""
 _MAX_WORDS = 2000
 """Characters of a template's own words that an error carries."""
 _PROBE = "Xk7qSystemProbe"
@@ -43,8 +46,9 @@ def render(  # noqa: PLR0913 - a conversation and what a template sees beside it
     eos_token: str,
     now: datetime | None = None,
     options: Mapping[str, object] = {},
+    tools: Sequence[Mapping[str, object]] = (),
 ) -> str:
-    """The prompt for the assistant's next turn.
+    """The prompt for the assistant's next turn, with the tools that the model may call.
 
     `now` is what `strftime_now` tells the template (default: this machine's local time); `options` are further names
     that the template sees, such as `enable_thinking`.
@@ -56,7 +60,7 @@ def render(  # noqa: PLR0913 - a conversation and what a template sees beside it
     moment = now or datetime.now(tz=UTC).astimezone()
     context = {
         "messages": [asdict(message) for message in messages],
-        "tools": None,
+        "tools": list(tools) or None,
         "documents": None,
         "add_generation_prompt": True,
         "bos_token": bos_token,
@@ -64,7 +68,16 @@ def render(  # noqa: PLR0913 - a conversation and what a template sees beside it
         "strftime_now": moment.strftime,
         **options,
     }
+    if tools and MESSAGE_TOOLS in template:
+        context["messages"] = _put_into_message(messages, json.dumps(tools, ensure_ascii=False))
     return _guard(lambda: _join(compile_template(template).generate(context)))
+
+
+def _put_into_message(messages: Sequence[Message], tools: str) -> list[dict[str, object]]:
+    """The conversation with tools as a text in its system message, which is there or is put first."""
+    first = () if any(message.role == "system" for message in messages) else (Message("system", ""),)
+    given = [asdict(message) for message in (*first, *messages)]
+    return [message | {"tools": tools} if message["role"] == "system" else message for message in given]
 
 
 def render_chat(  # noqa: PLR0913 - as `render`
@@ -75,6 +88,7 @@ def render_chat(  # noqa: PLR0913 - as `render`
     eos_token: str,
     now: datetime | None = None,
     options: Mapping[str, object] = {},
+    tools: Sequence[Mapping[str, object]] = (),
 ) -> str:
     """As `render`, for templates without a system role too: there the system text leads the first user message.
 
@@ -82,12 +96,20 @@ def render_chat(  # noqa: PLR0913 - as `render`
     would be lost. What the template does with one is found by trying it on a probe, once for each template.
 
     Raises:
-        TemplateError: as `render`.
+        TemplateError: as `render`; or the template takes no notice of the tools.
     """
+    now = now or datetime.now(tz=UTC).astimezone()
     has_system = any(message.role == "system" for message in messages)
     if has_system and not accepts_system(template, bos_token=bos_token, eos_token=eos_token):
         messages = merge_system(messages)
-    return render(template, messages, bos_token=bos_token, eos_token=eos_token, now=now, options=options)
+    write = partial(render, template, messages, bos_token=bos_token, eos_token=eos_token, now=now, options=options)
+    prompt = write(tools=tools)
+    if tools and not _differs(prompt, write):
+        raise TemplateError(
+            "This model knows no tools: its chat template has no place for them",
+            hint="Take another model; of those in the catalog, Qwen, Granite and Llama 3 know them",
+        )
+    return prompt
 
 
 @lru_cache(maxsize=8)
@@ -122,6 +144,14 @@ def merge_system(messages: Sequence[Message]) -> tuple[Message, ...]:
         return (Message("user", system), *turns)
     merged = Message("user", f"{system}\n\n{turns[first_user].content}")
     return (*turns[:first_user], merged, *turns[first_user + 1 :])
+
+
+def _differs(prompt: str, write: Callable[[], str]) -> bool:
+    """Whether a prompt is another without its tools; some templates fail then."""
+    try:
+        return prompt != write()
+    except TemplateError:
+        return True
 
 
 def _join(pieces: Iterable[str]) -> str:
