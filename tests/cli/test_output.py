@@ -442,6 +442,7 @@ def test_the_json_of_an_answer_has_the_keys_that_programs_rely_on(capsys):
         "draft": None,
         "text": "Hi",
         "reasoning": "hm",
+        "tool_calls": [],
         "finish_reason": "stop",
         "usage": {"prompt_tokens": 35, "completion_tokens": 12, "cached_tokens": 12, "drafted_tokens": 0},
         "timings": {"load_s": 0.5, "first_token_s": 0.08, "prefill_tps": 400.0, "decode_tps": 21.43},

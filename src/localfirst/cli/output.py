@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from localfirst.conversation import Answer, Embedding
+    from localfirst.conversation import Answer, Embedding, ToolCall
     from localfirst.errors import LfError
     from localfirst.services.catalogue import Catalog
     from localfirst.services.check import Check
@@ -301,6 +301,11 @@ def _measure_files(model: InstalledModel) -> str:
 def print_answer(plan: Plan, answer: Answer) -> None:
     """Print a finished answer as one JSON object."""
     print_json(shapes.answer_to_json(plan, answer))
+
+
+def print_calls(calls: Sequence[ToolCall]) -> None:
+    """Print the tools that the model asks for, a line each."""
+    stdout_screen().write_lines([f"{line(call.name)}({line(call.arguments_json)})" for call in calls])
 
 
 def print_embedding(index: int, text: str, embedding: Embedding, *, json: bool, screen: Screen | None = None) -> None:

@@ -94,8 +94,10 @@ def _answer(pieces: Iterator[TextDelta], session: Session, *, stats: bool, raw: 
         printer.finish()
         if stopped.is_set():
             output.print_notice("stopped")
-        if stats and session.last is not None:
-            output.print_stats(session.last)
+        if session.last is not None:
+            output.print_calls(session.last.tool_calls)
+            if stats:
+                output.print_stats(session.last)
     output.print_text("\n")
 
 

@@ -47,6 +47,20 @@ def run(
     stop: Annotated[
         list[str] | None, typer.Option("--stop", metavar="TEXT", help="End the answer before TEXT; may be repeated.")
     ] = None,
+    schema: Annotated[
+        Path | None, typer.Option("--schema", metavar="FILE", help="Answer in JSON that fits this JSON schema.")
+    ] = None,
+    regex: Annotated[
+        str | None, typer.Option("--regex", metavar="TEXT", help="Answer with what this regular expression matches.")
+    ] = None,
+    grammar: Annotated[
+        Path | None,
+        typer.Option("--grammar", metavar="FILE", help="Answer as this grammar says (Lark's or llama.cpp's)."),
+    ] = None,
+    tools: Annotated[
+        Path | None,
+        typer.Option("--tools", metavar="FILE", help="Offer these tools, a JSON list as OpenAI has it."),
+    ] = None,
     ctx: options.Context = None,
     device: options.Device = None,
     backend: options.Backend = None,
@@ -84,8 +98,12 @@ def run(
     from localfirst.services.planning import make_wanted
     from localfirst.services.prompt import attach, compose, read_piped, read_text_file
     from localfirst.services.session import Allowed, make_sampling, open_session
+    from localfirst.services.structure import check_together, read_constraint, read_tools
     from localfirst.types import Parallel
 
+    constraint = read_constraint(schema=schema, regex=regex, grammar=grammar)
+    offered = () if tools is None else read_tools(tools)
+    check_together(constraint, offered)
     attachments = [attach(path.name, read_text_file(path)) for path in file or ()]
     text = compose(" ".join(prompt or ()), attachments, read_piped(sys.stdin))
     interactive = output.require_terminal_without(text, json=json)
@@ -120,6 +138,7 @@ def run(
         asked = {"temperature": temp, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
         session.sampling = make_sampling(session.plan, asked)
         session.max_tokens, session.stop = max_tokens, tuple(stop or ())
+        session.constraint, session.tools = constraint, offered
         if interactive:
             from localfirst.cli.repl import run_chat
 
@@ -131,6 +150,7 @@ def run(
 def _answer(session: Session, text: str, *, json: bool, stats: bool, raw: bool) -> None:
     from localfirst.cli import output
     from localfirst.cli.answer import AnswerPrinter
+    from localfirst.services.structure import check_whole
 
     printer = None if json else AnswerPrinter(raw=raw)
     try:
@@ -144,5 +164,8 @@ def _answer(session: Session, text: str, *, json: bool, stats: bool, raw: bool) 
         return
     if json:
         output.print_answer(session.plan, session.last)
-    elif stats:
-        output.print_stats(session.last)
+    else:
+        output.print_calls(session.last.tool_calls)
+        if stats:
+            output.print_stats(session.last)
+    check_whole(session.constraint, session.last)

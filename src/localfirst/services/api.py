@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Self, cast, get_args
 
+from localfirst.constraint import make_schema
 from localfirst.conversation import Answer, Message, Role, TextDelta
 from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services.planning import plan_model
 from localfirst.services.session import Allowed, Session, open_session
+from localfirst.services.structure import check_together
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from localfirst.conversation import Sampling
+    from localfirst.conversation import Sampling, ToolCall
     from localfirst.types import Plan, Pooling, Resolution, Task
 
 __all__ = ["LoadedModel", "load", "plan", "probe"]
@@ -85,6 +88,7 @@ class LoadedModel:
         *,
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
+        schema: Mapping[str, object] | None = None,
     ) -> Iterator[str]:
         """Yield the answer as it is generated. Each call stands alone: nothing is remembered between two.
 
@@ -92,8 +96,9 @@ class LoadedModel:
             prompt: a question, or messages with `role` and `content`.
             sampling: how tokens are drawn; by default as on the command line.
             max_tokens: the longest answer, in tokens.
+            schema: a JSON schema; the answer is JSON that fits it.
         """
-        for piece in self._ask(prompt, sampling, max_tokens):
+        for piece in self._ask(prompt, sampling, max_tokens, schema):
             if isinstance(piece, TextDelta) and not piece.reasoning:
                 yield piece.text
 
@@ -103,9 +108,15 @@ class LoadedModel:
         *,
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
+        schema: Mapping[str, object] | None = None,
+        tools: Sequence[Mapping[str, object]] = (),
     ) -> Answer:
-        """The whole answer to messages with `role` and `content`, with its token counts and timings."""
-        *_, answer = self._ask(messages, sampling, max_tokens)
+        """The whole answer to messages with `role` and `content`, with its token counts and timings.
+
+        As `stream`; and `tools`, as OpenAI's API has them, are what the model may call: `Answer.tool_calls` says what
+        it asks for. Under a `schema` there are none.
+        """
+        *_, answer = self._ask(messages, sampling, max_tokens, schema, tools)
         assert isinstance(answer, Answer)  # noqa: S101 - an answer's iterator ends with one, or raises
         return answer
 
@@ -119,9 +130,22 @@ class LoadedModel:
         return [one.vector for one in self._session.embed((texts,) if isinstance(texts, str) else texts)]
 
     def _ask(
-        self, prompt: str | Sequence[Mapping[str, str]], sampling: Sampling | None, max_tokens: int | None
-    ) -> Iterator[TextDelta | Answer]:
-        return self._session.ask(_read_messages(prompt), sampling=sampling, max_tokens=max_tokens)
+        self,
+        prompt: str | Sequence[Mapping[str, str]],
+        sampling: Sampling | None,
+        max_tokens: int | None,
+        schema: Mapping[str, object] | None,
+        tools: Sequence[Mapping[str, object]] = (),
+    ) -> Iterator[TextDelta | ToolCall | Answer]:
+        constraint = None if schema is None else make_schema(json.dumps(schema))
+        check_together(constraint, tools)
+        return self._session.ask(
+            _read_messages(prompt),
+            sampling=sampling,
+            max_tokens=max_tokens,
+            constraint=constraint,
+            tools=tuple(map(dict, tools)),
+        )
 
     def close(self) -> None:
         """End the worker."""

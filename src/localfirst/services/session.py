@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.catalog.names import parse_remote
-from localfirst.conversation import Answer, Message, Sampling, TextDelta
+from localfirst.conversation import Answer, Message, Sampling, TextDelta, ToolCall
 from localfirst.errors import LfError, NetworkError, RuntimeMissingError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import consent, engines
@@ -24,7 +24,7 @@ from localfirst.worker.client import Reply, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from localfirst.conversation import Embedding
+    from localfirst.conversation import Constraint, Embedding
     from localfirst.services.planning import Planned
     from localfirst.types import InstalledModel, Machine, Plan, Runtime, Wanted
 
@@ -223,6 +223,8 @@ class Session:
         self.sampling = make_sampling(plan, {})
         self.max_tokens: int | None = None
         self.stop: tuple[str, ...] = ()
+        self.constraint: Constraint | None = None
+        self.tools: tuple[dict[str, Any], ...] = ()
         self.messages: list[Message] = []
         self.last: Answer | None = None
         self._python, self._load, self._machine = python, load, machine
@@ -252,20 +254,35 @@ class Session:
                 self._start()
 
     def ask(
-        self, messages: Sequence[Message], *, sampling: Sampling | None = None, max_tokens: int | None = None
-    ) -> Iterator[TextDelta | Answer]:
-        """Answer `messages` as they stand, remembering nothing: the pieces, then the `Answer`.
+        self,
+        messages: Sequence[Message],
+        *,
+        sampling: Sampling | None = None,
+        max_tokens: int | None = None,
+        constraint: Constraint | None = None,
+        tools: tuple[dict[str, Any], ...] = (),
+    ) -> Iterator[TextDelta | ToolCall | Answer]:
+        """Answer `messages` as they stand, remembering nothing: the pieces and calls, then the `Answer`.
 
         By the session's own sampling and maximum where none are given. A worker that died while it answered before is
         replaced first. Several threads may ask; `plan.requests` are answered at a time.
         """
         self._restart()
-        asked = protocol.Chat(tuple(messages), sampling or self.sampling, max_tokens or self.max_tokens, self.stop)
+        constraint = constraint or self.constraint
+        asked = protocol.Chat(
+            tuple(messages),
+            sampling or self.sampling,
+            max_tokens or self.max_tokens,
+            self.stop,
+            constraint=constraint,
+            tools=tools or self.tools,
+        )
         reply = self._reply = self._worker.answer(asked)
         for piece in reply:
             if isinstance(piece, Answer):
                 answer = replace(piece, timings=replace(piece.timings, load_s=self.load_s))
-                self._measure(answer)
+                if constraint is None:  # which takes its own time
+                    self._measure(answer)
                 yield answer
             else:
                 yield piece
@@ -331,6 +348,8 @@ class Session:
                 if isinstance(piece, Answer):
                     self.last = piece
                     continue
+                if isinstance(piece, ToolCall):
+                    continue  # whole in the answer
                 if not piece.reasoning:
                     said.append(piece.text)
                 yield piece

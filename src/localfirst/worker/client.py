@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, TypeVar, cast
 
 from localfirst.backends.base import ignore
-from localfirst.conversation import Answer, FinishReason, TextDelta, Timings, Usage
+from localfirst.conversation import Answer, FinishReason, TextDelta, Timings, ToolCall, Usage
 from localfirst.errors import EngineError, LfError, TemplateError, WorkerCrashError, error_for
 from localfirst.paths import package_dir
 from localfirst.worker import crash, protocol
@@ -201,7 +201,7 @@ class Worker:
 
 
 class Reply:
-    """A request in flight. Iterate over it for the pieces of an answer and, last, the `Answer`.
+    """A request in flight. Iterate over it for the pieces and calls of an answer and, last, the `Answer`.
 
     Leaving the loop early (a `break`, Ctrl-C, any exception) stops the request.
     """
@@ -217,10 +217,11 @@ class Reply:
         """Ask it to end soon with what it has (reason `cancelled`). Safe from a signal handler and from any thread."""
         self._cancel_asked = True
 
-    def __iter__(self) -> Iterator[TextDelta | Answer]:
+    def __iter__(self) -> Iterator[TextDelta | ToolCall | Answer]:
         asked = time.monotonic()
         first_token_s: float | None = None
         pieces: list[TextDelta] = []
+        calls: list[ToolCall] = []
         try:
             self.wait()  # Begun: the queue may be long, the template not
             event = self.wait(RENDER_TIMEOUT_S, LATE_TEMPLATE)
@@ -230,8 +231,11 @@ class Reply:
                         first_token_s = time.monotonic() - asked
                     pieces.append(TextDelta(event.text, event.reasoning))
                     yield pieces[-1]
+                elif isinstance(event, protocol.Called):
+                    calls.append(ToolCall(event.name, event.arguments_json))
+                    yield calls[-1]
                 event = self.wait()
-            yield _make_answer(pieces, event, first_token_s)
+            yield _make_answer(pieces, calls, event, first_token_s)
         finally:
             self._leave()
 
@@ -287,7 +291,9 @@ class Reply:
         self._worker.unsubscribe(self._id)
 
 
-def _make_answer(pieces: list[TextDelta], event: protocol.Finished, first_token_s: float | None) -> Answer:
+def _make_answer(
+    pieces: list[TextDelta], calls: list[ToolCall], event: protocol.Finished, first_token_s: float | None
+) -> Answer:
     usage: Usage = event.usage
     reason: FinishReason = event.finish_reason
     fresh_tokens = usage.prompt_tokens - usage.cached_tokens
@@ -301,6 +307,7 @@ def _make_answer(pieces: list[TextDelta], event: protocol.Finished, first_token_
             prefill_tps=_rate(fresh_tokens, event.prefill_s),
             decode_tps=_rate(usage.completion_tokens - 1, event.decode_s),
         ),
+        tool_calls=tuple(calls),
     )
 
 

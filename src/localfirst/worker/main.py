@@ -17,16 +17,19 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, BinaryIO
 
-from localfirst.backends import base, registry
-from localfirst.chat import parse, render
+from localfirst.backends import base, constraints, registry
+from localfirst.chat import calls, render
+from localfirst.conversation import ToolCall
 from localfirst.errors import LfError, UsageError
-from localfirst.worker import protocol
+from localfirst.worker import held, protocol
 
 if sys.platform != "win32":
     import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from localfirst.conversation import TextDelta
 
 FRAME_INTERVAL_S = 0.015
 
@@ -94,12 +97,13 @@ class Child:
                     max_tokens=request.max_tokens,
                     stop=request.stop,
                     cancelled=self._cancelled[request_id].is_set,
+                    constraint=request.constraint,
                 )
                 send(protocol.Begun())
                 send(protocol.Rendered())
                 texts = _Texts(send)
                 with contextlib.closing(texts):
-                    for chunk in self._loaded().generate(asked):
+                    for chunk in held.generate(self._loaded(), asked):
                         _send_chunk(chunk, texts, lambda text: texts.add(text, reasoning=False))
             case protocol.Embed():
                 cancelled = self._cancelled[request_id].is_set
@@ -149,23 +153,27 @@ class Child:
             bos_token=model.info.bos_token,
             eos_token=model.info.eos_token,
             options=request.options,
+            tools=request.tools,
         )
         send(protocol.Rendered())
-        splitter = parse.ReasoningSplitter(parse.find_format(template), prompt)
-        asked = base.GenerateRequest(prompt, request.sampling, request.max_tokens, stop, cancelled)
-
+        reader = calls.AnswerReader(template, prompt, request.tools)
+        asked = base.GenerateRequest(
+            prompt, request.sampling, request.max_tokens, stop, cancelled, request.constraint, reader.special
+        )
         texts = _Texts(send)
 
-        def send_text(text: str) -> None:
-            for delta in splitter.feed(text):
-                texts.add(delta.text, reasoning=delta.reasoning)
+        def send_pieces(pieces: Iterable[TextDelta | ToolCall]) -> None:
+            for piece in pieces:
+                if isinstance(piece, ToolCall):
+                    texts.send(protocol.Called(piece.name, piece.arguments_json))
+                else:
+                    texts.add(piece.text, reasoning=piece.reasoning)
 
         with contextlib.closing(texts):
-            for chunk in model.generate(asked):
+            for chunk in held.generate(model, asked, reader.thinking):
                 if isinstance(chunk, base.Finished):
-                    for delta in splitter.flush():
-                        texts.add(delta.text, reasoning=delta.reasoning)
-                _send_chunk(chunk, texts, send_text)
+                    send_pieces(reader.flush())
+                _send_chunk(chunk, texts, lambda text: send_pieces(reader.feed(text)))
 
     def _converse(
         self,
@@ -175,6 +183,13 @@ class Child:
         send: Callable[[protocol.Event], None],
     ) -> None:
         """Hand the messages to a server that renders them itself, and tells thinking from the answer if it can."""
+        if request.constraint is not None:
+            constraints.require(request.constraint, self._loaded().info)
+        if request.tools:
+            raise UsageError(
+                f"{self._loaded().info.engine} is given no tools: its server writes the prompt itself",
+                hint="Take a build that runs here: `lf model explain`",
+            )
         asked = base.GenerateRequest("", request.sampling, request.max_tokens, request.stop, cancelled)
         texts = _Texts(send)
         with contextlib.closing(texts):

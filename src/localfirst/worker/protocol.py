@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from localfirst.backends.base import LoadedInfo
-from localfirst.conversation import Embedding, FinishReason, Message, Sampling, Usage
+from localfirst.conversation import Constraint, Embedding, FinishReason, Message, Sampling, Usage
 from localfirst.types import ALONE, Parallel
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ class Chat:
     stop: tuple[str, ...] = ()
     options: dict[str, object] = field(default_factory=dict)
     """Further values that the template sees, such as `enable_thinking`."""
+    constraint: Constraint | None = None
+    """What the answer is held to; the thinking before it is free."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """What the model may call: JSON objects as OpenAI's API has them. `Called` says that it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class Complete:
     sampling: Sampling
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +159,14 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """A call of a tool, whole; nobody has looked at whether there is such a tool."""
+
+    name: str
+    arguments_json: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The end of an answer. Seconds are the engine's own: reading the prompt, and generating after the first token."""
 
@@ -181,7 +194,7 @@ class Failed:
 
 
 Request = Load | Look | Chat | Complete | Embed | Cancel
-Event = Loading | Loaded | Seen | Begun | Rendered | Started | Text | Finished | Embedded | Failed
+Event = Loading | Loaded | Seen | Begun | Rendered | Started | Text | Called | Finished | Embedded | Failed
 ENDS = (Loaded, Seen, Finished, Embedded, Failed)
 """Events after which nothing of their request comes."""
 
@@ -189,7 +202,9 @@ _NESTED: dict[str, Callable[[Any], object]] = {
     "messages": lambda items: tuple(Message(**item) for item in items),
     "sampling": lambda item: Sampling(**item),
     "usage": lambda item: Usage(**item),
-    "info": lambda item: LoadedInfo(**item),
+    "info": lambda item: LoadedInfo(**item | {"constraints": tuple(item["constraints"])}),
+    "constraint": lambda item: None if item is None else Constraint(**item),
+    "tools": tuple,
     "parallel": lambda items: Parallel(*items),
     "stop": tuple,
     "devices": tuple,
@@ -214,6 +229,7 @@ EVENTS: Mapping[str, type[Event]] = {
     "rendered": Rendered,
     "started": Started,
     "text": Text,
+    "called": Called,
     "finished": Finished,
     "embedded": Embedded,
     "failed": Failed,

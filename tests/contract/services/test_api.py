@@ -10,7 +10,7 @@ from tests.fixtures.engines import need_engine
 from tests.fixtures.scripted import Shape, make_gguf, make_litert, make_onnx, make_openvino, make_random_gguf
 
 import localfirst
-from localfirst.conversation import Sampling
+from localfirst.conversation import Sampling, ToolCall
 from localfirst.errors import ModelFileError, UnknownNameError, UsageError
 from localfirst.types import Machine
 
@@ -119,3 +119,22 @@ def test_a_plan_and_a_probe_start_nothing() -> None:
 def test_an_unknown_attribute_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'laod'"):
         _ = localfirst.laod
+
+
+def test_a_schema_holds_one_answer_and_tools_come_back_as_calls(tmp_path: Path) -> None:
+    need_engine("onnx")
+    template = "{% if tools %}{{ tools | tojson }}{% endif %}{{ messages[-1].content }}{# <tool_call> #}"
+    make_onnx(
+        tmp_path / "model", 'Blue. <tool_call>{"name": "f", "arguments": {"n": 1}}</tool_call>', template=template
+    )
+    with localfirst.load(str(tmp_path / "model"), offline=True) as model:
+        held = model.chat("hi", schema={"enum": ["red", "green"]})
+        streamed = "".join(model.stream("hi", schema={"enum": ["red", "green"]}))
+        asked = model.chat("hi", tools=[{"type": "function", "function": {"name": "f"}}])
+        free = model.chat("hi")
+        with pytest.raises(UsageError):
+            model.chat("hi", schema={}, tools=[{"name": "f"}])
+    assert {held.text, streamed} <= {'"red"', '"green"'}
+    assert (asked.text, asked.tool_calls) == ("Blue.", (ToolCall("f", '{"n": 1}'),))
+    assert free.tool_calls == ()
+    assert free.text.endswith("</tool_call>")

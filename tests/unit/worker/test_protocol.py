@@ -9,16 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.backends.base import LoadedInfo
-from localfirst.conversation import Embedding, Message, Sampling, Usage
+from localfirst.conversation import Constraint, Embedding, Message, Sampling, Usage
 from localfirst.worker import protocol
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no text that UTF-8 carries
-INFO = LoadedInfo("onnx", "ONNX Runtime GenAI", "0.18.0", 1024, "CPU", "cpu", 1, None, "<s>", "</s>")
+INFO = LoadedInfo(
+    "onnx", "ONNX Runtime GenAI", "0.18.0", 1024, "CPU", "cpu", 1, None, "<s>", "</s>", constraints=("regex", "lark")
+)
 
 REQUESTS = [
     protocol.Load("onnx", "/models/x", None, 2, "cpu"),
-    protocol.Chat((Message("user", "hi"),), Sampling(temperature=0, seed=3), 12, ("\n",), {"enable_thinking": False}),
-    protocol.Complete("once", Sampling(min_p=0.1)),
+    protocol.Chat(
+        (Message("user", "hi"),),
+        Sampling(temperature=0, seed=3),
+        12,
+        ("\n",),
+        {"enable_thinking": False},
+        tools=({"type": "function", "function": {"name": "f"}},),
+    ),
+    protocol.Complete("once", Sampling(min_p=0.1), constraint=Constraint("regex", "é+")),
     protocol.Embed(("hi", "", "漢\u2028")),
     protocol.Cancel(7),
 ]
@@ -28,6 +37,7 @@ EVENTS = [
     protocol.Rendered(),
     protocol.Started(11),
     protocol.Text("é漢😀\u2028", reasoning=True),
+    protocol.Called("get_weather", '{"city": "Köln"}'),
     protocol.Finished("length", Usage(11, 12, 3), 0.5, None),
     protocol.Embedded((Embedding((0.6, -0.8), 3), Embedding((1.0, 0.0), 1))),
     protocol.Failed("context", "too long", None, "shorter"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from json import loads
 from typing import TYPE_CHECKING, Any
 
 from localfirst.catalog.names import format_name
@@ -263,6 +264,7 @@ def answer_to_json(plan: Plan, answer: Answer) -> Json:
         "draft": name_draft(plan),
         "text": answer.text,
         "reasoning": answer.reasoning,
+        "tool_calls": [{"name": call.name, "arguments": loads(call.arguments_json)} for call in answer.tool_calls],
         "finish_reason": answer.finish_reason,
         "usage": asdict(answer.usage),
         "timings": asdict(answer.timings),

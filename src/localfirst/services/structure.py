@@ -1,0 +1,99 @@
+"""What an answer is held to, and the tools that a model may call, from the files and texts that a user gives."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from localfirst import constraint
+from localfirst.errors import ConstraintError, UsageError
+from localfirst.services.prompt import read_text_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from localfirst.conversation import Answer, Constraint, FinishReason
+
+CUT_OFF: dict[FinishReason, str] = {
+    "length": "Allow more with `--max-tokens`",
+    "context": "Give it a longer context with `--ctx`, or ask for less",
+}
+"""Ends of an answer that are not its own, and what to type next."""
+EXAMPLE = '[{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}]'
+
+
+def read_constraint(*, schema: Path | None, regex: str | None, grammar: Path | None) -> Constraint | None:
+    """The one constraint that is asked for, or none.
+
+    Raises:
+        UsageError: more than one is asked for, or a file cannot be read.
+        ConstraintError: it is malformed or out of bounds.
+    """
+    given = [
+        (f"--{name}", make, value)
+        for name, make, value in (
+            ("schema", constraint.make_schema, None if schema is None else read_text_file(schema)),
+            ("regex", constraint.make_regex, regex),
+            ("grammar", constraint.make_grammar, None if grammar is None else read_text_file(grammar)),
+        )
+        if value is not None
+    ]
+    if len(given) > 1:
+        names = " and ".join(name for name, *_ in given)
+        raise UsageError(f"{names} cannot be used together", hint="An answer is held to one of them")
+    return next((make(value) for _, make, value in given), None)
+
+
+def read_tools(path: Path) -> tuple[dict[str, Any], ...]:
+    """The tools in a file: a list as OpenAI's API takes it, or of the functions alone.
+
+    Raises:
+        UsageError: the file cannot be read, or holds no such list.
+    """
+    try:
+        value = json.loads(read_text_file(path))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path.name} is no JSON", detail=str(error), hint=f"Tools look like {EXAMPLE}") from error
+    if not isinstance(value, list) or not value:
+        raise UsageError(f"{path.name} holds no list of tools", hint=f"Tools look like {EXAMPLE}")
+    return tuple(_read_tool(path, number, item) for number, item in enumerate(value, 1))
+
+
+def check_together(asked: Constraint | None, tools: Sequence[object]) -> None:
+    """Refuse tools under a constraint.
+
+    Raises:
+        UsageError: both are asked for: a call is not written as the constraint wants it.
+    """
+    if asked is not None and tools:
+        raise UsageError(
+            "Tools cannot be called under a constraint",
+            hint="Leave out `--tools`, or `--schema`, `--regex`, `--grammar`",
+        )
+
+
+def check_whole(asked: Constraint | None, answer: Answer) -> None:
+    """See that an answer under a constraint came to its end.
+
+    Raises:
+        ConstraintError: it was cut off; what there is of it fits no schema.
+    """
+    if asked is None or answer.finish_reason not in CUT_OFF:
+        return
+    raise ConstraintError(
+        f"The answer is not whole: it was cut off after {answer.usage.completion_tokens:,} tokens",
+        detail=f"finish reason: {answer.finish_reason}",
+        hint=CUT_OFF[answer.finish_reason],
+    )
+
+
+def _read_tool(path: Path, number: int, item: object) -> dict[str, Any]:
+    function = item.get("function", item) if isinstance(item, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+        raise UsageError(f"Tool {number} in {path.name} has no name", hint=f"Tools look like {EXAMPLE}")
+    parameters = function.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise UsageError(f"The parameters of `{function['name']}` in {path.name} are no JSON schema")
+    described = {"description": "", "parameters": {"type": "object", "properties": {}}} | function
+    return {"type": "function", "function": described}
