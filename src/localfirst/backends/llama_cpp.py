@@ -167,7 +167,7 @@ class LlamaModel:
         finally:
             completion.stop()
         if trial.ended is not None and not llama_grammar.is_taken(constraint, text):
-            raise constraints.refuse(constraint, "llama.cpp", self._explain(body) or f"it wrote {text!r}")
+            raise constraints.refuse(constraint, "llama.cpp", self._explain(body) or "it takes no notice of it")
         return trial
 
     def _explain(self, body: dict[str, Any]) -> str | None:

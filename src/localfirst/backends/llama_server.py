@@ -18,6 +18,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -58,6 +59,8 @@ LOG_S = 2.0
 POLL_S = 0.05
 """How often a cancel is looked for while an answer is computed."""
 POOLINGS = {"mean": "MEAN", "cls": "CLS", "last": "LAST"}
+_CAPTURE = threading.Lock()
+"""There is one standard error, and several requests may fail at the same time."""
 _ERROR = re.compile(r" E (?!srv )(.+)")
 """The engine's own words. Its server says only that it ends, and may say so of one attempt in the log of the next."""
 
@@ -264,8 +267,8 @@ def _capture_stderr(action: Callable[[], None]) -> str:
     log is written by a thread of its own, which may be late on a busy machine.
     """
     sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile("a+b") as file:  # appending, wherever it is read meanwhile
+    with _CAPTURE, tempfile.TemporaryFile("a+b") as file:  # appending, wherever it is read meanwhile
+        saved = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
             action()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from tests.contract.backends.conftest import TEXT
 from tests.contract.backends.engines import GREEDY, Engine, ask
 from tests.fixtures.scripted import render, split_reply
 
+from localfirst.backends.base import LoadOptions, ModelFiles
+from localfirst.backends.registry import make_backend
 from localfirst.conversation import Constraint, Sampling
 from localfirst.errors import ConstraintError
 
@@ -148,3 +151,23 @@ def test_a_special_token_is_written_out_where_it_is_asked_for(engine: Engine, op
         shown = ask(loaded, render("hi"), special=("<|system|>", "<no-such-token>")).text
     assert plain == "before it"
     assert shown == "before<|system|> it"
+
+
+def test_requests_at_the_same_time_have_a_constraint_each(engine: Engine, random_path: Path) -> None:
+    if engine.backend != "xllamacpp":
+        pytest.skip("computes one request after the other, or has nothing for it")
+    options = LoadOptions(None, threads=2, requests=3)
+    model = make_backend(engine.backend).load(ModelFiles(str(random_path)), options)
+
+    def run(number: int) -> str:
+        constraint = SCHEMA if number % 3 else Constraint("regex", "(")
+        try:
+            return ask(model, render(f"hi {number}"), Sampling(1.0, seed=number), constraint=constraint).text
+        except ConstraintError as error:
+            return str(error.detail)
+
+    with ThreadPoolExecutor(3) as pool:
+        said = list(pool.map(run, range(9)))
+    model.close()
+    for number, text in enumerate(said):
+        assert list(json.loads(text)) == ["name", "age", "tags"] if number % 3 else "unclosed group" in text
