@@ -13,11 +13,12 @@ from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.gguf_header import find_context, read_header
 from localfirst.backends.llama_engine import BATCH_TOKENS, LlamaEngine
 from localfirst.backends.text import StopFilter, begin_with
+from localfirst.backends.token_bytes import find_special
 from localfirst.conversation import Usage
 from localfirst.errors import DeviceError, EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.llama_api import EngineDevice
@@ -98,7 +99,8 @@ class LlamaModel:
         prefill_s = perf_counter() - began
         sampler = self._engine.make_sampler(request.sampling, prompt)
         try:
-            answer = _Answer(self._engine, StopFilter(request.stop), allowance)
+            special = find_special(request.special, self.tokenize)
+            answer = _Answer(self._engine, StopFilter(request.stop), allowance, special)
             yield from self._answer(answer, sampler, request.cancelled)
         finally:
             sampler.close()
@@ -135,8 +137,11 @@ class _Answer:
     What is no UTF-8 becomes U+FFFD; a character that the end cuts off is left out, as llama.cpp's server does.
     """
 
-    def __init__(self, engine: LlamaEngine, stop: StopFilter, allowance: limits.Allowance) -> None:
+    def __init__(
+        self, engine: LlamaEngine, stop: StopFilter, allowance: limits.Allowance, special: Mapping[int, str]
+    ) -> None:
         self._engine = engine
+        self._special = special
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._allowance = allowance
         self.stop = stop
@@ -150,7 +155,7 @@ class _Answer:
         if self._engine.is_end(token):
             self.reason = "stop"
             return ""
-        text = self.stop.feed(self._decoder.decode(self._engine.spell(token)))
+        text = self.stop.feed(self._special.get(token) or self._decoder.decode(self._engine.spell(token)))
         if self.stop.matched:
             self.reason = "stop"
         elif self.generated == self._allowance.tokens:

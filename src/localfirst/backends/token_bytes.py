@@ -53,10 +53,15 @@ class _SpecialDecoder:
         return self._texts.get(token) or self._plain.feed(token)
 
 
+def find_special(special: Sequence[str], tokenize: Callable[[str], list[int]]) -> dict[int, str]:
+    """The ids of those texts that are one token each."""
+    tokens = {text: tokenize(text) for text in special}
+    return {found[0]: text for text, found in tokens.items() if len(found) == 1}
+
+
 def show_special(plain: Decoder, special: Sequence[str], tokenize: Callable[[str], list[int]]) -> Decoder:
     """A decoder that writes out those of `special` that are one token each."""
-    tokens = {text: tokenize(text) for text in special}
-    texts = {found[0]: text for text, found in tokens.items() if len(found) == 1}
+    texts = find_special(special, tokenize)
     return _SpecialDecoder(plain, texts) if texts else plain
 
 

@@ -58,7 +58,8 @@ class RuntimeRow(NamedTuple):
     compiled: bool = False
     """Made from the engine's source on the machine that it is for; the pins hold the source and what compiles it."""
     needs: tuple[str, ...] = ()
-    """What the engine imports and what compiles it, as requirements, where no index of wheels tells."""
+    """What the engine imports and what compiles it, as requirements, where no index of wheels tells; and what its
+    adapter imports beside it."""
 
 
 _LLAMA_PY_INDEX = "https://abetlen.github.io/llama-cpp-python/whl/"
