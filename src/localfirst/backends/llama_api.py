@@ -88,7 +88,7 @@ def find_version() -> str:
 def find_devices() -> tuple[EngineDevice, ...]:
     """Every device of this build, the CPU among them."""
     load_library()
-    registry, devices = _open("ggml"), _open("ggml-base")
+    registry, devices = open_library("ggml"), open_library("ggml-base")
     registry.ggml_backend_dev_count.restype = ctypes.c_size_t
     registry.ggml_backend_dev_get.argtypes = (ctypes.c_size_t,)
     registry.ggml_backend_dev_get.restype = ctypes.c_void_p
@@ -106,11 +106,20 @@ def find_devices() -> tuple[EngineDevice, ...]:
 
 
 @cache
+def find_ggml_version() -> str:
+    """The version of the ggml below."""
+    base = open_library("ggml-base")
+    base.ggml_version.restype = ctypes.c_char_p
+    version: bytes = base.ggml_version()
+    return version.decode()
+
+
+@cache
 def describe_ggml() -> str:
     """Version and commit of the ggml below, as it was told when it was built."""
-    base = _open("ggml-base")
-    base.ggml_version.restype = base.ggml_commit.restype = ctypes.c_char_p
-    return f"ggml {base.ggml_version().decode()}, commit {base.ggml_commit().decode()}"
+    base = open_library("ggml-base")
+    base.ggml_commit.restype = ctypes.c_char_p
+    return f"ggml {find_ggml_version()}, commit {base.ggml_commit().decode()}"
 
 
 @cache
@@ -131,7 +140,7 @@ def read_processor_code() -> bytes:
     return b""
 
 
-def _open(name: str) -> ctypes.CDLL:
+def open_library(name: str) -> ctypes.CDLL:
     """A library beside the bindings; its functions are this module's own, so their types disturb nobody."""
     from llama_cpp import _ctypes_extensions, _ggml
 

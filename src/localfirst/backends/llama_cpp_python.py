@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from localfirst.backends.llama_api import EngineDevice
     from localfirst.backends.llama_engine import Sampler
     from localfirst.conversation import FinishReason
+    from localfirst.gguf import GgufHeader
     from localfirst.types import Placement
 
 COPIES = 2
@@ -35,6 +36,8 @@ PLACEMENTS: dict[Placement, tuple[int, ...]] = {"cpu": (llama_api.CPU,), "gpu": 
 
 class LlamaCppPythonBackend:
     """Loads a GGUF file. The header is read by us first: native code never sees a size that is a lie."""
+
+    name = "llama-cpp-python"
 
     def list_devices(self) -> tuple[str, ...]:
         """The GPUs that this build of llama.cpp sees."""
@@ -60,7 +63,7 @@ class LlamaCppPythonBackend:
         context_tokens = find_context(header, options.context_tokens, path)
         device = _find_device(llama_api.find_devices(), options.placement)
         info = LoadedInfo(
-            backend="llama-cpp-python",
+            backend=self.name,
             engine="llama-cpp-python",
             engine_version=llama_api.find_version(),
             context_tokens=context_tokens,
@@ -69,7 +72,12 @@ class LlamaCppPythonBackend:
             parallel=1,
             template=header.template,
         )
-        return LlamaModel(LlamaEngine(files.main, context_tokens, options), info)
+        return LlamaModel(self._make_engine(path, header, context_tokens, options), info)
+
+    def _make_engine(self, path: Path, header: GgufHeader, context_tokens: int, options: LoadOptions) -> LlamaEngine:
+        """The engine with the model in it."""
+        del header
+        return LlamaEngine(str(path), context_tokens, options)
 
 
 class LlamaModel:

@@ -23,6 +23,7 @@ BACKENDS: dict[str, str] = {
     "tensorrt-llm": "localfirst.backends.external:TensorrtBackend",
     "remote": "localfirst.backends.external_remote:RemoteBackend",
     "llama-cpp-python": "localfirst.backends.llama_cpp_python:LlamaCppPythonBackend",
+    "bitnet": "localfirst.backends.bitnet:BitnetBackend",
 }
 """Backend name -> `module:class`."""
 

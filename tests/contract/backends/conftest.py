@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.contract.backends.engines import BINDINGS, ENGINES, Engine
+from tests.contract.backends.engines import BINDINGS, BITNET, ENGINES, Engine
 from tests.contract.backends.llama_bindings import MISSING, find_bindings
 from tests.fixtures import scripted
 from tests.fixtures.engines import need_engine
@@ -28,7 +28,11 @@ TEXT = "Hello there! The tiny model answers Grüße 😀 and stops."
 SKIP = pytest.mark.skipif(not find_bindings(), reason=MISSING)
 
 
-@pytest.fixture(scope="session", params=[*ENGINES, pytest.param(BINDINGS, marks=SKIP)], ids=lambda one: one.backend)
+@pytest.fixture(
+    scope="session",
+    params=[*ENGINES, *(pytest.param(one, marks=SKIP) for one in (BINDINGS, BITNET))],
+    ids=lambda one: one.backend,
+)
 def engine(request: pytest.FixtureRequest) -> Engine:
     need_engine(request.param.backend)
     return request.param

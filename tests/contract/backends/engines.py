@@ -97,13 +97,14 @@ ENGINES = (
     ),
 )
 BINDINGS = Engine("llama-cpp-python", "model.gguf", scripted.make_gguf, scripted.make_random_gguf)
-"""Held to the same contract where there is a build of it."""
+BITNET = Engine("bitnet", "model.gguf", scripted.make_bitnet, scripted.make_random_bitnet)
+"""These two are held to the same contract where there is a build of llama-cpp-python."""
 find_bindings()
 
 
 def find_engine(backend: str) -> Engine:
     """The row of a backend."""
-    return next(one for one in (*ENGINES, BINDINGS) if one.backend == backend)
+    return next(one for one in (*ENGINES, BINDINGS, BITNET) if one.backend == backend)
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.contract.backends.conftest import TEXT
-from tests.contract.backends.engines import BINDINGS, ENGINES, GREEDY, Engine, ask
+from tests.contract.backends.engines import BINDINGS, BITNET, ENGINES, GREEDY, Engine, ask
 from tests.fixtures.engines import has_engine
 from tests.fixtures.scripted import TEMPLATE, Shape, Vocabulary, render, split_reply
 
@@ -200,7 +200,7 @@ def test_a_repetition_penalty_changes_a_repeating_answer(engine: Engine, noise: 
 
 def test_all_engines_compute_the_same_answer_from_the_same_weights(tmp_path: Path) -> None:
     answers = []
-    for one in filter(lambda one: has_engine(one.backend), (*ENGINES, BINDINGS)):
+    for one in filter(lambda one: has_engine(one.backend), (*ENGINES, BINDINGS, BITNET)):
         one.make_random(tmp_path / one.backend / one.file_name, Shape(layers=2), seed=4)
         loaded = one.load(tmp_path / one.backend / one.file_name)
         answers.append(ask(loaded, render("the same for all"), max_tokens=32))
@@ -302,6 +302,7 @@ def test_info_tells_what_is_loaded(engine: Engine, model: LoadedModel) -> None:
         "llama-server": ("llama.cpp", "b0-unknown", "CPU"),
         "llamafile": ("llamafile", "b0-unknown", "CPU"),
         "llama-cpp-python": ("llama-cpp-python", "0.3.36", "CPU"),
+        "bitnet": ("llama-cpp-python", "0.3.36", "CPU"),
     }[engine.backend]
 
 
