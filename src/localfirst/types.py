@@ -28,6 +28,8 @@ Confidence = Literal["verified", "page", "memory"]
 Host = Literal["huggingface", "foundry", "builtin", "import", "remote"]
 """Where the files live: a Hugging Face hub, Microsoft's Foundry catalog, this package, the user's own folder; a server
 elsewhere, which keeps them to itself."""
+Recipe = Literal["i2_s-to-tq2_0"]
+"""How a file that was fetched is made into one that an engine loads: on this machine, without loss."""
 Verdict = Literal["gpu", "split", "cpu", "tight", "no"]
 Task = Literal["chat", "embedding"]
 """What a model is loaded for: to answer, or to turn texts into vectors."""
@@ -162,6 +164,8 @@ class Variant(NamedTuple):
     """A shorter context than the model's own, for builds that fix one (NPU graphs)."""
     note: str | None = None
     bits_per_weight: float | None = None
+    recipe: Recipe | None = None
+    """How its one file is made into one that an engine loads; only for files whose digest the catalog has."""
 
 
 class Model(NamedTuple):
@@ -381,6 +385,19 @@ class InstalledFile(NamedTuple):
     sha256: str
 
 
+class Derived(NamedTuple):
+    """A file that was made on this machine from a model's own, which can be made again and never leaves it."""
+
+    path: str
+    """Relative to the folder of such files beside the model's own."""
+    size_bytes: int
+    sha256: str
+    from_sha256: str
+    """The digest of the file that it was made of."""
+    recipe: Recipe
+    recipe_version: int
+
+
 def format_build(name: str, variant: str) -> str:
     """A build by the names of its model and its own, as it may be typed: `phi-4-mini@int4-cpu`, `hf:org/repo:q4@main`.
 
@@ -416,6 +433,8 @@ class InstalledModel(NamedTuple):
     """The store of others that it was found in (`LF_SHARED_STORES`), which is never written; `None`: one's own."""
     license: str | None = None
     """As its catalog or its hub named it; `None`: neither did, or an older version of this program wrote the record."""
+    derived: Derived | None = None
+    """What was made of it, where no engine loads it as it is."""
 
     @property
     def size_bytes(self) -> int:
@@ -429,7 +448,8 @@ class InstalledModel(NamedTuple):
 
     def to_record(self) -> dict[str, object]:
         """Its fields by name, those of its files too: what JSON takes."""
-        return self._asdict() | {"files": [file._asdict() for file in self.files]}
+        derived = self.derived._asdict() if self.derived else None
+        return self._asdict() | {"files": [file._asdict() for file in self.files], "derived": derived}
 
 
 class FileProgress(NamedTuple):

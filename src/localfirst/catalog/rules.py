@@ -83,6 +83,21 @@ QUANTIZATION_BACKENDS = {"i2_s": "bitnet", "with vision": "openvino-vision"}
 """Quantizations that only one backend loads, whatever the format: BitNet's I2_S is a private tensor type (36), which
 llama.cpp retired; OpenVINO folders of models that see pictures hold several graphs, which no backend here joins."""
 
+RECIPE_QUANTIZATIONS = ("i2_s",)
+"""Quantizations that no engine here loads before they were made into another, for which the file has to be known."""
+
+
+def needs_recipe(quantization: str | None) -> bool:
+    """Whether files of a quantization have to be made into others first."""
+    return any(word in (quantization or "").lower() for word in RECIPE_QUANTIZATIONS)
+
+
+EXPERIMENTS = {
+    "bitnet": "its weights are repacked here without loss, and its activation is put into llama.cpp's graph; both were "
+    "checked on files of random weights, not yet on the vendor's own",
+}
+"""Backends that nobody has seen run the models that they are for, and what was seen instead."""
+
 FORMATS_FOR_ANY_DEVICE: tuple[Format, ...] = ("gguf", "llamafile")
 """One file for every device; the devices in the catalog are then a remark of its publisher."""
 

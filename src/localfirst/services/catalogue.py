@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import __version__, paths
 from localfirst.catalog.rows import from_json, to_json
+from localfirst.catalog.rules import needs_recipe
 from localfirst.errors import CatalogError
 from localfirst.store.disk import write_atomically
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from localfirst.types import Model
+    from localfirst.types import InstalledFile, Model, ModelFile, Recipe
 
 BUILT_IN = "built-in"
 
@@ -51,6 +52,15 @@ def load_models() -> tuple[Model, ...]:
     models = tuple(model for catalog in _parse(files) for model in catalog.models)
     _write_cache(cache, f"{stamp}\n{to_json(models)}")
     return models
+
+
+def find_recipe(files: Sequence[ModelFile | InstalledFile], quantization: str | None) -> Recipe | None:
+    """How files that no engine loads are made into such that one does, if a catalog knows them by their digest."""
+    if not needs_recipe(quantization):
+        return None
+    digests = {file.sha256 for file in files}
+    known = (variant for model in load_models() for variant in model.variants if variant.recipe)
+    return next((variant.recipe for variant in known if variant.files[0].sha256 in digests), None)
 
 
 def find_catalogs() -> tuple[Catalog, ...]:

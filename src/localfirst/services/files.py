@@ -13,7 +13,7 @@ from localfirst.services.catalogue import load_models
 from localfirst.services.imported import describe
 from localfirst.services.library import find_entry, find_on_disk
 from localfirst.services.planning import plan_fetch
-from localfirst.store import builtin, manifest, pull, removal, revisions, verify
+from localfirst.store import builtin, derive, manifest, pull, removal, revisions, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,13 +36,23 @@ class Verified:
 
     @property
     def is_mendable(self) -> bool:
-        """Whether there are problems still, and a hub has the bytes."""
-        return bool(self.problems) and not self.repaired and self.model.host == "huggingface" and not self.model.keeper
+        """Whether there are problems still, and a hub has the bytes, or they are made here."""
+        fetched = self.model.host == "huggingface" and not self.model.keeper
+        return bool(self.problems) and not self.repaired and (fetched or self.needs_no_network)
+
+    @property
+    def needs_no_network(self) -> bool:
+        """Whether all that is wrong was made here of files that are right."""
+        return all(verify.is_derived(self.model, problem) for problem in self.problems)
 
     @property
     def remedy(self) -> str | None:
         """What to type, where there are problems still."""
-        return verify.find_remedy(self.model) if self.problems and not self.repaired else None
+        if not self.problems or self.repaired:
+            return None
+        if self.needs_no_network and self.model.shared is None:
+            return f"`lf model verify {self.model.name} --repair` makes it again from the other, without a network."
+        return verify.find_remedy(self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +148,7 @@ def verify_models(  # noqa: PLR0913 - one keyword per option
     verified = []
     for model in models:
         one = Verified(model, verify.verify(model, quick=quick, report=report))
-        if repair and one.is_mendable and not offline:
+        if repair and one.is_mendable and (one.needs_no_network or not offline):
             one = _repair(one, alone=len(models) == 1, report=report)
         verified.append(one)
     return tuple(verified)
@@ -148,7 +158,11 @@ def _repair(checked: Verified, *, alone: bool, report: Callable[[Progress], None
     model = checked.model
     damaged = [problem.path for problem in checked.problems]
     try:
-        return replace(checked, model=pull.repair(model, describe(model), damaged, report=report), repaired=True)
+        if model.derived and checked.needs_no_network:
+            mended = derive.remake(model, model.derived.recipe, report=report)
+        else:
+            mended = pull.repair(model, describe(model), damaged, report=report)
+        return replace(checked, model=mended, repaired=True)
     except LfError as error:
         if alone:
             raise

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.errors import ModelFileError
+from localfirst.services.catalogue import find_recipe
 from localfirst.store import formats, layout
 from localfirst.store.keepers import is_tool
 from localfirst.types import InstalledModel, Model, ModelFile, Variant
@@ -19,7 +20,7 @@ TITLE_LENGTH = 80
 
 def describe(installed: InstalledModel) -> Model:
     """The model as a catalog entry of one variant, without what files tell that cannot be read any more."""
-    told = tell(installed)
+    told, derived = tell(installed), installed.derived
     return Model(
         name=installed.name,
         title=installed.title or (told.title or "")[:TITLE_LENGTH] or installed.name,
@@ -50,6 +51,7 @@ def describe(installed: InstalledModel) -> Model:
                 confidence="verified",
                 source="the file itself",
                 context_tokens=told.context_tokens,
+                recipe=derived.recipe if derived else find_recipe(installed.files, installed.quantization),
             ),
         ),
     )

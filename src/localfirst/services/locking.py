@@ -10,7 +10,7 @@ from localfirst.catalog.judge import is_quantization
 from localfirst.errors import IntegrityError, NetworkError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import consent
-from localfirst.services.catalogue import load_models
+from localfirst.services.catalogue import find_recipe, load_models
 from localfirst.services.library import find_entry, find_histories
 from localfirst.services.planning import NOTHING_WANTED, find_runtimes_for, plan_fetch
 from localfirst.store import builds, builtin, lockfile, manifest, pull, revisions, verify
@@ -320,4 +320,5 @@ def _describe(model: LockedModel) -> tuple[Model, Variant]:
     )
     described = builds.describe_installed((installed,), None)
     files = tuple(ModelFile(file.path, file.size_bytes, file.sha256) for file in model.files)
-    return described, described.variants[0]._replace(files=files)
+    recipe = find_recipe(files, model.quantization)
+    return described, described.variants[0]._replace(files=files, recipe=recipe)

@@ -16,7 +16,7 @@ from localfirst.hwprobe.probe import probe
 from localfirst.services import consent, engines
 from localfirst.services.planning import plan_draft, plan_fetch, with_draft
 from localfirst.services.threads import find_threads
-from localfirst.store import layout, measurements, pull, revisions, verify
+from localfirst.store import derive, layout, measurements, pull, revisions, verify
 from localfirst.types import Progress
 from localfirst.worker import protocol
 from localfirst.worker.client import Reply, Worker
@@ -85,8 +85,8 @@ def open_session(  # noqa: PLR0913 - one keyword per thing that callers decide
     installed = _fetch(planned, allowed, report)
     load = protocol.Load(
         backend=runtime.backend,
-        main=str(layout.find_main(installed)),
-        draft=str(layout.find_main(_fetch(drafting, allowed, report))) if drafting else None,
+        main=str(layout.find_loadable(installed)),
+        draft=str(layout.find_loadable(_fetch(drafting, allowed, report))) if drafting else None,
         context_tokens=plan.context_tokens,
         threads=find_threads(),
         placement=plan.placement,
@@ -116,13 +116,13 @@ def _open_remote(
 
 
 def _fetch(planned: Planned, allowed: Allowed, report: Callable[[Progress], None]) -> InstalledModel:
-    """The chosen build, fetched where it is missing."""
+    """The chosen build, fetched where it is missing, as an engine loads it."""
     variant, installed = planned.resolution.chosen.variant, _find_installed(planned)
     if installed is None:
         installed = pull.pull(planned.entry.model, variant, offline=not allowed.network, report=report)
     elif (notice := revisions.say_other(installed, variant)) and not planned.entry.is_pinned(installed):
         report(Progress(installed.name, 0, None, None, {"notice": notice}))
-    return installed
+    return derive.ensure(installed, variant, report=report)
 
 
 def _prepare(

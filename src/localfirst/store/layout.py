@@ -2,6 +2,7 @@
 
 * `models/<org>--<repo>/<commit, 12 digits>/<name>@<variant>/`: `manifest.json`, `files/<the repository's paths>`,
   `.trails/<digest>.trail` (see `trail`), and while it is being fetched `.partial/<digest>.part` with its `.journal`;
+  `derived/` with what was made of its files here (see `derive`);
 * `models/import--<name>/import/<variant>/manifest.json`: an import's files and those of other tools stay where they
   are, unless it was asked for a copy, which lies in `files/` beside it;
 * `models/.locks/<the model's folder>.lock`, and `<name>.lock` for the records and workplaces of that name;
@@ -19,10 +20,11 @@ from localfirst.errors import ModelFileError
 from localfirst.store.names import is_blob, is_projector, make_folder_name
 
 if TYPE_CHECKING:
-    from localfirst.types import InstalledModel
+    from localfirst.types import Derived, InstalledModel
 
 MANIFEST = "manifest.json"
 FILES = "files"
+DERIVED = "derived"
 PARTIAL = ".partial"
 TRAILS = ".trails"
 LOCKS = ".locks"
@@ -75,8 +77,24 @@ def find_records(models: Path) -> tuple[Path, ...]:
     )
 
 
+def find_derived(model: InstalledModel, derived: Derived) -> Path:
+    """Where the file lies that was made of a model's own."""
+    own = model.keeper is None
+    home = Path(model.root).parent if own else find_folder(model.name, model.variant, model.repo, model.revision)
+    return home / DERIVED / derived.path
+
+
+def find_loadable(model: InstalledModel) -> Path:
+    """What an engine opens: the file that was made for it, else what was published.
+
+    Raises:
+        ModelFileError: the model has no such file.
+    """
+    return find_derived(model, model.derived) if model.derived else find_main(model)
+
+
 def find_main(model: InstalledModel) -> Path:
-    """What an engine opens: the folder with the model's configuration, or its (first) file.
+    """What of the published files an engine opens: the folder with the configuration, or the (first) file.
 
     Raises:
         ModelFileError: the model has no such file.

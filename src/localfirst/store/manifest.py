@@ -18,7 +18,7 @@ from localfirst.store import layout, pointer, revisions
 from localfirst.store.disk import explained, size_on_disk, sync_folder, write_atomically
 from localfirst.store.names import check_paths, check_sha256
 from localfirst.store.roots import find_roots
-from localfirst.types import Format, InstalledFile, InstalledModel
+from localfirst.types import Derived, Format, InstalledFile, InstalledModel, Recipe
 
 SCHEMA = "lf.manifest/1"
 SCHEMA_KEEPER = "lf.manifest/2"
@@ -65,6 +65,20 @@ def _parse_file(record: object, source: str) -> InstalledFile:
     return InstalledFile(_parse_text(record, "path"), size, check_sha256(_parse_text(record, "sha256"), source))
 
 
+def _parse_derived(record: object, source: str) -> Derived | None:
+    """What was made of the files; one by a recipe of another version of this program is none, and is made again."""
+    if record is None:
+        return None
+    file = _parse_file(record, source)
+    assert isinstance(record, dict)  # noqa: S101 - it has been parsed as one
+    check_paths((file.path,), source)
+    recipe: Any = record.get("recipe")
+    version = record.get("recipe_version")
+    if recipe not in get_args(Recipe) or not isinstance(version, int):
+        return None
+    return Derived(*file, check_sha256(_parse_text(record, "from_sha256"), source), recipe, version)
+
+
 def parse_manifest(text: str, folder: Path) -> InstalledModel:
     """The model that a manifest in `folder` describes.
 
@@ -104,6 +118,7 @@ def parse_manifest(text: str, folder: Path) -> InstalledModel:
         title=_parse_optional(record, "title"),
         keeper=keeper,
         license=_parse_optional(record, "license"),
+        derived=_parse_derived(record.get("derived"), str(folder)),
     )
 
 

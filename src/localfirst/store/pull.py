@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localfirst.errors import IntegrityError, NetworkError, UnknownNameError
+from localfirst.errors import IntegrityError, ModelFileError, NetworkError, UnknownNameError
 from localfirst.lock import LeaseLostError
-from localfirst.store import layout, manifest, removal, revisions
+from localfirst.store import derive, layout, manifest, removal, revisions
 from localfirst.store.builtin import find_builtin
 from localfirst.store.claim import claim
 from localfirst.store.disk import check_space, explained, hash_file, measure_allocated
+from localfirst.store.formats.gguf import check_fetched
 from localfirst.store.listing import HubFile
 from localfirst.store.names import is_commit
 from localfirst.store.net.endpoint import find_endpoint
@@ -65,7 +66,7 @@ def pull(
         return installed
     if installed is not None and _is_intact(installed):
         _tell_other_revision(installed, variant, report)
-        return installed
+        return derive.ensure(installed, variant, report=report)
     if installed is not None and installed.keeper is None:
         variant = _name_files(variant, installed)
     full = format_build(model.name, variant.name)
@@ -157,7 +158,7 @@ def _fetch(job: _Job, report: Callable[[Progress], None]) -> InstalledModel:
         held = claim(lambda: job.folder, job.model.name, report, beating=True)
         with suppress(LeaseLostError), held as (folder, lease):
             installed = manifest.find_in(folder)  # another process may have fetched it meanwhile
-            if installed is not None and _is_intact(installed):
+            if installed is not None and _is_intact(installed) and derive.is_ready(installed, job.variant):
                 return installed
             if lease.taken_over:
                 detach(folder / layout.PARTIAL, lease.beat)
@@ -220,8 +221,11 @@ class _Job:
 
 
 def _is_intact(installed: InstalledModel) -> bool:
-    """Whether all files have their sizes, and those that were written to since are the same all the same."""
-    if verify(installed, quick=True):
+    """Whether all files have their sizes, and those that were written to since are the same all the same.
+
+    What was made of them can be made again.
+    """
+    if verify(installed._replace(derived=None), quick=True):
         return False
     if installed.keeper is None and installed.shared is None:
         settle(installed)
@@ -231,7 +235,13 @@ def _is_intact(installed: InstalledModel) -> bool:
 def _name_files(variant: Variant, installed: InstalledModel) -> Variant:
     """The variant as it is installed: these files of this revision, whatever is named now."""
     files = tuple(ModelFile(*file) for file in installed.files)
-    return variant._replace(repo=installed.repo or variant.repo, revision=installed.revision, files=files)
+    same = {file.sha256 for file in files} == {file.sha256 for file in variant.files}
+    return variant._replace(
+        repo=installed.repo or variant.repo,
+        revision=installed.revision,
+        files=files,
+        recipe=variant.recipe if same else None,
+    )
 
 
 def _tell_changed(installed: InstalledModel, report: Callable[[Progress], None]) -> None:
@@ -260,7 +270,7 @@ def _install(job: _Job, folder: Path, report: Callable[[Progress], None], lease:
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         manifest.clear(folder)  # there only if files are missing: a damaged model is none
-        check_space(folder, _count_missing(chosen, place))
+        check_space(folder, _count_missing(chosen, place) + derive.measure(job.variant))
     twins = _find_twins(chosen)
     with Transfer(job.endpoint, meter, job.limits, lease) as transfer:
         files = tuple(
@@ -281,11 +291,32 @@ def _install(job: _Job, folder: Path, report: Callable[[Progress], None], lease:
         title=job.model.title,
         license=job.listing.license if job.model.license == "unknown" else job.model.license,
     )
+    if job.variant.recipe:
+        derived = derive.make(installed, job.variant.recipe, folder, report=report, verified=True)
+        installed = installed._replace(derived=derived)
+    else:
+        _require_loadable(installed)
     lease.check()
     manifest.write(installed)
     with suppress(OSError):  # empty by now, or leftovers of another choice of files
         shutil.rmtree(place.partial)
     return installed
+
+
+def _require_loadable(installed: InstalledModel) -> None:
+    """Refuse weights that no engine loads, which their names did not tell; what was fetched goes.
+
+    Raises:
+        ModelFileError: it is such a file.
+    """
+    if installed.format != "gguf":
+        return
+    try:
+        check_fetched(layout.find_main(installed))
+    except ModelFileError:
+        with suppress(OSError):
+            shutil.rmtree(installed.root)
+        raise
 
 
 def _count_missing(chosen: Sequence[HubFile], place: Place) -> int:

@@ -13,11 +13,12 @@ from localfirst.store import layout
 from localfirst.store.disk import explained, hash_file
 from localfirst.store.keepers import is_tool, say_keeper
 from localfirst.store.progress import Meter, ignore
+from localfirst.types import InstalledFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localfirst.types import InstalledFile, InstalledModel, Progress
+    from localfirst.types import InstalledModel, Progress
 
 
 _CLOCK_S = 2.0
@@ -32,6 +33,20 @@ class FileProblem(NamedTuple):
     detail: str
     found_sha256: str | None = None
     """Of bytes that were read and are others; what they should be the manifest says."""
+
+
+def list_files(model: InstalledModel) -> tuple[InstalledFile, ...]:
+    """A model's files, and what was made of them by its whole path, which no other can be."""
+    derived = model.derived
+    if derived is None:
+        return model.files
+    path = str(layout.find_derived(model, derived))
+    return (*model.files, InstalledFile(path, derived.size_bytes, derived.sha256))
+
+
+def is_derived(model: InstalledModel, problem: FileProblem) -> bool:
+    """Whether a problem is one of the file that was made of a model's own, and can be made again."""
+    return model.derived is not None and problem.path == str(layout.find_derived(model, model.derived))
 
 
 def _glance(model: InstalledModel, file: InstalledFile) -> FileProblem | None:
@@ -94,11 +109,12 @@ def verify(
 
     `quick` reads only the files that were written to since the model was recorded; of the others the size is enough.
     """
-    chosen = [file for file in model.files if not quick or is_changed(model, file)]
+    files = list_files(model)
+    chosen = [file for file in files if not quick or is_changed(model, file)]
     sizes = {file.path: file.size_bytes for file in chosen}
     meter = Meter(model.name, sum(sizes.values()), report, files=sizes)
     problems = []
-    for file in model.files:
+    for file in files:
         problem = _glance(model, file) or (_compare(model, file, meter) if file in chosen else None)
         if problem is not None:
             problems.append(problem)
@@ -120,9 +136,14 @@ def settle(model: InstalledModel) -> None:
     """
     for file in model.files:
         if is_changed(model, file):
-            with suppress(OSError, ValueError):  # a store that cannot be written is read again
-                recorded_s = _find_recorded_s(model)
-                os.utime(Path(model.root) / file.path, (recorded_s, recorded_s))
+            settle_file(model, Path(model.root) / file.path)
+
+
+def settle_file(model: InstalledModel, path: Path) -> None:
+    """Date a file as the model was recorded, once it is known to be right."""
+    with suppress(OSError, ValueError):  # a store that cannot be written is read again
+        recorded_s = _find_recorded_s(model)
+        os.utime(path, (recorded_s, recorded_s))
 
 
 def _find_recorded_s(model: InstalledModel) -> float:

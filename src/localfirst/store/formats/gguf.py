@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from localfirst.gguf import read_header
 from localfirst.store.builds import find_gguf_quantization, find_shards
 from localfirst.store.formats.found import Found, Told, list_files, read_head
 from localfirst.store.names import is_projector
+from localfirst.store.repack import MARK, SOURCE_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,8 @@ _NO_MODELS = {
 }
 # Which of several projectors: half precision loses nothing, and takes half of `F32`.
 _PROJECTOR_ORDER = ("F16", "BF16", "Q8_0", "F32")
+
+_PULL = "`lf pull bitnet-b1.58-2b` fetches Microsoft's own, and makes a file of it that runs."
 
 
 def find(path: Path) -> Found:
@@ -50,6 +54,7 @@ def find(path: Path) -> Found:
     headers = [_read(path.parent / shard) for shard in shards]
     _check_model(path.name, headers[0])
     _check_whole(path.name, headers)
+    check_types(path.name, headers)
     projector = _find_projector(path.name, beside)
     if projector is not None:
         try:
@@ -113,6 +118,39 @@ def _check_model(name: str, header: GgufHeader) -> None:
             detail="`general.architecture` is missing",
             hint="Use a build of the model for llama.cpp.",
         )
+
+
+def check_types(name: str, headers: Sequence[GgufHeader]) -> None:
+    """Refuse what is only loaded after it was made into another file, and what was.
+
+    Raises:
+        ModelFileError: it is such a file.
+    """
+    if any(key.startswith(MARK) for key in headers[0].metadata):
+        raise ModelFileError(
+            f"{name} was made by lf of a file that was published, and runs only in its place",
+            detail="llama.cpp by itself would compute another activation, and answer nonsense",
+            hint=_PULL,
+        )
+    if any(tensor.type == SOURCE_TYPE for header in headers for tensor in header.tensors):
+        raise ModelFileError(
+            f"{name} has weights of BitNet's type {SOURCE_TYPE}, which lf loads only from files that it knows",
+            detail="they are packed in several ways, and nothing in a file tells which way",
+            hint=_PULL,
+        )
+
+
+def check_fetched(path: Path) -> None:
+    """Refuse a file that was fetched as `find` refuses one that is imported; one that is damaged is left to its engine.
+
+    Raises:
+        ModelFileError: it is only loaded after it was made into another file, and nobody knows how.
+    """
+    headers = []
+    with suppress(ModelFileError, OSError):
+        headers = [_read(path)]
+    if headers:
+        check_types(path.name, headers)
 
 
 def _refuse(name: str, word: str) -> ModelFileError:

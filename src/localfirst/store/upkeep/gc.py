@@ -153,6 +153,7 @@ def _find_workplaces(models: Path) -> Iterator[Garbage]:
 def _find_temporary(found: Survey, models: Path) -> Iterator[Garbage]:
     """What writers that were killed left beside the files that they were to replace."""
     folders = [leaf.folder for leaf in found.leaves if leaf.kind == "model"]
-    for folder in (*folders, models, paths.data_dir()):
+    derived = [folder / layout.DERIVED for folder in folders]
+    for folder in (*folders, *derived, models, paths.data_dir()):
         for path in find_temporary(folder):
             yield Garbage("leftover", path.name, path, *measure(path, set()))

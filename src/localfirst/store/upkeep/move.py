@@ -353,7 +353,8 @@ def _read_digests(folder: Path) -> dict[str, str]:
         model = manifest.read_manifest(folder / layout.MANIFEST)
     except StoreError:
         return {}
-    return {f"{layout.FILES}/{file.path}": file.sha256 for file in model.files} if model.keeper is None else {}
+    own = {f"{layout.FILES}/{file.path}": file.sha256 for file in model.files} if model.keeper is None else {}
+    return own | ({f"{layout.DERIVED}/{model.derived.path}": model.derived.sha256} if model.derived else {})
 
 
 def _move_root(text: str, models: Path, target: Path) -> str:

@@ -173,7 +173,7 @@ def find_parts(folder: Path) -> tuple[Path, ...]:
     return tuple(
         path
         for path in _list(folder)
-        if path.name in {layout.FILES, layout.PARTIAL, layout.TRAILS} or path.name.endswith(TEMPORARY)
+        if path.name in {layout.FILES, layout.DERIVED, layout.PARTIAL, layout.TRAILS} or path.name.endswith(TEMPORARY)
     )
 
 
