@@ -30,6 +30,7 @@ from localfirst.catalog.rules import (
     SPREADING_BACKENDS,
     TIERS,
     is_to_embed,
+    needs_recipe,
 )
 from localfirst.catalog.speed import find_speed
 from localfirst.catalog.split import find_split
@@ -142,7 +143,9 @@ def find_loaders(variant: Variant, ask: Ask) -> list[Runtime]:
     return [
         one
         for one in ask.runtimes
-        if variant.format in one.formats and needed in {None, one.backend} and _is_invited(one, variant, ask)
+        if variant.format in one.formats
+        and (needed == one.backend or (needed is None and one.backend not in QUANTIZATION_BACKENDS.values()))
+        and _is_invited(one, variant, ask)
     ]
 
 
@@ -404,6 +407,11 @@ def explain_source(model: Model, variant: Variant, wanted: Wanted) -> str | None
         return problem
     if variant.host == "foundry":
         return "published only in Foundry Local's catalog, from which lf does not download"
+    if variant.recipe is None and needs_recipe(variant.quantization):
+        return (
+            f"{variant.quantization} is packed in several ways, and nothing in a file tells which way; "
+            "lf loads the files that its catalog knows by their digest"
+        )
     return None
 
 

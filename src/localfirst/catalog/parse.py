@@ -21,6 +21,7 @@ from localfirst.types import (
     Model,
     ModelFile,
     Origin,
+    Recipe,
     RecurrentGroup,
     Tier,
     Variant,
@@ -90,6 +91,7 @@ _VARIANT = {
     "confidence": Field(schema.make_choice_check(get_args(Confidence))),
     "source": Field(schema.check_text_or_texts),
     "note": Field(schema.check_text, None),
+    "recipe": Field(schema.make_choice_check(get_args(Recipe)), None),
 }
 _MODEL = {
     "name": Field(schema.check_name),
@@ -297,6 +299,8 @@ def _read_variant(item: object, path: Path, tables: _Tables, model: dict[str, An
         _check_repo(values, path, tables.vendors[model["vendor"]])
     files = tuple(_read_file(file, (*path, "files", index)) for index, file in enumerate(values["files"]))
     _check_distinct([file.path for file in files], (*path, "files"), "path")
+    if values["recipe"] and [bool(file.sha256) for file in files] != [True]:
+        raise ProblemError((*path, "recipe"), "`recipe` is for a build of one file with its `sha256`")
     size_bytes = _find_size(values["size"], files, path)
     parameters = model["parameters"]
     return Variant(
@@ -317,6 +321,7 @@ def _read_variant(item: object, path: Path, tables: _Tables, model: dict[str, An
         context_tokens=values["context"],
         note=values["note"],
         bits_per_weight=round(8 * size_bytes / parameters, 2) if size_bytes and parameters else None,
+        recipe=values["recipe"],
     )
 
 

@@ -81,6 +81,7 @@ _LLAMA_PY = RuntimeRow(
     needs=("diskcache>=5.6.1", "numpy>=1.20.0", "typing-extensions>=4.5.0"),
 )
 """Source: `README.md` and `pyproject.toml` in abetlen/llama-cpp-python."""
+_BITNET_NOTE = "experimental: llama.cpp with BitNet's activation, on files that lf has repacked"
 
 RUNTIMES: tuple[RuntimeRow, ...] = (
     RuntimeRow(
@@ -307,6 +308,19 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         variant_devices=("vulkan",),
         note="AMD, Intel and NVIDIA by Vulkan drivers",
         index_url=f"{_LLAMA_PY_INDEX}vulkan",
+    ),
+    # Environments of their own: the adapter is made for one version, whatever becomes of the others.
+    _LLAMA_PY._replace(name="bitnet-cpu", backend="bitnet", note=_BITNET_NOTE, on_demand=False, exact=True),
+    _LLAMA_PY._replace(
+        name="bitnet-native",
+        backend="bitnet",
+        exact=True,
+        sizes=MappingProxyType({("linux", "x86_64"): BuildSize(), ("linux", "arm64"): BuildSize()}),
+        pins="llama-native.txt",
+        note=f"{_BITNET_NOTE}; compiled here: takes minutes, and a C++ compiler",
+        index_url=None,
+        compiled=True,
+        needs=(*_LLAMA_PY.needs, "scikit-build-core>=0.9.2", "cmake>=3.21", "ninja>=1.11"),
     ),
 )
 """Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`. What the GPU builds support, and

@@ -39,6 +39,8 @@ STARTER_FILES: dict[Format, str] = {
     "litertlm": "litert/starter.litertlm",
 }
 """What an engine opens of the built-in starter model, by format."""
+TEST_FILES = {"bitnet": "bitnet/answer-tq2_0.gguf"}
+"""What adapters are tested with that load no plain model: a file that knows the one answer."""
 
 COMPILED = frozenset(row.name for row in RUNTIMES if row.compiled)
 CORE_MINUTES = (4, 15)
@@ -238,7 +240,7 @@ def is_testable(runtime: Runtime) -> bool:
 
 def find_starter(runtime: Runtime) -> Path | None:
     """What a runtime opens of the built-in starter model; `None` where that is not there in any format of its own."""
-    names = (STARTER_FILES.get(one) for one in runtime.formats)
+    names = (TEST_FILES.get(runtime.backend), *(STARTER_FILES.get(one) for one in runtime.formats))
     return next((Path(starter_dir(), name) for name in names if name), None)
 
 

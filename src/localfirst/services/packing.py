@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.judge import is_quantization
+from localfirst.catalog.rules import needs_recipe
 from localfirst.errors import RuntimeMissingError, StoreError, UsageError
 from localfirst.runtimes.programs import find_program, get_program
 from localfirst.services.library import find_entry
@@ -102,6 +103,11 @@ def _choose(name: str, entry: Entry) -> InstalledModel:
     if len(found) > 1:
         known = "\n".join(f"{entry.model.name}@{one.variant}" for one in found)
         raise UsageError(f"`{name}` has {len(found)} GGUF builds on this disk", detail=known, hint="Name one of them")
+    if needs_recipe(found[0].quantization):
+        raise UsageError(
+            f"`{name}` runs only as lf runs it: no llamafile computes {found[0].quantization}",
+            hint=f"Take it to another machine as a bundle: `lf bundle create {entry.model.name}`",
+        )
     return found[0]
 
 

@@ -188,6 +188,16 @@ MISTAKES = {
         "        size: 626",
         "line 33: model `tiny-1b`, variant `q4_0`: `size` is 626, but the files are 625 bytes together",
     ),
+    "recipe for several files": (
+        "        gated: true",
+        "        recipe: i2_s-to-tq2_0",
+        "line 33: model `tiny-1b`, variant `q4_0`: `recipe` is for a build of one file with its `sha256`",
+    ),
+    "recipe that nobody knows": (
+        "        gated: true",
+        "        recipe: magic",
+        "`recipe` must be one of i2_s-to-tq2_0, found `magic`",
+    ),
     "flag in words": ("gated: true", "gated: manual", "`gated` must be true or false, found `manual`"),
     "text that is a number": ("title: Plain", "title: 5", "`title` must be one line of text, found `5`"),
     "text of two lines": ("title: Plain", 'title: "a\\nb"', "`title` must be one line of text, found"),

@@ -200,10 +200,17 @@ CUDA = ONNX_VARIANT._replace(name="int4-gpu", devices=("cuda",))
             id="format",
         ),
         pytest.param(
-            VARIANT._replace(quantization="i2_s"),
+            VARIANT._replace(quantization="i2_s", recipe="i2_s-to-tq2_0"),
             (),
             "no runtime of this release loads it: i2_s needs the bitnet runtime",
             id="quantization",
+        ),
+        pytest.param(
+            VARIANT._replace(quantization="i2_s"),
+            (),
+            "i2_s is packed in several ways, and nothing in a file tells which way; "
+            "lf loads the files that its catalog knows by their digest",
+            id="unknown file",
         ),
         pytest.param(CUDA, (), "made for cuda; this machine has no NVIDIA GPU", id="device"),
         pytest.param(CUDA, (NVIDIA,), "made for cuda; no runtime of this release computes there", id="no runtime"),

@@ -191,6 +191,7 @@ def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):
                 "openvino-gpu",
                 "openvino-npu",
                 "litert-cpu",
+                "bitnet-cpu",
             },
         ),
         (("freebsd14", "amd64"), {}),
@@ -204,7 +205,7 @@ def test_each_system_has_the_runtimes_that_are_built_for_it(system, expected):
 @pytest.mark.parametrize(
     ("system", "expected"),
     [
-        (("linux", "arm64"), {"llama-native"}),
+        (("linux", "arm64"), {"llama-native", "bitnet-native"}),
         (("darwin", "arm64"), {"llama-py-metal"}),
         (("win32", "AMD64"), {"llama-py-cpu", "llama-py-cuda", "llama-py-vulkan"}),
         (("freebsd14", "amd64"), set()),

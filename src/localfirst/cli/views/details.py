@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localfirst.catalog.rules import EXPERIMENTS
 from localfirst.cli.screen import line, measure, pad, wrap
 from localfirst.cli.views import listing, revisions, words
 from localfirst.store.keepers import is_tool, say_keeper
@@ -168,6 +169,7 @@ def _model_facts(
     else:
         yield "Here", f"{name_build(best)} {words.say_place(best)}"
         yield "", _say_cost(best)
+        yield "Experimental", _say_experiment(best)
 
 
 def _list_present(plans: Sequence[Plan], histories: Sequence[History]) -> list[str]:
@@ -187,6 +189,8 @@ def _disk_facts(history: History, variant: Variant | None) -> Iterator[Fact]:
         yield "On disk", f"{line(one.variant)}, {line(one.root)}"
         for text in revisions.list_revisions(history):
             yield "", text
+    if one.derived is not None:
+        yield "", f"with {format_bytes(one.derived.size_bytes)} made of it, which an engine loads"
     if variant is not None and (other := say_other(one, variant)):
         yield "", other
 
@@ -208,9 +212,14 @@ def render_choice(plan: Plan, screen: Screen) -> Iterator[str]:
         ("  Draft", words.say_draft(plan)),
         ("  Needs", _say_cost(plan)),
         ("  Why", line(plan.reason)),
+        ("  Experimental", _say_experiment(plan)),
         ("  Fetches", _say_downloads(plan)),
     ]
     yield from render_facts(facts, screen)
+
+
+def _say_experiment(plan: Plan) -> str:
+    return EXPERIMENTS.get(plan.runtime.backend, "") if plan.runtime else ""
 
 
 def _say_cost(plan: Plan) -> str:
