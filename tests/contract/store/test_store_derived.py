@@ -17,7 +17,7 @@ from localfirst.errors import DiskFullError, IntegrityError, ModelFileError, Net
 from localfirst.gguf import read_header
 from localfirst.services.files import verify_models
 from localfirst.services.usage import measure_usage
-from localfirst.store import derive, disk, imports, layout, manifest, verify
+from localfirst.store import derive, disk, imports, layout, manifest, removal, verify
 from localfirst.store.pull import pull
 from localfirst.store.upkeep import move
 from localfirst.types import ModelFile
@@ -171,7 +171,7 @@ def test_it_is_counted_and_goes_with_its_model(published: Published) -> None:
     usage = measure_usage(time.time())
     assert usage.kinds["model"].size_bytes >= both
     assert usage.garbage_bytes == 0
-    assert manifest.remove(installed).freed_bytes >= both
+    assert removal.remove(installed).freed_bytes >= both
     assert not find_path(installed).exists()
     assert not Path(installed.root).parent.exists()
 
