@@ -228,6 +228,19 @@ def test(runtime: Runtime) -> EngineTest:
         return EngineTest(runtime, None, None, None, None, error)
 
 
+def list_runtimes() -> tuple[Runtime, ...]:
+    """Every runtime as it stands here, and of those that have nothing to compute on here, what they lack.
+
+    Raises:
+        RuntimeMissingError: an `LF_RUNTIME_<NAME>` variable does not name an interpreter.
+    """
+    machine = probe()
+    return tuple(
+        runtime._replace(reason=runtime.reason or explain_missing_device(machine, runtime))
+        for runtime in find_runtimes()
+    )
+
+
 def is_testable(runtime: Runtime) -> bool:
     """Whether a runtime is here with a starter model to try, and somebody wants it here.
 
