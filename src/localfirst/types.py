@@ -164,7 +164,7 @@ class Variant(NamedTuple):
     """A shorter context than the model's own, for builds that fix one (NPU graphs)."""
     note: str | None = None
     bits_per_weight: float | None = None
-    recipe: Recipe | None = None
+    recipe: Making | None = None
     """How its one file is made into one that an engine loads; only for files whose digest the catalog has."""
 
 
@@ -409,6 +409,26 @@ def format_build(name: str, variant: str) -> str:
     return f"{repo}:{variant}{at}{revision}"
 
 
+class Making(NamedTuple):
+    """How a build was made on this machine: what it takes to make it again."""
+
+    tool: str
+    version: str
+    precision: str
+    device: str
+    """What it was made for, as the tool calls it: `cpu`, `cuda`, ..."""
+    options: tuple[str, ...]
+    """More words that the tool was given, as `KEY=VALUE`."""
+    source: str
+    """`hf:org/repo@commit`, or the folder."""
+    files: tuple[InstalledFile, ...]
+    """The source's files."""
+
+    def to_record(self) -> dict[str, object]:
+        """Its fields by name, those of its files too."""
+        return self._asdict() | {"options": list(self.options), "files": [file._asdict() for file in self.files]}
+
+
 class InstalledModel(NamedTuple):
     """A model on this disk: what its manifest says."""
 
@@ -435,6 +455,8 @@ class InstalledModel(NamedTuple):
     """As its catalog or its hub named it; `None`: neither did, or an older version of this program wrote the record."""
     derived: Derived | None = None
     """What was made of it, where no engine loads it as it is."""
+    recipe: Making | None = None
+    """Where it was made here, of another model's files."""
 
     @property
     def size_bytes(self) -> int:
@@ -448,8 +470,12 @@ class InstalledModel(NamedTuple):
 
     def to_record(self) -> dict[str, object]:
         """Its fields by name, those of its files too: what JSON takes."""
-        derived = self.derived._asdict() if self.derived else None
-        return self._asdict() | {"files": [file._asdict() for file in self.files], "derived": derived}
+        more = {
+            "files": [file._asdict() for file in self.files],
+            "derived": self.derived._asdict() if self.derived else None,
+            "recipe": self.recipe.to_record() if self.recipe else None,
+        }
+        return self._asdict() | more
 
 
 class FileProgress(NamedTuple):

@@ -115,6 +115,10 @@ def describe_listing(listing: Listing, revision: str | None, file: str | None, p
             hint="Builds are .gguf files, folders with genai_config.json, and MLX repositories.",
         )
     variants = tuple(variant._replace(source=page) for variant in variants)
+    return _make_model(listing, name, _keep(variants, file, name))
+
+
+def _make_model(listing: Listing, name: str, variants: tuple[Variant, ...]) -> Model:
     return Model(
         name=name,
         title=listing.repo,
@@ -128,8 +132,15 @@ def describe_listing(listing: Listing, revision: str | None, file: str | None, p
         size=None,
         aliases=(),
         architecture=Architecture(context_tokens=listing.context_tokens),
-        variants=_keep(variants, file, name),
+        variants=variants,
     )
+
+
+def describe_checkpoint(listing: Listing, paths: Sequence[str]) -> tuple[Model, Variant]:
+    """Some files of a repository that something is to be made of, as a model and its only variant."""
+    files = [file for file in listing.files if file.path in paths]
+    variant = _make_variant(listing, "safetensors", None, files)._replace(name="checkpoint")
+    return _make_model(listing, f"hf:{listing.repo}", (variant,)), variant
 
 
 def describe_installed(models: Sequence[InstalledModel], file: str | None) -> Model:

@@ -6,7 +6,8 @@
 * `models/import--<name>/import/<variant>/manifest.json`: an import's files and those of other tools stay where they
   are, unless it was asked for a copy, which lies in `files/` beside it;
 * `models/.locks/<the model's folder>.lock`, and `<name>.lock` for the records and workplaces of that name;
-* `models/revisions.json`, a record of the whole store; `models/.bundles/`, a workplace: of use only while it is locked;
+* `models/revisions.json`, a record of the whole store; `models/.bundles/` and `.builds/`, workplaces: of use
+  only while they are locked;
 * `models/lf-store.json`, in a store that was moved: an empty folder where a disk should be is none.
 """
 
@@ -31,7 +32,7 @@ LOCKS = ".locks"
 MARK = "lf-store.json"
 RECORDS = ("revisions",)
 """Names of records, `<name>.json` beside the models; copies of damaged ones are `<name>.*.json`."""
-WORKPLACES = ("bundles",)
+WORKPLACES = ("bundles", "builds")
 """Names of folders, `.<name>`, with what a process is making."""
 
 # Formats that are opened as a folder, by the file that each engine looks for in it.

@@ -18,7 +18,7 @@ from localfirst.store import layout, pointer, revisions
 from localfirst.store.disk import explained, size_on_disk, sync_folder, write_atomically
 from localfirst.store.names import check_paths, check_sha256
 from localfirst.store.roots import find_roots
-from localfirst.types import Derived, Format, InstalledFile, InstalledModel, Recipe
+from localfirst.types import Derived, Format, InstalledFile, InstalledModel, Making, Recipe
 
 SCHEMA = "lf.manifest/1"
 SCHEMA_KEEPER = "lf.manifest/2"
@@ -119,7 +119,19 @@ def parse_manifest(text: str, folder: Path) -> InstalledModel:
         keeper=keeper,
         license=_parse_optional(record, "license"),
         derived=_parse_derived(record.get("derived"), str(folder)),
+        recipe=_parse_recipe(record.get("recipe"), str(folder)),
     )
+
+
+def _parse_recipe(record: object, source: str) -> Making | None:
+    """How the model was made; manifests of models that were not, and of earlier versions, say nothing."""
+    if record is None:
+        return None
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), list) for key in ("options", "files")):
+        raise ValueError("`recipe` is none")
+    texts = {key: _parse_text(record, key) for key in ("tool", "version", "precision", "device", "source")}
+    options = tuple(map(str, record["options"]))
+    return Making(**texts, options=options, files=tuple(_parse_file(item, source) for item in record["files"]))
 
 
 def _check_schema(number: int, record: dict[str, object]) -> None:

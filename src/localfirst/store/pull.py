@@ -108,7 +108,7 @@ def fetch(
         NetworkError, DiskFullError, IntegrityError, LicenseError, UnknownNameError: as `pull`.
         CatalogError, ModelFileError, StoreError: as their messages say.
     """
-    installed = _fetch(_plan(model, variant, report, limits or Limits(), listing), report)
+    installed = _fetch(plan(model, variant, report, limits or Limits(), listing), report)
     revisions.make_current(installed, manifest.find_all())
     return installed
 
@@ -131,7 +131,7 @@ def repair(
         NetworkError, DiskFullError, IntegrityError, LicenseError, UnknownNameError: as `fetch`.
     """
     (variant,) = model.variants
-    job = _plan(model, variant, report, limits or Limits())
+    job = plan(model, variant, report, limits or Limits())
     select_files(job.variant, job.listing, lambda _: None)  # nothing is touched where the hub has other files now
     with claim(lambda: job.folder, model.name, report) as (folder, _), explained(folder):
         place = job.find_place(folder)
@@ -142,18 +142,23 @@ def repair(
     return _fetch(job, report)
 
 
-def _plan(
+def plan(
     model: Model,
     variant: Variant,
     report: Callable[[Progress], None],
     limits: Limits,
     listing: Listing | None = None,
-) -> _Job:
+) -> Job:
+    """What is to be fetched; the hub is asked for its listing unless that is given.
+
+    Raises:
+        NetworkError, IntegrityError, LicenseError, UnknownNameError: as `pull`.
+    """
     endpoint = find_endpoint()
-    return _Job(model, variant, listing or _read_listing(variant, endpoint, report, limits), endpoint, limits)
+    return Job(model, variant, listing or _read_listing(variant, endpoint, report, limits), endpoint, limits)
 
 
-def _fetch(job: _Job, report: Callable[[Progress], None]) -> InstalledModel:
+def _fetch(job: Job, report: Callable[[Progress], None]) -> InstalledModel:
     while True:
         held = claim(lambda: job.folder, job.model.name, report, beating=True)
         with suppress(LeaseLostError), held as (folder, lease):
@@ -203,7 +208,9 @@ def _read_listing(variant: Variant, endpoint: Endpoint, report: Callable[[Progre
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
+    """A variant to be fetched, and where its files come from."""
+
     model: Model
     variant: Variant
     listing: Listing
@@ -216,6 +223,7 @@ class _Job:
         return layout.find_folder(self.model.name, self.variant.name, self.listing.repo, self.listing.commit)
 
     def find_place(self, folder: Path) -> Place:
+        """Where its files go in that folder."""
         files, partial, trails = (folder / part for part in (layout.FILES, layout.PARTIAL, layout.TRAILS))
         return Place(self.listing.repo, self.listing.commit, files, partial, trails)
 
@@ -259,24 +267,9 @@ def _tell_other_revision(installed: InstalledModel, variant: Variant, report: Ca
         report(Progress(installed.name, installed.size_bytes, installed.size_bytes, None, {"notice": notice}))
 
 
-def _install(job: _Job, folder: Path, report: Callable[[Progress], None], lease: Lease) -> InstalledModel:
-    notices: list[str] = []
-    chosen = select_files(job.variant, job.listing, notices.append)
-    sizes = {file.path: file.size_bytes for file in chosen}
-    meter = Meter(job.model.name, sum(sizes.values()), report, files=sizes)
-    for notice in notices:
-        meter.notice(notice)
+def _install(job: Job, folder: Path, report: Callable[[Progress], None], lease: Lease) -> InstalledModel:
+    files = fetch_files(job, folder, report, lease)
     place = job.find_place(folder)
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        manifest.clear(folder)  # there only if files are missing: a damaged model is none
-        check_space(folder, _count_missing(chosen, place) + derive.measure(job.variant))
-    twins = _find_twins(chosen)
-    with Transfer(job.endpoint, meter, job.limits, lease) as transfer:
-        files = tuple(
-            _reuse(file, place, meter) or _copy(file, twins, place, meter) or transfer.fetch(file, place)
-            for file in chosen
-        )
     installed = InstalledModel(
         name=job.model.name,
         variant=job.variant.name,
@@ -317,6 +310,31 @@ def _require_loadable(installed: InstalledModel) -> None:
         with suppress(OSError):
             shutil.rmtree(installed.root)
         raise
+
+
+def fetch_files(job: Job, folder: Path, report: Callable[[Progress], None], lease: Lease) -> tuple[InstalledFile, ...]:
+    """The files of a variant in its folder, whose lock is held; there is no model until they are recorded.
+
+    Raises:
+        NetworkError, DiskFullError, IntegrityError, LicenseError, UnknownNameError: as `pull`.
+    """
+    notices: list[str] = []
+    chosen = select_files(job.variant, job.listing, notices.append)
+    sizes = {file.path: file.size_bytes for file in chosen}
+    meter = Meter(job.model.name, sum(sizes.values()), report, files=sizes)
+    for notice in notices:
+        meter.notice(notice)
+    place = job.find_place(folder)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest.clear(folder)  # there only if files are missing: a damaged model is none
+        check_space(folder, _count_missing(chosen, place) + derive.measure(job.variant))
+    twins = _find_twins(chosen)
+    with Transfer(job.endpoint, meter, job.limits, lease) as transfer:
+        return tuple(
+            _reuse(file, place, meter) or _copy(file, twins, place, meter) or transfer.fetch(file, place)
+            for file in chosen
+        )
 
 
 def _count_missing(chosen: Sequence[HubFile], place: Place) -> int:

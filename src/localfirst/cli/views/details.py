@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from localfirst.services.library import Part
     from localfirst.services.pins import PinCheck, PinState
     from localfirst.store.revisions import History
-    from localfirst.types import Cpu, Device, Machine, Memory, Model, Plan, Resolution, Variant
+    from localfirst.types import Cpu, Device, Machine, Making, Memory, Model, Plan, Resolution, Variant
 
 Fact = tuple[str, str]
 """A label and its value. An empty label continues the fact before, on a line of its own; an empty value is left out."""
@@ -191,8 +191,19 @@ def _disk_facts(history: History, variant: Variant | None) -> Iterator[Fact]:
             yield "", text
     if one.derived is not None:
         yield "", f"with {format_bytes(one.derived.size_bytes)} made of it, which an engine loads"
+    if one.recipe is not None:
+        yield from _list_recipe(one.recipe)
     if variant is not None and (other := say_other(one, variant)):
         yield "", other
+
+
+def _list_recipe(recipe: Making) -> Iterator[Fact]:
+    """How a build on this disk was made."""
+    yield (
+        "Made here",
+        f"by {line(recipe.tool)} {line(recipe.version)}, {line(recipe.precision)} for {line(recipe.device)}",
+    )
+    yield "", f"of {line(recipe.source)}, {len(recipe.files)} files"
 
 
 def name_build(plan: Plan) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,27 +13,30 @@ from localfirst import paths
 from localfirst.errors import IntegrityError, StoreError, UsageError
 from localfirst.store import layout, manifest, revisions
 from localfirst.store.claim import claim, claim_record
-from localfirst.store.disk import explained, sync_folder
+from localfirst.store.disk import explained, hash_file, sync_file, sync_folder
+from localfirst.store.progress import Meter
 from localfirst.store.verify import is_whole
+from localfirst.types import InstalledFile, InstalledModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from localfirst.store.formats import Found
     from localfirst.store.progress import Report
-    from localfirst.types import InstalledModel
+    from localfirst.types import Making
 
-(_WORK,) = layout.WORKPLACES
+_BUNDLES = layout.WORKPLACES[0]
 
 
 @contextmanager
-def open_workplace(report: Report) -> Iterator[Path]:
+def open_workplace(report: Report, name: str = _BUNDLES) -> Iterator[Path]:
     """An empty folder on the store's disk, for one process at a time; what a killed one left in it is gone.
 
     Raises:
         StoreError: it cannot be made.
     """
     with ExitStack() as held:
-        work = held.enter_context(claim_record(_WORK, report)) / f".{_WORK}"
+        work = held.enter_context(claim_record(name, report)) / f".{name}"
         with explained(work):
             if work.exists():
                 shutil.rmtree(work)
@@ -103,6 +108,43 @@ def place(model: InstalledModel, staged: Path, report: Report) -> None:
         revisions.make_current(model, manifest.find_all())
         with suppress(OSError):  # what an interrupted pull of it left
             shutil.rmtree(folder / layout.PARTIAL)
+
+
+def record_made(found: Found, name: str, recipe: Making, *, license_: str | None, report: Report) -> InstalledModel:
+    """Make what a tool has written into a workplace a model of the store.
+
+    Raises:
+        UsageError: an import has its name.
+        StoreError, DiskFullError: the store cannot be written.
+    """
+    variant = f"{recipe.precision}-{recipe.device}"
+    meter = Meter(name, sum((found.root / path).stat().st_size for path in found.paths), report)
+    with explained(found.root):
+        files = tuple(_seal(found.root, path, meter) for path in found.paths)
+    model = InstalledModel(
+        name=name,
+        variant=variant,
+        format=found.format,
+        quantization=recipe.precision,
+        host="import",
+        repo=None,
+        revision=None,
+        root=str(find_root(name, variant, None, None)),
+        files=files,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        license=license_,
+        recipe=recipe,
+    )
+    place(model, found.root, report)
+    return model
+
+
+def _seal(root: Path, path: str, meter: Meter) -> InstalledFile:
+    """A file's digest, when its bytes are on the disk."""
+    with (root / path).open("r+b") as file:
+        sync_file(file.fileno())
+    digest = hash_file(root / path, partial(meter.add, file=path))
+    return InstalledFile(path, (root / path).stat().st_size, digest)
 
 
 def find_root(name: str, variant: str, repo: str | None, revision: str | None) -> Path:
