@@ -2,7 +2,8 @@
 
 `src/localfirst/runtimes/pins/*.txt` are what a runtime's environment is made of, `requirements/dev.txt` is what the
 tests run with: exact versions with the digests of all their wheels, for every system and Python that they support.
-A pin moves only with `--upgrade`. `--sizes` downloads every build and prints the sizes for `runtimes/table.py`.
+A pin moves only with `--upgrade`. `--sizes` downloads every build and prints the sizes for `runtimes/table.py`, without
+what comes from an index of its maker's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-from localfirst.runtimes.table import RUNTIMES, System
+from localfirst.runtimes.table import EVERYTHING, RuntimeRow, System
 from localfirst.runtimes.wheels import PIP_PLATFORMS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,19 +43,25 @@ def main() -> None:
     arguments = parser.parse_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     jinja = next(text for text in project["dependencies"] if text.startswith("Jinja2"))
-    for pins, row in {row.pins: row for row in RUNTIMES}.items():
-        engine = () if row.index_url else (f"{row.distribution}=={row.version}",)
-        wanted = "\n".join((*engine, *row.needs, jinja))
-        scope = find_scope({system for row in RUNTIMES if row.pins == pins for system in row.sizes})
+    for pins, row in {row.pins: row for row in EVERYTHING}.items():
+        wanted = "\n".join((*find_wanted(row), jinja))
+        scope = find_scope({system for row in EVERYTHING if row.pins == pins for system in row.sizes})
         compiled = ("--no-binary", row.distribution) if row.compiled else ()
         write_pins(PINS / pins, ("-",), (*scope, *compiled), stdin=wanted, upgrade=arguments.upgrade)
     dev = ("pyproject.toml", "--extra", "dev")
     write_pins(ROOT / "requirements/dev.txt", dev, ("--universal",), upgrade=arguments.upgrade)
-    systems = {(row.pins, system) for row in RUNTIMES for system in row.sizes if not (row.index_url or row.compiled)}
+    indexed = [row for row in EVERYTHING if not row.compiled and (row.index_url is None or row.from_index)]
+    systems = {(row.pins, system) for row in indexed for system in row.sizes}
     for pins, system in sorted(systems):
         check_wheels(PINS / pins, system)
         if arguments.sizes:
             print(pins, system, "BuildSize({:_}, {:_})".format(*measure_wheels(PINS / pins, system)))
+
+
+def find_wanted(row: RuntimeRow) -> tuple[str, ...]:
+    """What the package index has of a runtime; its maker's own index has the rest (see `RuntimeRow.index_url`)."""
+    own = row.index_url is None or row.from_index is not None
+    return (*((f"{row.distribution}=={row.version}",) if own else ()), *row.needs)
 
 
 def run_uv(*arguments: str, stdin: str = "") -> None:

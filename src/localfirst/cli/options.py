@@ -17,9 +17,9 @@ def complete_model(incomplete: str) -> list[str]:
 
 def complete_runtime(incomplete: str) -> list[str]:
     """Runtime names for the shell."""
-    from localfirst.services.engines import find_runtimes
+    from localfirst.services.engines import find_runtimes, find_tools
 
-    return [runtime.name for runtime in find_runtimes() if runtime.name.startswith(incomplete)]
+    return [runtime.name for runtime in (*find_runtimes(), *find_tools()) if runtime.name.startswith(incomplete)]
 
 
 def parse_size(text: str) -> int:

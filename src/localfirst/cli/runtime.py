@@ -38,9 +38,9 @@ def list_(json: options.Json = False) -> None:
     Those that exist for this machine, and whether they are installed.
     """
     from localfirst.cli import output
-    from localfirst.services.engines import list_runtimes
+    from localfirst.services.engines import find_tools, list_runtimes
 
-    output.print_runtimes(list_runtimes(), json=json)
+    output.print_runtimes((*list_runtimes(), *find_tools()), json=json)
 
 
 def install(

@@ -54,12 +54,13 @@ def run_command(  # noqa: PLR0913 - one keyword per thing that a process is give
     keep_open: tuple[int, ...] = (),
     settings: Mapping[str, str] = NO_SETTINGS,
     limits: Limits = USUAL_LIMITS,
+    tied: bool = False,
 ) -> Outcome:
     """Run a command in a folder until it ends; a failure is an outcome, with the reason as its last line.
 
     It and its children are killed when it is silent or runs too long, and when an exception (Ctrl-C) passes through
     here. `keep_open` are descriptors that it inherits, where the system has that (not Windows); `settings` are added to
-    its environment.
+    its environment. With `tied` its standard input is a pipe that ends with this process, however that dies.
     """
     posix = os.name == "posix"
     try:
@@ -67,7 +68,7 @@ def run_command(  # noqa: PLR0913 - one keyword per thing that a process is give
             argv,
             cwd=folder,
             env={name: value for name, value in os.environ.items() if name not in _HIDDEN} | dict(settings),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
@@ -92,6 +93,10 @@ def run_command(  # noqa: PLR0913 - one keyword per thing that a process is give
         process.wait()
         reader.join()
         stream.close()
+        if process.stdin is not None:
+            process.stdin.close()
+    if complaint is None and process.returncode < 0:
+        complaint = f"ended by signal {-process.returncode}"
     if complaint is not None:
         lines.append(complaint)
     return Outcome(ok=ended and process.returncode == 0, lines=tuple(lines))

@@ -28,7 +28,7 @@ from localfirst.runtimes.folder import (
     sweep,
     write_marker,
 )
-from localfirst.runtimes.table import RUNTIMES, RuntimeRow, find_row
+from localfirst.runtimes.table import EVERYTHING, RuntimeRow, find_row
 from localfirst.types import Progress
 from localfirst.units import format_bytes
 
@@ -59,7 +59,7 @@ def install(  # noqa: PLR0913 - a keyword for each thing that callers decide
     offline: bool = False,
     wheels: Recipe | None = None,
     workshop: Workshop | None = None,
-    rows: Sequence[RuntimeRow] = RUNTIMES,
+    rows: Sequence[RuntimeRow] = EVERYTHING,
 ) -> Runtime:
     """Make the runtime's own environment, unless it is there; it appears whole or not at all.
 
@@ -94,7 +94,7 @@ def install(  # noqa: PLR0913 - a keyword for each thing that callers decide
         return _install_locked(row, make, descriptor, check, report)
 
 
-def remove(name: str, rows: Sequence[RuntimeRow] = RUNTIMES) -> int:
+def remove(name: str, rows: Sequence[RuntimeRow] = EVERYTHING) -> int:
     """Delete a runtime's own environments, of every version, and return their size in bytes.
 
     Raises:
@@ -234,7 +234,8 @@ def _find_recipe(row: RuntimeRow) -> Recipe:
     pinned = ("--require-hashes", "-r", str(paths.package_dir() / "runtimes" / "pins" / row.pins))
     if row.index_url is None:
         return Recipe((pinned,))
-    return Recipe((pinned, ("--no-deps", "--index-url", row.index_url, f"{row.distribution}=={row.version}")))
+    indexed = row.from_index or f"{row.distribution}=={row.version}"
+    return Recipe((pinned, ("--no-deps", "--index-url", row.index_url, indexed)))
 
 
 def _check(title: str, check: Callable[[str], None], python: str) -> None:

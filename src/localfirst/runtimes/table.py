@@ -48,6 +48,8 @@ class RuntimeRow(NamedTuple):
     index_url: str | None = None
     """Where the engine itself is fetched, for builds that its maker keeps out of the package index. Its version is
     exact; a digest is not published there, so none is pinned."""
+    from_index: str | None = None
+    """What is fetched there, where it is not the engine itself: a package with its exact version."""
     min_driver: float | None = None
     """The oldest driver of the device that it works with."""
     min_compute_capability: float | None = None
@@ -82,6 +84,10 @@ _LLAMA_PY = RuntimeRow(
 )
 """Source: `README.md` and `pyproject.toml` in abetlen/llama-cpp-python."""
 _BITNET_NOTE = "experimental: llama.cpp with BitNet's activation, on files that lf has repacked"
+
+_TORCH_NEEDS = ("filelock", "fsspec", "networkx", "setuptools", "sympy", "typing-extensions")
+"""What PyTorch 2.13 for the CPU depends on, and Jinja2, which every environment has. It is fetched from its maker's own
+index, by itself: what the package index has for Linux needs 4 GB of CUDA libraries. Source: its wheel's METADATA."""
 
 RUNTIMES: tuple[RuntimeRow, ...] = (
     RuntimeRow(
@@ -323,9 +329,38 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         needs=(*_LLAMA_PY.needs, "scikit-build-core>=0.9.2", "cmake>=3.21", "ninja>=1.11"),
     ),
 )
-"""Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`. What the GPU builds support, and
-their indexes: the READMEs of xorbitsai/xllamacpp and abetlen/llama-cpp-python; the least driver for CUDA 12: "CUDA
-Compatibility", NVIDIA."""
+TOOLS: tuple[RuntimeRow, ...] = (
+    RuntimeRow(
+        name="onnx-builder",
+        backend="",
+        engine="ONNX Runtime GenAI model builder",
+        module="onnxruntime_genai.models.builder",
+        distribution="onnxruntime-genai",
+        version="0.18.0",
+        formats=(),
+        placement="cpu",
+        variant_devices=(),
+        sizes=MappingProxyType(
+            {
+                ("linux", "x86_64"): BuildSize(297_423_280, 1_041_997_689),
+                ("linux", "arm64"): BuildSize(),
+                ("win32", "x86_64"): BuildSize(),
+                ("darwin", "arm64"): BuildSize(),
+            }
+        ),
+        pins="onnx-builder.txt",
+        note="makes ONNX folders of safetensors: `lf model optimize`",
+        index_url="https://download.pytorch.org/whl/cpu",
+        from_index="torch==2.13.0",
+        needs=("transformers", "onnx-ir", "onnx", *_TORCH_NEEDS),
+    ),
+)
+"""Programs that have an environment as the engines have one, and load no model."""
+
+EVERYTHING = (*RUNTIMES, *TOOLS)
+"""Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`, and PyTorch's wheel for 3.11. What the
+GPU builds support, and their indexes: the READMEs of xorbitsai/xllamacpp and abetlen/llama-cpp-python; the least driver
+for CUDA 12: "CUDA Compatibility", NVIDIA."""
 
 _ARCHES = {"amd64": "x86_64", "x64": "x86_64", "aarch64": "arm64"}
 
@@ -335,7 +370,7 @@ def normalise_arch(arch: str) -> str:
     return _ARCHES.get(arch.lower(), arch.lower())
 
 
-def find_row(name: str, rows: Sequence[RuntimeRow] = RUNTIMES) -> RuntimeRow:
+def find_row(name: str, rows: Sequence[RuntimeRow] = EVERYTHING) -> RuntimeRow:
     """The row of a runtime's name.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from localfirst import lock, paths
 from localfirst.errors import StoreError
 from localfirst.runtimes.folder import find_folders, find_leftovers, folder_of
-from localfirst.runtimes.table import RUNTIMES
+from localfirst.runtimes.table import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localfirst.runtimes.table import RuntimeRow
 
 
-def find_unused(rows: Sequence[RuntimeRow] = RUNTIMES) -> tuple[Path, ...]:
+def find_unused(rows: Sequence[RuntimeRow] = EVERYTHING) -> tuple[Path, ...]:
     """The environments of other versions than this release's, and those of interrupted installations and removals.
 
     Of runtimes that this release does not know at all nothing is said: a newer one may have put them there.
@@ -30,7 +30,7 @@ def find_unused(rows: Sequence[RuntimeRow] = RUNTIMES) -> tuple[Path, ...]:
     )
 
 
-def remove_unused(folder: Path, rows: Sequence[RuntimeRow] = RUNTIMES) -> bool:
+def remove_unused(folder: Path, rows: Sequence[RuntimeRow] = EVERYTHING) -> bool:
     """Remove such an environment; `False` where a process installs or removes that runtime now.
 
     Raises:

@@ -13,12 +13,12 @@ from localfirst.conversation import Answer, Message, Sampling
 from localfirst.errors import EngineError, LfError, RuntimeMissingError, UnknownNameError
 from localfirst.hwprobe.probe import probe
 from localfirst.paths import starter_dir
-from localfirst.runtimes import find
+from localfirst.runtimes import builder, find
 from localfirst.runtimes import install as installer
 from localfirst.runtimes.compile import Workshop, find_compiler, find_flags
 from localfirst.runtimes.folder import clear_failure, write_failure
 from localfirst.runtimes.programs import find_programs, get_program
-from localfirst.runtimes.table import RUNTIMES, find_row
+from localfirst.runtimes.table import RUNTIMES, TOOLS, find_row
 from localfirst.services.threads import find_threads
 from localfirst.types import Progress, Runtime
 from localfirst.units import format_bytes
@@ -79,6 +79,12 @@ def find_runtimes() -> tuple[Runtime, ...]:
     return find.find_runtimes(*system) + find_programs(*system)
 
 
+def find_tools() -> tuple[Runtime, ...]:
+    """Programs that are installed as runtimes are, and load no model."""
+    machine = probe()
+    return find.find_runtimes(machine.platform, machine.cpu.arch, TOOLS)
+
+
 def find_index(name: str) -> str | None:
     """The address that a runtime is installed from, where it is known."""
     if get_program(name):
@@ -92,7 +98,7 @@ def find_runtime(name: str) -> Runtime:
     Raises:
         UnknownNameError: there is none.
     """
-    runtimes = find_runtimes()
+    runtimes = (*find_runtimes(), *find_tools())
     for runtime in runtimes:
         if runtime.name == name:
             return runtime
@@ -223,6 +229,8 @@ def test(runtime: Runtime) -> EngineTest:
     if runtime.python is None:
         return EngineTest(runtime, None, None, None, None, RuntimeMissingError(f"`{runtime.name}` is not installed"))
     try:
+        if not runtime.formats:
+            return EngineTest(runtime, builder.ask_version(runtime.python), "CPU", None, None, None)
         return _test_in(runtime, runtime.python)
     except LfError as error:
         return EngineTest(runtime, None, None, None, None, error)
@@ -258,6 +266,9 @@ def find_starter(runtime: Runtime) -> Path | None:
 
 
 def _check(runtime: Runtime, python: str) -> None:
+    if not runtime.formats:
+        builder.ask_version(python)
+        return
     outcome = _test_in(runtime, python)
     if outcome.error is not None:
         raise outcome.error

@@ -9,7 +9,7 @@ import pytest
 from localfirst.backends.registry import BACKENDS
 from localfirst.errors import UnknownNameError
 from localfirst.paths import package_dir
-from localfirst.runtimes.table import RUNTIMES, find_row, normalise_arch
+from localfirst.runtimes.table import EVERYTHING, RUNTIMES, find_row, normalise_arch
 
 PINS = package_dir() / "runtimes" / "pins"
 PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -121,4 +121,4 @@ def test_an_unknown_runtime_is_answered_with_the_known_ones():
     with pytest.raises(UnknownNameError) as caught:
         find_row("onnx-cuda")
     assert caught.value.message == "No runtime named `onnx-cuda`"
-    assert caught.value.detail == f"known: {', '.join(row.name for row in RUNTIMES)}"
+    assert caught.value.detail == f"known: {', '.join(row.name for row in EVERYTHING)}"
