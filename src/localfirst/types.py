@@ -164,7 +164,7 @@ class Variant(NamedTuple):
     """A shorter context than the model's own, for builds that fix one (NPU graphs)."""
     note: str | None = None
     bits_per_weight: float | None = None
-    recipe: Making | None = None
+    recipe: Recipe | None = None
     """How its one file is made into one that an engine loads; only for files whose digest the catalog has."""
 
 

@@ -9,7 +9,9 @@ from localfirst.cli.screen import line, stderr_screen
 from localfirst.errors import ConsentError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from localfirst.cli.screen import Screen
 
 Result = TypeVar("Result")
 
@@ -45,3 +47,21 @@ def confirm(notice: str) -> bool:
     screen.write_lines([line(notice)])
     screen.write("Begin? [Y/n] ")
     return sys.stdin.readline().strip().lower() in {"", "y", "yes"}
+
+
+def agree(render: Callable[[Screen], Sequence[str]], *, agreed: bool, quiet: bool) -> None:
+    """Show what is going to be done, and ask whether to, unless that is agreed already.
+
+    Raises:
+        UsageError: it is not agreed to, or there is nobody to ask.
+    """
+    screen = stderr_screen()
+    if not quiet:
+        screen.write_lines(render(screen))
+    if agreed:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("Nothing was done: there is nobody to ask", hint="Add `-y` to do what the plan says")
+    screen.write("Do it? [y/N] ")
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise UsageError("Nothing was done")

@@ -29,6 +29,7 @@ class ModelGroup(TableGroup):
             "pull": Row("localfirst.cli.model:pull", "Fetch a model."),
             "rm": Row("localfirst.cli.model:rm", "Remove models from this disk."),
             "import": Row("localfirst.cli.imports:import_", "Use a model that you have."),
+            "optimize": Row("localfirst.cli.optimize:optimize", "Make an ONNX build of a model's own weights."),
             "outdated": Row("localfirst.cli.update:outdated", "Show which models have a newer revision."),
             "update": Row("localfirst.cli.update:update", "Fetch newer revisions of models."),
             "rollback": Row("localfirst.cli.update:rollback", "Use an earlier revision of a model."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import ModelFileError
 from localfirst.services.catalogue import find_recipe
+from localfirst.runtimes.builder import TARGETS
 from localfirst.store import formats, layout
 from localfirst.store.keepers import is_tool
 from localfirst.types import InstalledModel, Model, ModelFile, Variant
@@ -45,7 +46,7 @@ def describe(installed: InstalledModel) -> Model:
                 repo=installed.repo or installed.root,
                 revision=installed.revision,
                 files=tuple(ModelFile(file.path, file.size_bytes, file.sha256) for file in installed.files),
-                devices=(),
+                devices=_find_devices(installed),
                 size_bytes=installed.size_bytes,
                 gated=False,
                 confidence="verified",
@@ -55,6 +56,12 @@ def describe(installed: InstalledModel) -> Model:
             ),
         ),
     )
+
+
+def _find_devices(installed: InstalledModel) -> tuple[str, ...]:
+    """What it was made for, where that is known: of what was made here."""
+    target = TARGETS.get(installed.recipe.device) if installed.recipe else None
+    return (target.device,) if target else ()
 
 
 def _find_vendor(installed: InstalledModel) -> str:

@@ -37,12 +37,13 @@ def import_model(path: Path, name: str | None, *, copy: bool = False, report: Ca
         UsageError: the name is taken, by another import or by the catalog.
         DiskFullError, StoreError: as the import says.
     """
-    installed = imports.import_path(path, name=name, copy=copy, is_taken=_is_in_catalog, report=report)
+    installed = imports.import_path(path, name=name, copy=copy, is_taken=is_in_catalog, report=report)
     ready = {kind for one in find_programs(*this_system()) if one.state == "external" for kind in one.formats}
     loaded = installed.format in ready.union(*(row.formats for row in RUNTIMES))
     return Imported(installed, describe(installed), None if loaded else FORMAT_ENGINES[installed.format])
 
 
-def _is_in_catalog(name: str) -> bool:
+def is_in_catalog(name: str) -> bool:
+    """Whether a catalog's model is called so, in any spelling."""
     key = make_key(name)
     return any(key in find_keys(model) or key == make_key(model.family) for model in load_models())

@@ -47,7 +47,7 @@ def import_path(
         StoreError: they cannot be read, or the store cannot be written.
     """
     path, found = _find(path)
-    name = _check_name(name) if name is not None else _make_name(path)
+    name = check_name(name) if name is not None else make_name(path)
     if is_taken(name):
         raise UsageError(
             f"`{name}` is the name of a model in the catalog", hint="Give it another one: `--name my-model`"
@@ -116,7 +116,7 @@ def inspect_path(path: Path) -> InstalledModel:
     """
     path, found = _find(path)
     files = tuple(InstalledFile(name, size, "") for name, size in _find_sizes(found).items())
-    return _describe(found, _make_name(path), files)
+    return _describe(found, make_name(path), files)
 
 
 def _find(path: Path) -> tuple[Path, Found]:
@@ -165,7 +165,12 @@ def _describe(found: Found, name: str, files: tuple[InstalledFile, ...]) -> Inst
     )
 
 
-def _check_name(name: str) -> str:
+def check_name(name: str) -> str:
+    """The name itself, if a model may have it.
+
+    Raises:
+        UsageError: it has other letters than a name may have.
+    """
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"`{name}` cannot be a model's name",
@@ -174,7 +179,8 @@ def _check_name(name: str) -> str:
     return name
 
 
-def _make_name(path: Path) -> str:
+def make_name(path: Path) -> str:
+    """A name for what lies at a path, made of the path's own."""
     stem = re.sub(r"-\d{5}-of-\d{5}$", "", path.stem if path.is_file() else path.name)
     name = re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")[:80]
     return name if _NAME.fullmatch(name) else "imported"
