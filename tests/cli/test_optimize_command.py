@@ -102,7 +102,9 @@ def test_without_a_terminal_the_plan_is_shown_and_nothing_is_done(lf: Lf, checkp
     assert list_left(lf) == []
 
 
-def test_json_is_the_model_and_nothing_else(lf: Lf, checkpoint: Path) -> None:
+def test_json_is_the_model_and_nothing_else(lf: Lf, checkpoint: Path, tmp_path: Path) -> None:
+    config = tmp_path / "built" / "genai_config.json"
+    config.write_text(config.read_text().replace('"provider_options": []', '"provider_options": [{"cuda": {}}]'))
     made = lf("model", "optimize", str(checkpoint), "-y", "--json", "--for", "cuda", "--precision", "fp16")
     record = json.loads(made.stdout)
     assert (record["name"], record["recipe"]["device"], made.stderr) == ("tiny-llama-fp16-cuda", "cuda", "")

@@ -78,17 +78,15 @@ class Target(NamedTuple):
     """As the builder calls it."""
     precisions: tuple[str, ...]
     """The usual one first."""
-    device: str
-    """As a catalog calls it."""
 
 
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
-        "cpu": Target("cpu", ("int4", "fp32"), "cpu"),
-        "cuda": Target("cuda", ("int4", "fp16", "fp32"), "cuda"),
-        "dml": Target("dml", ("int4", "fp16"), "directml"),
-        "webgpu": Target("webgpu", ("int4",), "webgpu"),
-        "trt-rtx": Target("NvTensorRtRtx", ("fp16",), "trt-rtx"),
+        "cpu": Target("cpu", ("int4", "fp32")),
+        "cuda": Target("cuda", ("int4", "fp16", "fp32")),
+        "dml": Target("dml", ("int4", "fp16")),
+        "webgpu": Target("webgpu", ("int4",)),
+        "trt-rtx": Target("NvTensorRtRtx", ("fp16",)),
     }
 )
 """What `--for` takes."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from localfirst.errors import ModelFileError
 from localfirst.services.catalogue import find_recipe
-from localfirst.runtimes.builder import TARGETS
 from localfirst.store import formats, layout
 from localfirst.store.keepers import is_tool
 from localfirst.types import InstalledModel, Model, ModelFile, Variant
@@ -46,7 +45,7 @@ def describe(installed: InstalledModel) -> Model:
                 repo=installed.repo or installed.root,
                 revision=installed.revision,
                 files=tuple(ModelFile(file.path, file.size_bytes, file.sha256) for file in installed.files),
-                devices=_find_devices(installed),
+                devices=told.devices,
                 size_bytes=installed.size_bytes,
                 gated=False,
                 confidence="verified",
@@ -56,12 +55,6 @@ def describe(installed: InstalledModel) -> Model:
             ),
         ),
     )
-
-
-def _find_devices(installed: InstalledModel) -> tuple[str, ...]:
-    """What it was made for, where that is known: of what was made here."""
-    target = TARGETS.get(installed.recipe.device) if installed.recipe else None
-    return (target.device,) if target else ()
 
 
 def _find_vendor(installed: InstalledModel) -> str:

@@ -563,3 +563,27 @@ def test_genai_config_names_files_at_any_place_within_reason(tmp_path: Path) -> 
     (folder / "genai_config.json").write_text(json.dumps(config))
     with pytest.raises(ModelFileError, match=r"incomplete: other\.onnx missing"):
         recognise(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "devices"),
+    [
+        ([], ("cpu",)),
+        ([{"cuda": {"enable_cuda_graph": "0"}}], ("cuda",)),
+        ([{"dml": {}}], ("directml",)),
+        ([{"OpenVINO": {"device_type": "NPU"}}], ("openvino-gpu", "openvino-npu")),
+        ("cuda", ("cpu",)),
+        ([7, {"something-new": {}}], ("cpu",)),
+    ],
+)
+def test_an_onnx_folder_says_what_it_was_made_for(tmp_path, options, devices):
+    folder = make.make_onnx(tmp_path / "model", session_options={"provider_options": options})
+    files = tuple(folder / name for name in recognise(folder).paths)
+    assert tell("onnx", folder, files).devices == devices
+
+
+def test_a_stage_of_an_onnx_model_says_what_it_was_made_for(tmp_path):
+    stage = {"context": {"filename": "model.onnx", "session_options": {"provider_options": [{"qnn": {}}]}}}
+    folder = make.make_onnx(tmp_path / "model", pipeline=[stage])
+    files = tuple(folder / name for name in recognise(folder).paths)
+    assert tell("onnx", folder, files).devices == ("qnn-npu",)

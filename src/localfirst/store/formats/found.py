@@ -44,6 +44,8 @@ class Told(NamedTuple):
     """The context that the build was made for and always allocates, where it is one of that kind."""
     task: Task | None = None
     """What the model is for."""
+    devices: tuple[str, ...] = ()
+    """What the build was made for, as a catalog calls it; nothing where it does not say."""
 
 
 def list_files(folder: Path, suffix: str = "") -> frozenset[str]:

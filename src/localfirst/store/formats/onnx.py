@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MARKER = "genai_config.json"
+_PROVIDERS = {
+    "cuda": ("cuda",),
+    "dml": ("directml",),
+    "nvtensorrtrtx": ("trt-rtx",),
+    "openvino": ("openvino-gpu", "openvino-npu"),
+    "qnn": ("qnn-npu",),
+    "vitisai": ("vitis-npu",),
+    "webgpu": ("webgpu",),
+}
+"""Execution providers, by what a catalog calls the devices that they are for. A folder for CPUs names none. Source:
+microsoft/onnxruntime-genai, `src/python/py/models/builders/base.py`, `make_genai_config`."""
 MOST_DEPTH = 24
 """Messages within messages: a graph within a graph is three deeper, and exporters make two at most."""
 MOST = 2**31
@@ -94,7 +105,23 @@ def tell(main: Path, files: Sequence[Path]) -> Told:
     """
     config = read_json(main / MARKER)
     graphs = [read_graph(file) for file in files if file.name.endswith(".onnx")]
-    return Told(parse_genai_config(config), parameters=sum(graph.parameters for graph in graphs) or None)
+    return Told(
+        parse_genai_config(config),
+        parameters=sum(graph.parameters for graph in graphs) or None,
+        devices=tuple(sorted(_find_devices(config)) or ("cpu",)),
+    )
+
+
+def _find_devices(value: object) -> set[str]:
+    """What the execution providers compute on that a configuration names, of the model or of a stage of it."""
+    if isinstance(value, list):
+        return {device for item in value for device in _find_devices(item)}
+    if not isinstance(value, dict):
+        return set()
+    named = value.get("provider_options")
+    providers = [name for one in named if isinstance(one, dict) for name in one] if isinstance(named, list) else []
+    own = {device for name in providers for device in _PROVIDERS.get(name.lower(), ())}
+    return own | {device for item in value.values() for device in _find_devices(item)}
 
 
 def parse_genai_config(config: Mapping[str, object]) -> Architecture:
