@@ -30,10 +30,10 @@ def test_bash_completes_model_names_commands_and_options(lf: Lf) -> None:
         complete_words lf run phi-4-mini
         complete_words lf model ex
         complete_words lf run --max
-        complete_words lf runtime install onnx
+        complete_words lf runtime install onnx-c
     """
     words = run_shell(lf, "bash", "-c", script)
-    assert words == ["phi-4-mini", "phi-4-mini-reasoning", "explain", "--max-tokens", "onnx-cpu"]
+    assert words == ["phi-4-mini", "phi-4-mini-reasoning", "explain", "--max-tokens", "onnx-cpu", "onnx-cuda"]
 
 
 def test_zsh_gets_model_names(lf: Lf) -> None:

@@ -1,10 +1,13 @@
-"""Runs ONNX folders in ONNX Runtime GenAI, on the CPU.
+"""Runs ONNX folders in ONNX Runtime GenAI.
 
 The engine fixes sampling options when it makes a generator, and a new generator forgets what it has read; it has no
 min-p; and its top-p without top-k draws tokens that top-p excludes. So one generator lives as long as the model and
 only computes logits, and the tokens are drawn here: any options, any seed, and the cache of the turn before.
 
 A constraint belongs to the generator too, so an answer that is held to one reads its prompt anew.
+
+One request at a time: the engine's own batches (`Engine`) are fixed when they begin on a CPU, so that who comes later
+waits for the slowest (seen with 0.18), and on CUDA they need models built with paged attention.
 """
 
 from __future__ import annotations
@@ -16,20 +19,21 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends import constraints, limits
+from localfirst.backends import constraints, limits, onnx_providers
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.onnx_folder import read_folder
 from localfirst.backends.sampler import Sampler
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
 from localfirst.conversation import Usage
-from localfirst.errors import DeviceError, EngineError, ModelFileError
+from localfirst.errors import EngineError, ModelFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.onnx_folder import OnnxFolder
+    from localfirst.backends.onnx_providers import Provider
     from localfirst.backends.token_bytes import Decoder
     from localfirst.conversation import Constraint, ConstraintKind, FinishReason
 
@@ -52,8 +56,8 @@ class OnnxBackend:
     """Loads a folder with `genai_config.json`."""
 
     def list_devices(self) -> tuple[str, ...]:
-        """None: this adapter computes on the CPU."""
-        return ()
+        """Those that an execution provider in this environment sees."""
+        return onnx_providers.list_devices()
 
     def describe_build(self) -> str:
         """Version and commit of the ONNX Runtime below, which computes."""
@@ -66,24 +70,23 @@ class OnnxBackend:
 
         Raises:
             ModelFileError: a file of the folder is missing or damaged.
-            DeviceError: another device than the CPU is asked for.
+            DeviceError: a device is asked for that nothing in this environment computes on.
             EngineError: the engine refuses the folder or lacks the memory.
         """
-        if options.placement != "cpu":
-            raise DeviceError(f"This build of ONNX Runtime GenAI computes on the CPU, not on a `{options.placement}`")
-        return OnnxModel(Path(files.main), read_folder(Path(files.main)), options)
+        provider = onnx_providers.find_provider(options.placement)
+        return OnnxModel(Path(files.main), read_folder(Path(files.main)), options, provider)
 
 
 class OnnxModel(limits.EmbedsNothing):
     """A model in ONNX Runtime GenAI. One request at a time."""
 
-    def __init__(self, path: Path, folder: OnnxFolder, options: LoadOptions) -> None:
+    def __init__(self, path: Path, folder: OnnxFolder, options: LoadOptions, provider: Provider | None = None) -> None:
         import onnxruntime_genai
 
         self._genai: Any = onnxruntime_genai
         context_tokens = min(options.context_tokens or folder.context_tokens, folder.context_tokens)
         try:
-            self._model = _open_model(onnxruntime_genai, path, options.threads)
+            self._model = _open_model(onnxruntime_genai, path, options, provider)
             self._tokenizer = onnxruntime_genai.Tokenizer(self._model)
             self._cache = _Cache(self._make_generator(context_tokens))
             self._bos = self._find_added_bos()
@@ -97,7 +100,7 @@ class OnnxModel(limits.EmbedsNothing):
             engine_version=onnxruntime_genai.__version__,
             context_tokens=context_tokens,
             device=self._model.device_type,
-            placement="cpu",
+            placement=options.placement,
             parallel=1,
             template=folder.template,
             bos_token=folder.bos_token,
@@ -268,11 +271,11 @@ class _EngineDecoder:
         return text
 
 
-def _open_model(genai: Any, path: Path, threads: int) -> Any:
+def _open_model(genai: Any, path: Path, options: LoadOptions, provider: Provider | None) -> Any:
     config = genai.Config(str(path))
-    config.clear_providers()
-    options = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
-    config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+    onnx_providers.apply(provider, options.placement, genai, config)
+    session = {"intra_op_num_threads": options.threads, "session.intra_op.allow_spinning": "0"}
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
     return genai.Model(config)
 
 

@@ -180,6 +180,64 @@ RUNTIMES: tuple[RuntimeRow, ...] = (
         note="Linux with glibc 2.28, macOS 14 or Windows",
     ),
     RuntimeRow(
+        name="onnx-cuda",
+        backend="onnx",
+        engine="ONNX Runtime GenAI",
+        module="onnxruntime_genai",
+        distribution="onnxruntime-genai-cuda",
+        version="0.18.0",
+        formats=("onnx",),
+        placement="gpu",
+        variant_devices=("cuda",),
+        sizes=MappingProxyType(
+            {
+                ("linux", "x86_64"): BuildSize(1_600_184_916, 2_624_235_278),
+                ("win32", "x86_64"): BuildSize(1_359_487_307, 2_033_560_774),
+            }
+        ),
+        pins="onnx-cuda.txt",
+        note="NVIDIA, CUDA 13, RTX 20 and newer; Linux with glibc 2.28, or Windows",
+        min_driver=580,
+        min_compute_capability=7.5,
+        needs=("onnxruntime-gpu[cuda,cudnn]",),
+    ),
+    RuntimeRow(
+        name="onnx-webgpu",
+        backend="onnx",
+        engine="ONNX Runtime GenAI with WebGPU",
+        module="onnxruntime_ep_webgpu",
+        distribution="onnxruntime-ep-webgpu",
+        version="0.4.0",
+        formats=("onnx",),
+        placement="gpu",
+        variant_devices=("webgpu",),
+        sizes=MappingProxyType(
+            {
+                ("win32", "x86_64"): BuildSize(47_251_548, 136_026_180),
+                ("win32", "arm64"): BuildSize(45_086_960, 126_142_635),
+                ("darwin", "arm64"): BuildSize(37_764_346, 132_918_129),
+            }
+        ),
+        pins="onnx-webgpu.txt",
+        note="any GPU with Direct3D 12 or Metal",
+        needs=("onnxruntime-genai==0.18.0",),
+    ),
+    RuntimeRow(
+        name="onnx-qnn",
+        backend="onnx",
+        engine="ONNX Runtime GenAI with QNN",
+        module="onnxruntime_qnn",
+        distribution="onnxruntime-qnn",
+        version="2.7.0",
+        formats=("onnx",),
+        placement="npu",
+        variant_devices=("qnn-npu",),
+        sizes=MappingProxyType({("win32", "arm64"): BuildSize(100_236_789, 290_162_046)}),
+        pins="onnx-qnn.txt",
+        note="Qualcomm Snapdragon with Windows",
+        needs=("onnxruntime-genai==0.18.0",),
+    ),
+    RuntimeRow(
         name="mlx-metal",
         backend="mlx",
         engine="mlx-lm",
@@ -358,9 +416,9 @@ TOOLS: tuple[RuntimeRow, ...] = (
 """Programs that have an environment as the engines have one, and load no model."""
 
 EVERYTHING = (*RUNTIMES, *TOOLS)
-"""Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`, and PyTorch's wheel for 3.11. What the
-GPU builds support, and their indexes: the READMEs of xorbitsai/xllamacpp and abetlen/llama-cpp-python; the least driver
-for CUDA 12: "CUDA Compatibility", NVIDIA."""
+"""Sizes: the pinned wheels for CPython 3.12, added up by `tools/lock.py --sizes`, and PyTorch's wheel for 3.11. What
+the GPU builds support, and their indexes: the READMEs of xorbitsai/xllamacpp and abetlen/llama-cpp-python; the least
+drivers for CUDA 12 and 13, and the oldest GPUs: "CUDA Compatibility" and "CUDA Toolkit 13.0 Release Notes", NVIDIA."""
 
 _ARCHES = {"amd64": "x86_64", "x64": "x86_64", "aarch64": "arm64"}
 

@@ -177,9 +177,9 @@ def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):
     ("system", "expected"),
     [
         (("linux", "riscv64"), {}),
-        (("darwin", "arm64"), {"llama-metal", "onnx-cpu", "mlx-metal", "litert-cpu"}),
+        (("darwin", "arm64"), {"llama-metal", "onnx-cpu", "onnx-webgpu", "mlx-metal", "litert-cpu"}),
         (("darwin", "x86_64"), {"llama-cpu"}),
-        (("win32", "arm64"), {"onnx-cpu"}),
+        (("win32", "arm64"), {"onnx-cpu", "onnx-webgpu", "onnx-qnn"}),
         (
             ("win32", "AMD64"),
             {
@@ -187,6 +187,8 @@ def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):
                 "llama-cuda",
                 "llama-vulkan",
                 "onnx-cpu",
+                "onnx-cuda",
+                "onnx-webgpu",
                 "openvino-cpu",
                 "openvino-gpu",
                 "openvino-npu",

@@ -33,8 +33,9 @@ SAYINGS: dict[str, tuple[str, int, tuple[str, ...], dict[str, str], State, str]]
     "its engine is to be installed": ("rtx-4090-desktop", 0, (), {}, "note", "llama-cuda would compute on it"),
     "a Mac": ("macbook-air-m2-8gb", 0, READY, {}, "ok", "llama-metal can compute on it"),
     "an NPU": ("lunar-lake-32gb", 1, READY, {}, "note", "openvino-npu would compute on it"),
+    "an NPU of Qualcomm": ("copilot-pc-x-elite-16gb", 1, READY, {}, "note", "onnx-qnn would compute on it"),
     "an NPU without an engine": (
-        "copilot-pc-x-elite-16gb",
+        "strix-halo-128gb",
         1,
         READY,
         {},
