@@ -166,11 +166,11 @@ def test_a_model_of_the_users_own_is_not_hidden(world: World, there: Lf, tmp_pat
 def test_terms_are_asked_about_and_a_build_without_an_engine_is_told(world: World, there: Lf, tmp_path: Path) -> None:
     world.hub.repos["acme/loose-GGUF"].license = "gemma"
     file = lock(world.lf, tmp_path / "lf.lock", LOOSE)
-    file.write_text(file.read_text().replace('"gemma"', '"mit"').replace('"format": "gguf"', '"format": "litertlm"'))
+    file.write_text(file.read_text().replace('"gemma"', '"mit"').replace('"format": "gguf"', '"format": "safetensors"'))
     refused = there("pull", "--locked", str(file))
     assert (refused.returncode, world.hub.bytes_sent) == (10, 0)
     done = there("pull", "--locked", str(file), "--accept-license")
-    assert (done.returncode, "no engine on this machine loads litertlm" in done.stderr) == (0, True)
+    assert (done.returncode, "no engine on this machine loads safetensors" in done.stderr) == (0, True)
 
 
 def test_another_repository_than_the_catalogs_is_told(world: World, tmp_path: Path) -> None:

@@ -261,7 +261,8 @@ def test_a_repository_whose_file_is_gone_is_shown_fetched_again_mended_and_remov
     assert "missing" in lf("model", "verify", name).stdout
     offline = lf("--offline", "model", "verify", "--all", "--repair")
     assert (offline.returncode, "with a connection" in offline.stderr) == (7, True)
-    assert [line[:4].strip() for line in offline.stdout.splitlines() if line[0] != " "] == ["BAD", "ok", "ok"]
+    told, *others = [line[:4].strip() for line in offline.stdout.splitlines() if line[0] != " "]
+    assert (told, set(others)) == ("BAD", {"ok"})  # the others are what lf has built in
     repaired = json.loads(lf("model", "verify", name, "--repair", "--json").stdout)["models"][0]
     assert repaired["repaired"]
     assert repaired["problems"][0] | {"found_sha256": None, "detail": None} == repaired["problems"][0]

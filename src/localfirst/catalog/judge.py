@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -225,13 +226,14 @@ def _find_requests(
     """How many requests are answered at the same time: as many as there is memory for without a shorter context."""
     if runtime is None or runtime.backend not in BATCHING_BACKENDS or is_to_embed(model, wanted):
         return 1
-    for requests in range(wanted.requests, 1, -1):
+
+    def is_too_many(requests: int) -> bool:
         _, need = find_context(
             model, variant, wanted.context_tokens, None, wanted.cache, requests=requests, draft=wanted.draft
         )
-        if not _is_too_large(need, budget_bytes):
-            return requests
-    return 1
+        return _is_too_large(need, budget_bytes)
+
+    return 1 + bisect_right(range(2, wanted.requests + 1), False, key=is_too_many)  # more need more
 
 
 def _is_too_large(need: Need | None, budget_bytes: int | None) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.contract.backends.conftest import TEXT
-from tests.contract.backends.engines import BINDINGS, BITNET, ENGINES, GREEDY, Engine, ask
+from tests.contract.backends.engines import BINDINGS, ENGINES, GREEDY, Engine, ask
 from tests.fixtures.engines import has_engine
 from tests.fixtures.scripted import TEMPLATE, Shape, Vocabulary, render, split_reply
 
@@ -176,7 +176,7 @@ def test_the_same_seed_draws_the_same_answer_and_another_seed_another(noise: Loa
 
 
 def test_without_a_seed_answers_differ(noise: LoadedModel) -> None:
-    assert len({ask(noise, render("hi"), Sampling(1.0), max_tokens=24).text for _ in range(3)}) == 3
+    assert len({ask(noise, render("hi"), Sampling(2.0), max_tokens=24).text for _ in range(3)}) == 3
 
 
 @pytest.mark.parametrize(("option", "value"), [("top_k", 1), ("top_p", 1e-6), ("min_p", 1.0)])
@@ -200,7 +200,7 @@ def test_a_repetition_penalty_changes_a_repeating_answer(engine: Engine, noise: 
 
 def test_all_engines_compute_the_same_answer_from_the_same_weights(tmp_path: Path) -> None:
     answers = []
-    for one in filter(lambda one: has_engine(one.backend), (*ENGINES, BINDINGS, BITNET)):
+    for one in filter(lambda one: has_engine(one.backend), (*ENGINES, BINDINGS)):  # BitNet's weights are others
         one.make_random(tmp_path / one.backend / one.file_name, Shape(layers=2), seed=4)
         loaded = one.load(tmp_path / one.backend / one.file_name)
         answers.append(ask(loaded, render("the same for all"), max_tokens=32))

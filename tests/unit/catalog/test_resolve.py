@@ -746,12 +746,13 @@ variants = st.builds(
 )
 models = st.lists(variants, min_size=1, max_size=5, unique_by=lambda one: one.name).map(lambda some: make_model(*some))
 wishes = st.builds(
-    Wanted,
+    lambda *wanted: Wanted(*wanted[:-1], requests=wanted[-1]),
     st.none() | st.integers(256, 60_000),
     st.sampled_from([None, "cpu", "gpu"]),
     st.sampled_from([None, "onnx", "llama.cpp"]),
     st.sampled_from([None, "a", "Q4_0"]),
     st.sampled_from([0.0, 1.0, 5.0]),
+    st.integers(1, 16),
 )
 installations = st.sets(st.sampled_from("abcdefgh"))
 free_memory = st.integers(0, 40 * GIB)
