@@ -99,6 +99,7 @@ class Worker:
 
         Raises:
             ModelFileError, EngineError: as the backend says.
+            RuntimeMissingError: the interpreter cannot import the engine.
             WorkerCrashError: the process died.
         """
         return Reply(self, request).wait_for(protocol.Loaded, LOAD_TIMEOUT_S, LATE_LOAD, report).info

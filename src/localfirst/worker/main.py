@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from localfirst.backends import base, constraints, registry
 from localfirst.chat import calls, render
 from localfirst.conversation import ToolCall
-from localfirst.errors import LfError, UsageError
+from localfirst.errors import LfError, RuntimeMissingError, UsageError
 from localfirst.worker import held, protocol
 
 if sys.platform != "win32":
@@ -74,7 +74,10 @@ class Child:
         try:
             self._answer(request_id, request, send)
         except LfError as error:
-            send(protocol.Failed(error.code, error.message, error.detail, error.hint))
+            send(_tell(error))
+        except ImportError as error:  # engines are imported where they are first needed, whichever they are
+            traceback.print_exc()
+            send(_tell(_explain_import(error)))
         except Exception as error:  # noqa: BLE001 - the border of the process: what is not sent is lost
             traceback.print_exc()
             send(protocol.Failed("engine", f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3), None))
@@ -238,6 +241,20 @@ class _Texts:
         """Send another event, after the text before it."""
         self.flush()
         self._send(event)
+
+
+def _tell(error: LfError) -> protocol.Failed:
+    return protocol.Failed(error.code, error.message, error.detail, error.hint)
+
+
+def _explain_import(error: ImportError) -> RuntimeMissingError:
+    """The error for an interpreter that lacks an engine, or a library that the engine is linked to."""
+    return RuntimeMissingError(
+        f"{sys.executable} cannot import {error.name or 'its engine'}",
+        detail=str(error),
+        hint="If an `LF_RUNTIME_...` variable names this Python, name one that has the engine, or unset it; "
+        "else remove and install the engine again: `lf runtime list`",
+    )
 
 
 def _send_chunk(chunk: base.Chunk, texts: _Texts, send_text: Callable[[str], None]) -> None:
