@@ -35,6 +35,13 @@ def test_without_a_compiled_build_there_is_nothing_to_compare() -> None:
     assert yardstick.find_known(runtimes) is None
 
 
+@pytest.mark.parametrize("compiled", ["bitnet-native", "llama-native"])
+def test_an_engine_that_loads_no_plain_model_is_not_measured_by_one(compiled: str) -> None:
+    ready = [one._replace(state="installed", python="/no/python") for one in find_runtimes()]
+    other = "llama-cpu" if compiled == "bitnet-native" else "bitnet-cpu"
+    assert yardstick.compare([one for one in ready if one.name in {compiled, other}], print) is None
+
+
 @SKIP
 def test_both_builds_are_measured_once_and_known_from_then_on() -> None:
     told: list[str] = []
