@@ -55,15 +55,23 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         scheme = "https" if self.secure else "http"
-        return f"{scheme}://{self.host}:{self.port}{self.prefix}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}{self.prefix}"
 
 
 def parse_address(text: str, key: str | None = None) -> Address:
     """The address of a server, `http://host:port/v1`; `/v1` may be left out.
 
     Raises:
-        UsageError: it is none, it has a password in it, or a key would be sent where others can read it.
+        UsageError: it is none, it has a password in it, or a key would be sent where others can read it, or is none.
     """
+    if not text.isascii():
+        raise UsageError(f"`{text}` is not the address of a server", hint="Write it in ASCII: `xn--...`, `%..`")
+    if key and not (key.isascii() and key.isprintable()):
+        raise UsageError(
+            "`LF_REMOTE_KEY` has a character that no key has: a line break, or one that is not ASCII",
+            hint="Set it again, to the key alone",
+        )
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -162,7 +170,7 @@ def _explained(address: Address) -> Iterator[None]:
     """What the network throws, as an error of ours."""
     try:
         yield
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, UnicodeError) as error:  # UnicodeError: a label of a host that is none
         raise NetworkError(f"{address} does not answer", detail=f"{type(error).__name__}: {error}") from error
 
 

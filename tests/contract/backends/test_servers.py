@@ -18,6 +18,7 @@ from tests.contract.backends.engines import GREEDY, ask
 from tests.fixtures import scripted, servers
 from tests.fixtures.scripted import Shape, render
 
+from localfirst.backends import external_http
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
 from localfirst.backends.external import find_obstacle, wrap_program
 from localfirst.backends.external_http import parse_address
@@ -402,6 +403,10 @@ def test_a_cancel_ends_a_server_elsewheres_answer(slow: Path, program: str) -> N
         ("http://host:port", None, "not the address"),
         ("https://me:secret@host/v1", None, "password"),
         ("http://host/v1", "k", "unencrypted"),
+        ("https://h\u00f6st/v1", None, "not the address"),
+        ("https://host/\u00fc/v1", None, "not the address"),
+        ("https://host/v1", "secret\n", "`LF_REMOTE_KEY`"),
+        ("https://host/v1", "secret\u00e9", "`LF_REMOTE_KEY`"),
     ],
 )
 def test_an_address_that_is_none_or_that_would_betray_a_key_is_refused(
@@ -411,6 +416,15 @@ def test_an_address_that_is_none_or_that_would_betray_a_key_is_refused(
         parse_address(text, key)
     assert problem in caught.value.message
     assert "secret" not in f"{caught.value.message}{caught.value.detail}{caught.value.hint}"
+
+
+def test_an_address_is_written_as_it_is_read() -> None:
+    assert str(parse_address("http://[::1]:8000/v1")) == "http://[::1]:8000"
+
+
+def test_a_host_that_no_name_can_be_is_one_that_does_not_answer() -> None:
+    with pytest.raises(NetworkError, match="does not answer"):
+        external_http.ask(parse_address("http://a..b/v1"), "/v1/models")
 
 
 def test_proxies_are_for_servers_elsewhere(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
