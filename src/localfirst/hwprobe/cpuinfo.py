@@ -24,7 +24,7 @@ X86_FEATURES = {
         "amx_int8",
         "amx_bf16",
     )
-}
+} | {"avx512vbmi": "avx512_vbmi"}
 ARM_FEATURES = {
     "asimd": "neon",
     "asimddp": "dotprod",

@@ -8,8 +8,9 @@ from localfirst.runtimes.compile import Compiler, find_compiler, find_flags, par
 GCC_12, GCC_13, CLANG = Compiler("g++", 12), Compiler("g++", 13), Compiler("clang++", None)
 SAPPHIRE_RAPIDS = frozenset(
     ("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-)
+) | {"avx512_vbmi"}
 HASWELL = frozenset(("avx", "avx2", "fma", "f16c"))
+CASCADE_LAKE = HASWELL | {"avx512f", "avx512_vnni"}
 
 
 @pytest.mark.parametrize(
@@ -29,12 +30,13 @@ def test_gcc_is_told_from_clang_which_claims_to_be_one(macros: str, gcc: int | N
     ("features", "compiler", "on", "off"),
     [
         (HASWELL, GCC_12, {"AVX2", "BMI2"}, {"AVX512", "AVX_VNNI", "AMX_TILE"}),
+        (CASCADE_LAKE, GCC_13, {"AVX512", "AVX512_VNNI"}, {"AVX512_VBMI", "AVX512_BF16", "AVX_VNNI"}),
         (SAPPHIRE_RAPIDS, GCC_13, {"AVX512_VBMI", "AMX_TILE", "AMX_INT8", "AMX_BF16"}, set()),
         (SAPPHIRE_RAPIDS, CLANG, {"AVX512", "AMX_INT8"}, set()),
         (SAPPHIRE_RAPIDS, GCC_12, {"AVX512", "AVX512_VNNI", "AVX_VNNI"}, {"AMX_TILE", "AMX_INT8", "AMX_BF16"}),
         (frozenset(), GCC_13, set(), {"AVX", "FMA"}),
     ],
-    ids=["no AVX-512", "sound GCC", "Clang", "a GCC that gets AMX wrong", "nothing"],
+    ids=["no AVX-512", "VNNI before VBMI", "sound GCC", "Clang", "a GCC that gets AMX wrong", "nothing"],
 )
 def test_what_an_x86_processor_has_is_named(
     features: frozenset[str], compiler: Compiler, on: set[str], off: set[str]
