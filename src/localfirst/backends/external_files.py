@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from localfirst import gguf
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ARGUMENTS = ".args"
+MOST_ARGUMENTS_BYTES = 2**20
 REST = "..."
 """The place in `.args` for what is typed; without it, whatever is typed replaces all of it."""
 
@@ -69,11 +71,13 @@ def read_llamafile(path: Path) -> Described:
                 told = _describe(inside, model.file_size, path.name)  # type: ignore[arg-type]
             arguments: tuple[str, ...] = ()
             if ARGUMENTS in archive.namelist():
+                if archive.getinfo(ARGUMENTS).file_size > MOST_ARGUMENTS_BYTES:
+                    raise ModelFileError(f"{path.name}: its own arguments are no arguments", detail="more than 1 MiB")
                 arguments = tuple(archive.read(ARGUMENTS).decode("utf-8", "replace").splitlines())
             return told._replace(member=model.filename, arguments=arguments)
     except OSError as error:
         raise ModelFileError(f"{path.name} cannot be read: {error.strerror}", detail=str(path)) from error
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelFileError(f"{path.name} is no sound llamafile", detail=str(error)) from error
 
 

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +87,7 @@ class ServedModel(limits.EmbedsNothing):
     ) -> None:
         self.server = launcher.server
         self._launcher = launcher
+        self._launching = threading.Lock()
         self._process, self._address, self._folder = launcher.launch()
         try:
             tokens, version, name = self._ask_about()
@@ -118,10 +120,7 @@ class ServedModel(limits.EmbedsNothing):
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt; a program that died before is started again."""
         refuse_sampling(self.server, request.sampling)
-        if not self._process.alive:
-            self._process.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._process, self._address, self._folder = self._launcher.launch()
+        self._revive()
         try:
             prompt, count = self._prepare(request)
             allowance = limits.find_allowance(count, self.info.context_tokens, request.max_tokens)
@@ -137,6 +136,13 @@ class ServedModel(limits.EmbedsNothing):
         """End the program."""
         self._process.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _revive(self) -> None:
+        """Start a program that died again; one of several requests does it, and the others wait."""
+        with self._launching:
+            if not self._process.alive:
+                self.close()
+                self._process, self._address, self._folder = self._launcher.launch()
 
     def _ask_about(self) -> tuple[tuple[str, str], str, str]:
         """The model's first and last token, the engine's version, and what the model is called in requests."""

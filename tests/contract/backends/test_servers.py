@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -311,6 +312,39 @@ def test_a_file_that_is_no_llamafile_is_never_started(content: bytes, tmp_path: 
     path = tmp_path / "model.llamafile"
     path.write_bytes(content)
     path.chmod(0o755)
+    with pytest.raises(ModelFileError) as caught:
+        load("llamafile", path, None)
+    assert caught.value.message.startswith("model.llamafile")
+
+
+def test_one_request_of_several_starts_a_dead_program_again(gguf: Path, program: str) -> None:
+    loaded = load("llama-server", gguf, program)
+    try:
+        launch, started = loaded._launcher.launch, []
+        loaded._launcher.launch = lambda: started.append(1) or launch()  # type: ignore[method-assign,func-returns-value]
+        loaded._process.close()
+        threads = [threading.Thread(target=ask, args=(loaded, render("hi"))) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert started == [1]
+    finally:
+        loaded.close()
+
+
+@pytest.mark.parametrize("content", [b"x" * (2**20 + 1), None], ids=["a million", "damaged"])
+def test_arguments_that_are_none_are_refused_before_they_are_unpacked(content: bytes | None, tmp_path: Path) -> None:
+    model, path = tmp_path / "m.gguf", tmp_path / "model.llamafile"
+    scripted.make_gguf(model, text=TEXT)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(model, "m.gguf")
+        archive.writestr(".args", content or b"-m m.gguf " * 99, zipfile.ZIP_DEFLATED)
+        place = archive.getinfo(".args").header_offset + 30 + len(".args")
+    if content is None:
+        raw = bytearray(path.read_bytes())
+        raw[place] |= 6  # a kind of block that there is not
+        path.write_bytes(raw)
     with pytest.raises(ModelFileError) as caught:
         load("llamafile", path, None)
     assert caught.value.message.startswith("model.llamafile")
