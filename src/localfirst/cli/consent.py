@@ -46,7 +46,8 @@ def confirm(notice: str) -> bool:
     screen = stderr_screen()
     screen.write_lines([line(notice)])
     screen.write("Begin? [Y/n] ")
-    return sys.stdin.readline().strip().lower() in {"", "y", "yes"}
+    typed = sys.stdin.readline()
+    return typed != "" and typed.strip().lower() in {"", "y", "yes"}  # an end of the input is no Enter
 
 
 def agree(render: Callable[[Screen], Sequence[str]], *, agreed: bool, quiet: bool) -> None:
