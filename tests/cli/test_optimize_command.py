@@ -282,6 +282,7 @@ def test_weights_are_fetched_once_though_the_builder_fails_first(lf: Lf, hub: Hu
     failed = lf("model", "optimize", "hf:Org/Tiny-Llama", "-y")
     assert (failed.returncode, "kept for another try" in failed.stderr) == (1, True)
     files["config.json"] = whole
+    assert lf("model", "optimize", "hf:Org/Tiny-Llama").returncode == 2  # nobody agrees to the plan this time
     assert lf("model", "optimize", "hf:Org/Tiny-Llama", "-y").returncode == 0
     bodies = [one for one in hub.requests if one.port == "cdn" and one.method == "GET"]
     assert len(bodies) == 1

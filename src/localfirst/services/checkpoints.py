@@ -122,7 +122,7 @@ def _open_repository(asked: ModelName, *, accept_license: bool, report: Report) 
         )
         return
     with borrow(model, variant, listing, report=report) as loan:
-        keep = False
+        keep = loan.begun  # who declines a plan, or has too little memory now, loses nothing that was kept before
 
         def take(report: Report) -> tuple[InstalledFile, ...]:
             nonlocal keep

@@ -32,6 +32,8 @@ class Loan:
         """Of the variant of a job, in its folder, whose lock is held."""
         self._job, self._folder, self._lease = job, folder, lease
         self.root = folder / layout.FILES
+        self.begun = folder.exists()
+        """Whether an earlier command has left some of them here."""
 
     def fetch(self, paths: Sequence[str], report: Callable[[Progress], None]) -> tuple[InstalledFile, ...]:
         """These files, with their digests.
