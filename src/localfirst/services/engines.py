@@ -139,12 +139,12 @@ def ensure(runtime: Runtime, *, offline: bool, may_install: bool, report: Callab
 
 
 def find_workshop(name: str) -> Workshop | None:
-    """What the runtime of a name would be compiled with; `None` for one that comes ready-made.
+    """What the runtime of a name would be compiled with; `None` for one that comes ready-made, or cannot be here.
 
     Raises:
         RuntimeMissingError: there is no compiler here.
     """
-    if name not in COMPILED:
+    if name not in COMPILED or find.this_system() not in find_row(name).sizes:
         return None
     cpu, compiler = probe().cpu, find_compiler()
     return Workshop(compiler, find_flags(cpu.arch, frozenset(cpu.features), compiler), cpu.cores_usable or 1)

@@ -46,3 +46,9 @@ def test_without_a_compiler_nothing_is_offered(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.delenv("CXX", raising=False)
     (check,) = check_compiler()
     assert check.summary == "none; engines come ready-made"
+
+
+def test_what_cannot_be_compiled_for_a_system_asks_for_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localfirst.runtimes.find.this_system", lambda: ("darwin", "arm64"))
+    monkeypatch.setattr("localfirst.services.engines.find_compiler", pytest.fail)
+    assert engines.find_workshop("llama-native") is None
