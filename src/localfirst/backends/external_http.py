@@ -8,6 +8,7 @@ to go and nowhere else.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -16,7 +17,7 @@ import re
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from localfirst.errors import ContextError, EngineError, NetworkError, UsageError
 
@@ -193,7 +194,7 @@ def _connect(address: Address, timeout_s: float | None) -> http.client.HTTPConne
     """A connection; by the proxy that the environment names, where the server is elsewhere."""
     timeout = TIMEOUT_S if timeout_s is None else timeout_s
     proxy = None if address.local else _find_proxy(address)
-    host, port = proxy or (address.host, address.port)
+    host, port = (proxy.host, proxy.port) if proxy else (address.host, address.port)
     connection: http.client.HTTPConnection
     if address.secure:
         import ssl
@@ -202,22 +203,44 @@ def _connect(address: Address, timeout_s: float | None) -> http.client.HTTPConne
     else:
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
     if proxy:
-        connection.set_tunnel(address.host, address.port)
+        connection.set_tunnel(address.host, address.port, proxy.headers)
     connection.connect()
     if timeout_s is None:
         connection.sock.settimeout(None)  # a long prompt is silent for minutes
     return connection
 
 
-def _find_proxy(address: Address) -> tuple[str, int] | None:
-    """The proxy that the environment names for an address, `None` where it names none, or excepts the host."""
+class _Proxy(NamedTuple):
+    """A proxy, and what it is shown."""
+
+    host: str
+    port: int
+    headers: dict[str, str]
+
+
+def _find_proxy(address: Address) -> _Proxy | None:
+    """The proxy that the environment names for an address, `None` where it names none, or excepts the host.
+
+    Raises:
+        UsageError: what the environment names is no proxy.
+    """
     import urllib.request
 
     if urllib.request.proxy_bypass(address.host):
         return None
-    proxies = urllib.request.getproxies()
-    parts = urlsplit(proxies.get("https" if address.secure else "http", ""))
-    return (parts.hostname, parts.port or 80) if parts.hostname else None
+    text = urllib.request.getproxies().get("https" if address.secure else "http", "")
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        port = parts.port or 80
+    except ValueError as error:
+        raise UsageError("The proxy that the environment names is none", detail=str(error)) from error
+    if not parts.hostname:
+        return None
+    headers = {}
+    if parts.username is not None:
+        shown = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(shown.encode()).decode()}"
+    return _Proxy(parts.hostname, port, headers)
 
 
 def _read_events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -459,6 +461,31 @@ def test_an_address_is_written_as_it_is_read() -> None:
 def test_a_host_that_no_name_can_be_is_one_that_does_not_answer() -> None:
     with pytest.raises(NetworkError, match="does not answer"):
         external_http.ask(parse_address("http://a..b/v1"), "/v1/models")
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_a_proxy_is_asked_with_the_name_and_password_that_it_wants(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("https_proxy", f"{scheme}me:p%40ss@127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "")
+
+        def answer() -> None:
+            connection, _ = proxy.accept()
+            with connection:
+                asked.append(connection.recv(4096))
+                connection.sendall(b"HTTP/1.1 502 No\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(NetworkError):
+            external_http.ask(parse_address("https://server.example/v1", "key"), "/v1/models")
+        thread.join()
+    assert asked[0].startswith(b"CONNECT server.example:443 ")
+    assert b"Proxy-Authorization: Basic " + base64.b64encode(b"me:p@ss") in asked[0]
+    assert b"key" not in asked[0]
 
 
 def test_proxies_are_for_servers_elsewhere(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
