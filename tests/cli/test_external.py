@@ -88,9 +88,10 @@ def test_a_server_elsewhere_answers(lf: Lf, remote: tuple[str, str]) -> None:
     [
         (("--offline",), 6, "the network is switched off"),
         (("--device", "gpu"), 2, "has no `--device`"),
+        (("--min-tps", "5"), 2, "has no `--min-tps`"),
         (("--top-k", "5"), 2, "knows no `top_k`"),
     ],
-    ids=["offline", "device", "top-k"],
+    ids=["offline", "device", "speed", "top-k"],
 )
 def test_what_a_server_elsewhere_cannot_be_asked(
     lf: Lf, remote: tuple[str, str], words: tuple[str, ...], code: int, said: str

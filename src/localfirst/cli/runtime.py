@@ -55,6 +55,7 @@ def install(
     """
     from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
+    from localfirst.errors import LfError
     from localfirst.services import engines, yardstick
 
     missing = engines.find_runtime(name).python is None
@@ -65,8 +66,12 @@ def install(
         installed = engines.install(name, offline=offline, report=report)
     output.print_installed(installed)
     if workshop:
-        with show_progress(quiet=quiet) as report:
-            gain = yardstick.compare(engines.find_runtimes(), report)
+        try:
+            with show_progress(quiet=quiet) as report:
+                gain = yardstick.compare(engines.find_runtimes(), report)
+        except LfError as error:  # it is installed all the same
+            output.print_notice(f"what it brings could not be measured: {error.message}")
+            return
         if gain is not None:
             output.print_gain(gain)
 

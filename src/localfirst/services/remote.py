@@ -25,6 +25,7 @@ def refuse(wanted: Wanted) -> None:
         "--backend": wanted.backend is not None,
         "--quant": wanted.quantization is not None,
         "--tier": wanted.tier is not None,
+        "--min-tps": wanted.min_tps != PLAIN.min_tps,
         "--kv-cache": wanted.cache != PLAIN.cache,
         "--tensor-parallel, --pipeline-parallel or --ray": wanted.parallel != PLAIN.parallel,
     }

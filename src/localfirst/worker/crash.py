@@ -23,12 +23,16 @@ HINTS = {
 }
 """What to type after a death by signal. Source: signal(7)."""
 
+LAST_WORDS = {"Unknown option: -P": "The interpreter is too old; name one of Python 3.11 or newer"}
+"""What to type after other deaths, by words of the log. Source: CPython's command line, `-P` since 3.11."""
+
 
 def explain(code: int, log: Path) -> WorkerCrashError:
     """The error for a worker that ended with `code` (negative: a signal)."""
     detail = read_tail(log)
     if code >= 0:
-        return WorkerCrashError(f"The worker ended with exit code {code}", detail=detail)
+        hint = next((hint for words, hint in LAST_WORDS.items() if words in (detail or "")), None)
+        return WorkerCrashError(f"The worker ended with exit code {code}", detail=detail, hint=hint)
     name = name_signal(-code)
     return WorkerCrashError(f"The worker died of {name}", detail=detail, hint=HINTS.get(name))
 

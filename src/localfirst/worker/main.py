@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from localfirst.backends import base, constraints, registry
@@ -78,9 +79,9 @@ class Child:
         except ImportError as error:  # engines are imported where they are first needed, whichever they are
             traceback.print_exc()
             send(_tell(_explain_import(error)))
-        except Exception as error:  # noqa: BLE001 - the border of the process: what is not sent is lost
+        except BaseException as error:  # noqa: BLE001 - the border of the process: what is not sent is lost
             traceback.print_exc()
-            send(protocol.Failed("engine", f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3), None))
+            send(protocol.Failed("engine", f"{type(error).__name__}: {error}", _find_place(error), None))
         finally:
             self._cancelled.pop(request_id, None)
 
@@ -245,6 +246,12 @@ class _Texts:
 
 def _tell(error: LfError) -> protocol.Failed:
     return protocol.Failed(error.code, error.message, error.detail, error.hint)
+
+
+def _find_place(error: BaseException) -> str | None:
+    """Where it was raised, in as many words as a report needs; all of it is in the log."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else None
 
 
 def _explain_import(error: ImportError) -> RuntimeMissingError:

@@ -40,3 +40,11 @@ def test_no_secret_reaches_a_worker_and_python_s_own_variables_only_the_same_int
     assert "hf_secret" not in made.values()
     assert made.get("PYTHONPATH") == ("/src" if own else None)
     assert (made["PATH"], made["TMPDIR"], made["ORT_DISABLE_TELEMETRY"]) == ("/bin", "/private", "1")
+
+
+def test_an_interpreter_that_is_too_old_is_told_as_such(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("Unknown option: -P\nusage: python3 [option] ...\n")
+    assert crash.explain(2, log).hint == "The interpreter is too old; name one of Python 3.11 or newer"
+    log.write_text("killed by its user\n")
+    assert crash.explain(2, log).hint is None
