@@ -27,23 +27,35 @@ LIMITS_BYTES = {8: 144, 4: 112}
 """Size of `JOBOBJECT_EXTENDED_LIMIT_INFORMATION` by that of a pointer; its third field, at byte 16, are the flags."""
 
 
+CANNOT_EXECUTE = 126
+"""As shells exit then. Source: POSIX, "Exit Status for Commands"."""
+
+
 def main(command: list[str]) -> None:
     """Run the command; exit as it does, 128 and its number for a signal."""
-    if sys.platform == "win32":
-        _enter_job()
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    else:
-        # One thread so far: what runs between fork and exec can find no lock held.
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - see above
-        )
+    try:
+        child = _start(command)
+    except OSError as error:
+        sys.stderr.write(f"{command[0]} cannot be started: {error.strerror}\n")
+        sys.stderr.flush()
+        os._exit(CANNOT_EXECUTE)
     threading.Thread(target=_watch, args=(child,), daemon=True).start()
     code = child.wait()
     _end(child, hard=True)
     os._exit(code if code >= 0 else 128 - code)
+
+
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    if sys.platform == "win32":
+        _enter_job()
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    # One thread so far: what runs between fork and exec can find no lock held.
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - see above
+    )
 
 
 def _watch(child: subprocess.Popen[bytes]) -> None:

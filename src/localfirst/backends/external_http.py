@@ -29,6 +29,8 @@ TIMEOUT_S = 60.0
 HEALTH_S = 5.0
 OVER: dict[str, Any] = {}
 """What `Stream.wait` returns when an answer is over."""
+MOST_ANSWER_BYTES = 2**26
+"""Of one answer or event: more than any text, and no more than memory has room for."""
 MOST_ERROR_BYTES = 64 * 1024
 TOO_LONG = (
     re.compile(r"request \((?P<prompt>\d+) tokens\) exceeds the available context size \((?P<context>\d+)"),
@@ -103,14 +105,14 @@ def ask(address: Address, route: str, body: dict[str, Any] | None = None, timeou
     with _explained(address):
         connection = _connect(address, timeout_s)
         with contextlib.closing(connection):
-            return _read_json(_send(connection, address, route, body).read(), str(address))
+            return _read_json(_read_some(_send(connection, address, route, body)), str(address))
 
 
 def is_healthy(address: Address) -> bool:
     """Whether the server says that it is ready: `/health` answers, with whatever body."""
     try:
         with _explained(address), contextlib.closing(_connect(address, HEALTH_S)) as connection:
-            _send(connection, address, "/health", None).read()
+            _read_some(_send(connection, address, "/health", None))
     except (NetworkError, EngineError):
         return False
     return True
@@ -249,7 +251,9 @@ def _read_events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]
     Raises:
         EngineError: it breaks off before.
     """
-    for raw in response:
+    while raw := response.readline(MOST_ANSWER_BYTES):
+        if len(raw) == MOST_ANSWER_BYTES:
+            raise EngineError("The server sends an event that has no end")
         line = raw.decode("utf-8", "replace").strip()
         if not line.startswith("data:"):
             continue
@@ -260,10 +264,22 @@ def _read_events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]
     raise EngineError("The answer broke off")
 
 
+def _read_some(response: http.client.HTTPResponse) -> bytes:
+    """The body, if it is no larger than an answer can be.
+
+    Raises:
+        EngineError: it is larger.
+    """
+    raw = response.read(MOST_ANSWER_BYTES)
+    if len(raw) == MOST_ANSWER_BYTES:
+        raise EngineError("The server sends an answer that has no end")
+    return raw
+
+
 def _read_json(raw: bytes, who: str) -> Any:
     try:
         value = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EngineError(f"{who} answers with something that is no JSON", detail=repr(raw[:200])) from error
     if not isinstance(value, dict):
         raise EngineError(f"{who} answers with something unexpected", detail=repr(raw[:200]))

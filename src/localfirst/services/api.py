@@ -11,7 +11,7 @@ from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services.planning import plan_model
 from localfirst.services.session import Allowed, Session, open_session
-from localfirst.services.structure import check_together
+from localfirst.services.structure import check_together, parse_tools
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class LoadedModel:
             sampling=sampling,
             max_tokens=max_tokens,
             constraint=constraint,
-            tools=tuple(map(dict, tools)),
+            tools=parse_tools(tools, "`tools`"),
         )
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from localfirst import constraint
@@ -10,7 +11,7 @@ from localfirst.errors import ConstraintError, UsageError
 from localfirst.services.prompt import read_text_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from localfirst.conversation import Answer, Constraint, FinishReason
@@ -57,7 +58,16 @@ def read_tools(path: Path) -> tuple[dict[str, Any], ...]:
         raise UsageError(f"{path.name} is no JSON", detail=str(error), hint=f"Tools look like {EXAMPLE}") from error
     if not isinstance(value, list) or not value:
         raise UsageError(f"{path.name} holds no list of tools", hint=f"Tools look like {EXAMPLE}")
-    return tuple(_read_tool(path, number, item) for number, item in enumerate(value, 1))
+    return parse_tools(value, path.name)
+
+
+def parse_tools(items: Iterable[object], source: str) -> tuple[dict[str, Any], ...]:
+    """Tools as templates take them; `source` is where they come from, for messages.
+
+    Raises:
+        UsageError: one has no name, or parameters that are no schema.
+    """
+    return tuple(_parse_tool(item, f"Tool {number} in {source}") for number, item in enumerate(items, 1))
 
 
 def check_together(asked: Constraint | None, tools: Sequence[object]) -> None:
@@ -88,12 +98,11 @@ def check_whole(asked: Constraint | None, answer: Answer) -> None:
     )
 
 
-def _read_tool(path: Path, number: int, item: object) -> dict[str, Any]:
-    function = item.get("function", item) if isinstance(item, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
-        raise UsageError(f"Tool {number} in {path.name} has no name", hint=f"Tools look like {EXAMPLE}")
-    parameters = function.get("parameters", {})
-    if not isinstance(parameters, dict):
-        raise UsageError(f"The parameters of `{function['name']}` in {path.name} are no JSON schema")
-    described = {"description": "", "parameters": {"type": "object", "properties": {}}} | function
+def _parse_tool(item: object, place: str) -> dict[str, Any]:
+    function = item.get("function", item) if isinstance(item, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
+        raise UsageError(f"{place} has no name", hint=f"Tools look like {EXAMPLE}")
+    if not isinstance(function.get("parameters", {}), Mapping):
+        raise UsageError(f"{place}, `{function['name']}`, has parameters that are no JSON schema")
+    described = {"description": "", "parameters": {"type": "object", "properties": {}}} | dict(function)
     return {"type": "function", "function": described}

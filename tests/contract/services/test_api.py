@@ -134,6 +134,8 @@ def test_a_schema_holds_one_answer_and_tools_come_back_as_calls(tmp_path: Path) 
         free = model.chat("hi")
         with pytest.raises(UsageError):
             model.chat("hi", schema={}, tools=[{"name": "f"}])
+        with pytest.raises(UsageError, match="Tool 1 in `tools` has no name"):
+            model.chat("hi", tools=[{"function": "f"}])
     assert {held.text, streamed} <= {'"red"', '"green"'}
     assert (asked.text, asked.tool_calls) == ("Blue.", (ToolCall("f", '{"n": 1}'),))
     assert free.tool_calls == ()
