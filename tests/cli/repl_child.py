@@ -23,6 +23,7 @@ class EchoSession:
         self.max_tokens = None
         self.messages = []
         self.last = None
+        self.constraint = None
         self._cancelled = False
 
     def cancel(self):

@@ -94,3 +94,16 @@ def test_what_is_typed_is_kept_for_its_owner_alone_or_not_at_all(lf: Lf, model: 
         if kept:
             assert "a secret question" in history.read_text()
             assert history.stat().st_mode & 0o077 == 0
+
+
+def test_an_answer_under_a_schema_that_is_cut_off_is_said_to_be_none_and_the_chat_goes_on(lf: Lf, model: str) -> None:
+    schema = Path(model).parent / "schema.json"
+    schema.write_text('{"enum": ["a long word"]}')
+    chat = start(lf, model, "--schema", str(schema), "--max-tokens", "1")
+    for _ in range(2):
+        chat.expect(PROMPT)
+        chat.sendline("hi")
+        chat.expect("The answer is not whole")
+    chat.expect(PROMPT)
+    chat.sendeof()
+    chat.expect(pexpect.EOF)

@@ -98,7 +98,19 @@ def _answer(pieces: Iterator[TextDelta], session: Session, *, stats: bool, raw: 
             output.print_calls(session.last.tool_calls)
             if stats:
                 output.print_stats(session.last)
+            _tell_cut_off(session)
     output.print_text("\n")
+
+
+def _tell_cut_off(session: Session) -> None:
+    """Say of an answer under a constraint that it is not whole; the chat goes on."""
+    from localfirst.services.structure import check_whole
+
+    try:
+        if session.last is not None:
+            check_whole(session.constraint, session.last)
+    except LfError as error:
+        output.print_error(error)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from localfirst.cli.screen import line
-from localfirst.conversation import Sampling
+from localfirst.conversation import Constraint, Sampling
 from localfirst.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Session(Protocol):
     messages: list[Message]
     last: Answer | None
     """The last finished answer."""
+    constraint: Constraint | None
+    """What its answers are held to."""
 
     def info(self) -> Mapping[str, str]:
         """What is loaded, label by label."""

@@ -41,6 +41,10 @@ _POLL_S = 0.1
 """How long a wait may be deaf to `Reply.cancel`, and on Windows to Ctrl-C."""
 _Single = TypeVar("_Single", protocol.Loaded, protocol.Seen, protocol.Embedded)
 
+FOREIGN = WorkerCrashError(
+    "What was started as the engine's interpreter does not speak as one",
+    hint="Name a Python of 3.11 or newer in the engine's `LF_RUNTIME_...` variable, or unset it: `lf runtime list`",
+)
 LATE_LOAD = EngineError(f"The engine did not load the model in {LOAD_TIMEOUT_S:.0f} s")
 LATE_LOOK = EngineError(f"The engine did not say in {LOOK_TIMEOUT_S:.0f} s which devices it sees")
 LATE_TEMPLATE = TemplateError(
@@ -193,7 +197,11 @@ class Worker:
     def _read_events(self) -> None:
         with self._stdout:
             for line in self._stdout:
-                request_id, event = protocol.decode_event(line)
+                try:
+                    request_id, event = protocol.decode_event(line)
+                except ValueError:
+                    self.kill(FOREIGN)
+                    break
                 if (events := self._events.get(request_id)) is not None:
                     events.put(event)
         self._process.wait()

@@ -172,6 +172,16 @@ def test_a_worker_holds_one_model(tmp_path: Path) -> None:
             worker.load(load)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+@pytest.mark.parametrize("script", ["echo garbage; exec sleep 60", "while :; do echo garbage; done"])
+def test_a_program_that_speaks_otherwise_is_a_clear_error(tmp_path: Path, script: str) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    with Worker(str(program)) as worker, pytest.raises(WorkerCrashError, match="does not speak as one"):
+        worker.look("onnx")
+
+
 def test_an_interpreter_that_is_none_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(WorkerCrashError, match="could not be started"):
         Worker(str(tmp_path / "python"))
