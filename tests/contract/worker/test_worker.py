@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.fixtures.engines import need_engine
-from tests.fixtures.scripted import TEMPLATE, make_gguf, make_litert, make_mlx, make_onnx, make_openvino
+from tests.fixtures.scripted import TEMPLATE, Shape, make_gguf, make_litert, make_mlx, make_onnx, make_openvino
 
 from localfirst.conversation import Answer, Message, Sampling, TextDelta, Usage
 from localfirst.errors import LfError, ModelFileError, TemplateError, UsageError, WorkerCrashError
@@ -86,10 +86,10 @@ def test_a_text_is_continued_without_a_template(backend: str, tmp_path: Path) ->
 
 
 def test_cancel_ends_an_endless_answer_and_the_worker_goes_on(backend: str, tmp_path: Path) -> None:
-    load = make_load(backend, tmp_path, text="round and round ", loop=True)
+    load = make_load(backend, tmp_path, text="round and round ", loop=True, shape=Shape(context=16384))
     with Worker(sys.executable) as worker:
         worker.load(load)
-        reply = worker.answer(protocol.Chat(HI, GREEDY, max_tokens=900))
+        reply = worker.answer(protocol.Chat(HI, GREEDY, max_tokens=16000))
         seen = []
         for piece in reply:
             seen.append(piece)
@@ -97,7 +97,7 @@ def test_cancel_ends_an_endless_answer_and_the_worker_goes_on(backend: str, tmp_
                 reply.cancel()
         assert isinstance(seen[-1], Answer)
         assert seen[-1].finish_reason == "cancelled"
-        assert seen[-1].usage.completion_tokens < 900
+        assert seen[-1].usage.completion_tokens < 16000
         _, answer = read_all(worker.answer(protocol.Chat(HI, GREEDY, max_tokens=2)))
     assert (answer.usage.completion_tokens, answer.finish_reason) == (2, "length")
 
