@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.judge import (
-    Ask,
-    Candidate,
-    Stage,
-    explain_task,
-    is_backend,
-    is_engine_short,
-    is_quantization,
-)
+from localfirst.catalog.judge import Ask, Candidate, Stage, is_engine_short
+from localfirst.catalog.wishes import explain_task, is_backend, is_quantization
 from localfirst.errors import (
     DeviceError,
     DiskFullError,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import paths
 from localfirst.catalog import names
-from localfirst.catalog.judge import is_quantization
+from localfirst.catalog.wishes import is_quantization
 from localfirst.errors import NetworkError, StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.store import consent, manifest, revisions

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.catalog.judge import is_quantization
+from localfirst.catalog.wishes import is_quantization
 from localfirst.errors import IntegrityError, NetworkError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import consent

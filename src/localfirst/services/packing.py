@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.judge import is_quantization
 from localfirst.catalog.rules import needs_recipe
+from localfirst.catalog.wishes import is_quantization
 from localfirst.errors import RuntimeMissingError, StoreError, UsageError
 from localfirst.runtimes.programs import find_program, get_program
 from localfirst.services.library import find_entry

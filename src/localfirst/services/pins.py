@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from localfirst.catalog.judge import is_quantization
 from localfirst.catalog.refuse import refuse_build
+from localfirst.catalog.wishes import is_quantization
 from localfirst.errors import CatalogError, LfError, LicenseError, NetworkError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.services.library import find_entry
