@@ -16,8 +16,8 @@ import tempfile
 
 from benchmarks.fit.process import find_memory
 
-from localfirst.backends import llama_server
 from localfirst.backends.base import LoadOptions
+from localfirst.backends.llama_cpp import server
 
 INFO = 4
 """The verbosity at which llama.cpp tells how large its buffers are."""
@@ -28,14 +28,14 @@ FIRST_PLAIN_TOKEN = 259
 
 def main(path: str, context: str, cache: str, parallel: str) -> None:
     """Measure, and print."""
-    llama_server.VERBOSITY = INFO
+    server.VERBOSITY = INFO
     base = find_memory()
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         options = LoadOptions(int(context), threads=2, cache=cache, requests=int(parallel))
-        server = llama_server.LlamaServer(path, int(context), options)
+        started = server.LlamaServer(path, int(context), options)
         prompt = [FIRST_PLAIN_TOKEN + number for number in range(PROMPT_TOKENS)]
-        server.stream({"prompt": prompt, "max_tokens": 4, "ignore_eos": True}, lambda _event: False)
+        started.stream({"prompt": prompt, "max_tokens": 4, "ignore_eos": True}, lambda _event: False)
         peak = find_memory()
         log.seek(0)
         print(json.dumps({"buffers": read_buffers(log.read().decode(errors="replace")), "base": base, "peak": peak}))

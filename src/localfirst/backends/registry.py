@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from localfirst.backends.base import Backend
 
 BACKENDS: dict[str, str] = {
-    "xllamacpp": "localfirst.backends.llama_cpp:XllamacppBackend",
-    "onnx": "localfirst.backends.onnx_genai:OnnxBackend",
-    "mlx": "localfirst.backends.mlx_lm:MlxBackend",
-    "openvino": "localfirst.backends.openvino_genai:OpenVinoBackend",
-    "litert": "localfirst.backends.litert_lm:LitertBackend",
-    "llamafile": "localfirst.backends.external:LlamafileBackend",
-    "llama-server": "localfirst.backends.external:LlamaServerBackend",
-    "vllm": "localfirst.backends.external:VllmBackend",
-    "sglang": "localfirst.backends.external:SglangBackend",
-    "tensorrt-llm": "localfirst.backends.external:TensorrtBackend",
-    "remote": "localfirst.backends.external_remote:RemoteBackend",
-    "llama-cpp-python": "localfirst.backends.llama_cpp_python:LlamaCppPythonBackend",
-    "bitnet": "localfirst.backends.bitnet:BitnetBackend",
+    "xllamacpp": "localfirst.backends.llama_cpp.xllamacpp:XllamacppBackend",
+    "onnx": "localfirst.backends.onnx.adapter:OnnxBackend",
+    "mlx": "localfirst.backends.mlx.adapter:MlxBackend",
+    "openvino": "localfirst.backends.openvino.adapter:OpenVinoBackend",
+    "litert": "localfirst.backends.litert.adapter:LitertBackend",
+    "llamafile": "localfirst.backends.external.adapter:LlamafileBackend",
+    "llama-server": "localfirst.backends.external.adapter:LlamaServerBackend",
+    "vllm": "localfirst.backends.external.adapter:VllmBackend",
+    "sglang": "localfirst.backends.external.adapter:SglangBackend",
+    "tensorrt-llm": "localfirst.backends.external.adapter:TensorrtBackend",
+    "remote": "localfirst.backends.external.remote:RemoteBackend",
+    "llama-cpp-python": "localfirst.backends.llama_cpp.llama_cpp_python:LlamaCppPythonBackend",
+    "bitnet": "localfirst.backends.llama_cpp.bitnet:BitnetBackend",
 }
 """Backend name -> `module:class`."""
 

@@ -180,7 +180,7 @@ def refuse_spreading(plan: Plan, wanted: Wanted) -> None:
     Raises:
         UsageError: the engine and the option are in the message.
     """
-    from localfirst.backends.external_table import SERVERS, refuse_spreading
+    from localfirst.backends.external.table import SERVERS, refuse_spreading
 
     if plan.runtime is not None:
         server = SERVERS.get(plan.runtime.backend)

@@ -15,8 +15,8 @@ from tests.fixtures.scripted.bitnet_file import Ternary, Weights, expand, random
 from tests.fixtures.scripted.bitnet_reference import compute_logits, silu
 from tests.fixtures.scripted.gguf_file import make_squared_relu_gguf
 
-from localfirst.backends import squared_relu
 from localfirst.backends.base import LoadOptions, ModelFiles
+from localfirst.backends.llama_cpp import squared_relu
 from localfirst.backends.registry import make_backend
 from localfirst.errors import DeviceError, EngineError, ModelFileError
 from localfirst.store.repack import repack
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from localfirst.backends.llama_engine import LlamaEngine
+    from localfirst.backends.llama_cpp.engine import LlamaEngine
 
 pytestmark = SKIP
 LAYERS = 2
@@ -66,8 +66,8 @@ def read_logits(engine: LlamaEngine, prompt: tuple[int, ...]) -> np.ndarray:
 
 
 def open_engine(path: Path, *, changed: bool = True, layers: int = LAYERS) -> LlamaEngine:
-    from localfirst.backends.bitnet import BitnetEngine
-    from localfirst.backends.llama_engine import LlamaEngine
+    from localfirst.backends.llama_cpp.bitnet import BitnetEngine
+    from localfirst.backends.llama_cpp.engine import LlamaEngine
 
     return BitnetEngine(str(path), 256, OPTIONS, layers) if changed else LlamaEngine(str(path), 256, OPTIONS)
 
@@ -180,10 +180,10 @@ def test_a_plain_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_other_device_than_the_cpu_is_tried(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    from localfirst.backends import llama_api
+    from localfirst.backends.llama_cpp import api
 
-    gpu = llama_api.EngineDevice("CUDA0", "a GPU", llama_api.GPU)
-    monkeypatch.setattr(llama_api, "find_devices", lambda: (gpu,))
+    gpu = api.EngineDevice("CUDA0", "a GPU", api.GPU)
+    monkeypatch.setattr(api, "find_devices", lambda: (gpu,))
     with pytest.raises(DeviceError, match="on the CPU alone"):
         make_backend("bitnet").load(ModelFiles(str(files.repacked)), LoadOptions(256, 2, "gpu"))
 

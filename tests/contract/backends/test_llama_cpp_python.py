@@ -12,7 +12,7 @@ from tests.contract.backends.engines import BINDINGS, ENGINES, GREEDY, ask
 from tests.fixtures.scripted import Shape, make_gguf, make_random_gguf, render
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles
-from localfirst.backends.llama_dry_run import parse_footprint
+from localfirst.backends.llama_cpp.dry_run import parse_footprint
 from localfirst.backends.registry import make_backend
 from localfirst.conversation import Sampling
 from localfirst.errors import NoFitError

@@ -14,7 +14,7 @@ from tests.fixtures import scripted
 from tests.fixtures.scripted.vocabulary import spell
 
 from localfirst.backends.base import LoadOptions, ModelFiles
-from localfirst.backends.mlx_lm import MlxBackend, MlxModel
+from localfirst.backends.mlx.adapter import MlxBackend, MlxModel
 from localfirst.conversation import Sampling
 from localfirst.errors import EngineError, ModelFileError
 

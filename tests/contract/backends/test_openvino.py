@@ -15,8 +15,8 @@ from tests.contract.backends.test_bad_files import CONTENTS, load_in_child
 from tests.fixtures import scripted
 from tests.fixtures.scripted import Shape, render
 
-from localfirst.backends import openvino_genai, openvino_steps
 from localfirst.backends.base import GenerateRequest, Started
+from localfirst.backends.openvino import adapter, steps
 from localfirst.errors import ContextError, EngineError, ModelFileError
 
 if TYPE_CHECKING:
@@ -150,20 +150,20 @@ def test_what_was_kept_of_a_prompt_is_what_the_engine_did_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one token a step, the steps before the first token of the answer are the tokens that were read."""
-    monkeypatch.setattr(openvino_steps, "PREFILL_TOKENS", 1)
+    monkeypatch.setattr(steps, "PREFILL_TOKENS", 1)
     scripted.make_random_openvino(tmp_path / "model", Shape(layers=1))
     loaded = OPENVINO.load(tmp_path / "model", 512)
-    assert isinstance(loaded, openvino_genai.OpenVinoModel)
-    steps = count_steps(loaded, monkeypatch)
+    assert isinstance(loaded, adapter.OpenVinoModel)
+    taken = count_steps(loaded, monkeypatch)
     draw = random.Random(1)  # noqa: S311 - the same for every run
     texts: list[list[int]] = [[]]
     for turn in range(40):
         before = draw.choice(texts[-3:])
         kept = before[: draw.choice([0, len(before), draw.randrange(len(before) + 1)])]
         prompt = [*kept, *(draw.randrange(20, 250) for _ in range(draw.randrange(1, 60)))][:400]
-        steps.clear()
+        taken.clear()
         answer = ask(loaded, tuple(prompt), GREEDY, max_tokens=draw.randrange(1, 70))
-        read = len(steps) - (answer.end.usage.completion_tokens - 1)
+        read = len(taken) - (answer.end.usage.completion_tokens - 1)
         assert answer.end.usage.cached_tokens <= len(prompt) - read, turn
         if before is texts[-1]:
             assert answer.end.usage.cached_tokens == len(prompt) - read, turn
@@ -171,7 +171,7 @@ def test_what_was_kept_of_a_prompt_is_what_the_engine_did_not_read_again(
     loaded.close()
 
 
-def count_steps(loaded: openvino_genai.OpenVinoModel, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+def count_steps(loaded: adapter.OpenVinoModel, monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """A list that gets an entry for each step of the engine that computes something."""
     steps: list[None] = []
     run = loaded._answers.run

@@ -12,8 +12,8 @@ from tests.contract.backends.engines import GREEDY, ask
 from tests.fixtures import scripted
 from tests.fixtures.scripted import Shape, render
 
-from localfirst.backends import openvino_genai
 from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles, Piece
+from localfirst.backends.openvino import adapter
 from localfirst.conversation import Sampling
 from localfirst.errors import ContextError, DeviceError
 
@@ -28,12 +28,12 @@ CONTEXT_TOKENS = 256
 
 def load(path: Path) -> LoadedModel:
     options = LoadOptions(CONTEXT_TOKENS, threads=2, placement="npu")
-    return openvino_genai.OpenVinoBackend().load(ModelFiles(str(path)), options)
+    return adapter.OpenVinoBackend().load(ModelFiles(str(path)), options)
 
 
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(openvino_genai.DEVICES, "npu", "CPU")
+    monkeypatch.setitem(adapter.DEVICES, "npu", "CPU")
 
 
 @pytest.fixture
@@ -90,6 +90,6 @@ def test_a_seed_repeats(tmp_path: Path) -> None:
 
 
 def test_without_an_npu_it_is_refused(model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(openvino_genai.DEVICES, "npu", "NPU")
+    monkeypatch.setitem(adapter.DEVICES, "npu", "NPU")
     with pytest.raises(DeviceError, match="sees no NPU"):
         load(tmp_path / "model")

@@ -21,10 +21,10 @@ from tests.contract.backends.engines import GREEDY, ask
 from tests.fixtures import scripted, servers
 from tests.fixtures.scripted import Shape, render
 
-from localfirst.backends import external_http
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
-from localfirst.backends.external import find_obstacle, wrap_program
-from localfirst.backends.external_http import parse_address
+from localfirst.backends.external import http
+from localfirst.backends.external.adapter import find_obstacle, wrap_program
+from localfirst.backends.external.http import parse_address
 from localfirst.backends.registry import make_backend
 from localfirst.conversation import Message, Sampling
 from localfirst.errors import (
@@ -42,8 +42,8 @@ from localfirst.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localfirst.backends.external_remote import RemoteModel
-    from localfirst.backends.external_served import ServedModel
+    from localfirst.backends.external.remote import RemoteModel
+    from localfirst.backends.external.served import ServedModel
 
 TEXT = "Hello there! The tiny model answers Grüße 😀 and stops."
 TOKENS = len(scripted.split_reply(TEXT)) + 1
@@ -202,7 +202,7 @@ def test_no_program_outlives_the_worker_however_it_ends(victim: str, gguf: Path,
     assert worker.stdout.readline() == b"ready\n"
     started = psutil.Process(worker.pid).children(recursive=True)
     assert len(started) >= 4
-    guard = next(one for one in started if "external_guard" in " ".join(one.cmdline()))
+    guard = next(one for one in started if "external/guard" in " ".join(one.cmdline()))
     if victim == "the worker":
         os.kill(worker.pid, signal.SIGKILL)
         assert wait_for_end(started) == []
@@ -228,13 +228,13 @@ def test_closing_ends_the_program_and_leaves_no_file(gguf: Path, program: str) -
 
 
 def test_the_server_listens_on_this_machine_only_and_wants_its_key(gguf: Path, program: str) -> None:
-    from localfirst.backends import external_http
+    from localfirst.backends.external import http
 
     loaded = load("llama-server", gguf, program)
     try:
         listening = [one for one in find_server(loaded).net_connections("inet") if one.status == psutil.CONN_LISTEN]
         with pytest.raises(EngineError) as caught:
-            external_http.ask(loaded._address._replace(key="guessed"), "/props")
+            http.ask(loaded._address._replace(key="guessed"), "/props")
         words = " ".join(find_server(loaded).cmdline())
     finally:
         loaded.close()
@@ -460,7 +460,7 @@ def test_an_address_is_written_as_it_is_read() -> None:
 
 def test_a_host_that_no_name_can_be_is_one_that_does_not_answer() -> None:
     with pytest.raises(NetworkError, match="does not answer"):
-        external_http.ask(parse_address("http://a..b/v1"), "/v1/models")
+        http.ask(parse_address("http://a..b/v1"), "/v1/models")
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
@@ -481,7 +481,7 @@ def test_a_proxy_is_asked_with_the_name_and_password_that_it_wants(
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(NetworkError):
-            external_http.ask(parse_address("https://server.example/v1", "key"), "/v1/models")
+            http.ask(parse_address("https://server.example/v1", "key"), "/v1/models")
         thread.join()
     assert asked[0].startswith(b"CONNECT server.example:443 ")
     assert b"Proxy-Authorization: Basic " + base64.b64encode(b"me:p@ss") in asked[0]

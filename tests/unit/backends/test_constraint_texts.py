@@ -2,8 +2,10 @@ import json
 
 import pytest
 
-from localfirst.backends import constraints, llama_grammar, openvino_structure
+from localfirst.backends import constraints
 from localfirst.backends.base import LoadedInfo
+from localfirst.backends.llama_cpp import grammar
+from localfirst.backends.openvino import structure
 from localfirst.conversation import Constraint
 from localfirst.errors import ConstraintError
 
@@ -43,16 +45,16 @@ def test_json_is_written_on_one_line_unless_the_schema_says_how():
 
 
 def test_a_grammar_s_own_first_line_is_not_repeated():
-    told = llama_grammar.describe(Constraint("lark", '%llguidance {}\n\nstart: "a"\n'))
+    told = grammar.describe(Constraint("lark", '%llguidance {}\n\nstart: "a"\n'))
     assert told["grammar"] == '%llguidance {}\n\nstart: "a"\n'
-    trial = llama_grammar.describe_trial(Constraint("lark", '%llguidance {}\nstart: "a" start?\n'))["grammar"]
+    trial = grammar.describe_trial(Constraint("lark", '%llguidance {}\nstart: "a" start?\n'))["grammar"]
     assert trial.count("%llguidance") == 1
     assert "\nlf_start: " in trial
 
 
 def test_lengths_are_patterns_for_openvino_but_not_in_values():
     schema = {"properties": {"a": {"type": "string", "maxLength": 3}}, "enum": [{"maxLength": 3}]}
-    strict = json.loads(openvino_structure.find_strict_schema(Constraint("json_schema", json.dumps(schema))))
+    strict = json.loads(structure.find_strict_schema(Constraint("json_schema", json.dumps(schema))))
     assert strict["properties"]["a"]["pattern"].endswith("{0,3}$")
     assert strict["enum"] == [{"maxLength": 3}]
     assert "pattern" not in strict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localfirst.backends import external_table as table
+from localfirst.backends.external import table
 from localfirst.conversation import Sampling
 from localfirst.errors import UsageError
 from localfirst.runtimes.programs import PROGRAMS

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from localfirst.backends.llama_amx import find_gcc, has_broken_tiles
+from localfirst.backends.llama_cpp.amx import find_gcc, has_broken_tiles
 
 SYSTEM = "CPU : SSE3 = 1 | AVX512 = 1 | AMX_INT8 = 1 | REPACK = 1"
 DEBIAN_12 = b"\0GCC: (Debian 12.2.0-14+deb12u1) 12.2.0\0"

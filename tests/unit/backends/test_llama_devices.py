@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from localfirst.backends.base import LoadOptions
-from localfirst.backends.llama_api import CPU, GPU, INTEGRATED_GPU, EngineDevice
-from localfirst.backends.llama_cpp_python import _find_device
-from localfirst.backends.llama_engine import count_gpu_layers
+from localfirst.backends.llama_cpp.api import CPU, GPU, INTEGRATED_GPU, EngineDevice
+from localfirst.backends.llama_cpp.engine import count_gpu_layers
+from localfirst.backends.llama_cpp.llama_cpp_python import _find_device
 from localfirst.errors import DeviceError
 
 PROCESSOR = EngineDevice("CPU", "AMD Ryzen 9", CPU)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from localfirst.backends.llama_dry_run import Footprint, parse_footprint, require_fit
+from localfirst.backends.llama_cpp.dry_run import Footprint, parse_footprint, require_fit
 from localfirst.errors import NoFitError
 from localfirst.units import MIB
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localfirst.backends.llama_server import find_reason
+from localfirst.backends.llama_cpp.server import find_reason
 
 LATE = "0.00.014.220 E srv          init: exiting due to model loading error"
 REASON = "0.00.008.370 E llama_model_load: error loading model: missing tensor 'blk.0.attn_q.weight'"

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from localfirst.backends.mlx_sampler import NOT_A_NUMBER, DeviceSampler
+from localfirst.backends.mlx.sampler import NOT_A_NUMBER, DeviceSampler
 from localfirst.backends.sampler import Sampler
 from localfirst.conversation import Sampling
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.fixtures.scripted import make_onnx
 
-from localfirst.backends.onnx_folder import read_folder
+from localfirst.backends.onnx.folder import read_folder
 
 if TYPE_CHECKING:
     from pathlib import Path

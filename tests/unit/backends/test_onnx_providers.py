@@ -9,16 +9,16 @@ from types import MappingProxyType
 import pytest
 from tests.fixtures.scripted import make_onnx, render
 
-from localfirst.backends import onnx_providers
 from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles, Piece
-from localfirst.backends.onnx_folder import read_folder
-from localfirst.backends.onnx_genai import OnnxBackend, OnnxModel
+from localfirst.backends.onnx import providers
+from localfirst.backends.onnx.adapter import OnnxBackend, OnnxModel
+from localfirst.backends.onnx.folder import read_folder
 from localfirst.catalog.rules import DEVICE_WORDS
 from localfirst.conversation import Sampling
 from localfirst.errors import DeviceError
 from localfirst.runtimes.table import RUNTIMES
 
-HERE = onnx_providers.Provider(
+HERE = providers.Provider(
     "OpenVINO",
     "OpenVINOExecutionProvider",
     MappingProxyType({"cpu": {"device_type": "CPU"}, "npu": {"device_type": "CPU"}}),
@@ -29,22 +29,22 @@ needs_plugin = pytest.mark.skipif(find_spec(HERE.plugin or "") is None, reason=f
 
 
 def test_the_cpu_needs_no_provider() -> None:
-    assert onnx_providers.find_provider("cpu") is None
+    assert providers.find_provider("cpu") is None
 
 
 @pytest.mark.parametrize("placement", ["gpu", "igpu", "npu"])
 def test_what_nothing_here_computes_on_is_refused(placement, tmp_path: Path) -> None:
-    present = [one for one in onnx_providers.PROVIDERS if one.plugin is None or find_spec(one.plugin) is None]
+    present = [one for one in providers.PROVIDERS if one.plugin is None or find_spec(one.plugin) is None]
     with pytest.raises(DeviceError) as caught:
-        onnx_providers.find_provider(placement, present)
+        providers.find_provider(placement, present)
     assert (caught.value.detail or "").startswith("it has ")
-    assert onnx_providers.list_devices(present) == ()
+    assert providers.list_devices(present) == ()
 
 
 def test_every_runtime_of_this_engine_for_a_device_has_a_provider_for_it() -> None:
     rows = [row for row in RUNTIMES if row.backend == "onnx" and row.placement != "cpu"]
-    assert len(rows) == len(onnx_providers.PROVIDERS)
-    for row, provider in zip(rows, onnx_providers.PROVIDERS, strict=True):
+    assert len(rows) == len(providers.PROVIDERS)
+    for row, provider in zip(rows, providers.PROVIDERS, strict=True):
         (word,) = row.variant_devices
         assert word.startswith(provider.name.lower())
         assert DEVICE_WORDS[word].placement == row.placement
@@ -54,14 +54,14 @@ def test_every_runtime_of_this_engine_for_a_device_has_a_provider_for_it() -> No
 
 @needs_plugin
 def test_a_plug_in_sees_its_devices() -> None:
-    (device, *_) = onnx_providers.list_devices([HERE])
+    (device, *_) = providers.list_devices([HERE])
     assert device
 
 
 @needs_plugin
 def test_a_plug_in_computes(tmp_path: Path) -> None:
     make_onnx(tmp_path / "model", "Computed by a plug-in.")
-    assert onnx_providers.find_provider("npu", [HERE]) == HERE
+    assert providers.find_provider("npu", [HERE]) == HERE
     options = LoadOptions(context_tokens=None, threads=1, placement="npu")
     model = OnnxModel(tmp_path / "model", read_folder(tmp_path / "model"), options, HERE)
     try:

@@ -7,8 +7,8 @@ from catalog_examples import ONNX_VARIANT, QWEN3_4B, VARIANT, make_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localfirst.backends.llama_server import BATCH_TOKENS, CHECKPOINTS
-from localfirst.backends.onnx_genai import PREFILL_TOKENS
+from localfirst.backends.llama_cpp.server import BATCH_TOKENS, CHECKPOINTS
+from localfirst.backends.onnx.adapter import PREFILL_TOKENS
 from localfirst.catalog.fit import find_context, find_need
 from localfirst.catalog.memory import litert, llama, onnx, openvino
 from localfirst.catalog.memory.build import describe

@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.backends import limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
-from localfirst.backends.litert_file import read_file
-from localfirst.backends.litert_session import Engine, Options
+from localfirst.backends.litert.file import read_file
+from localfirst.backends.litert.session import Engine, Options
 from localfirst.backends.text import StopFilter
 from localfirst.conversation import Usage
 from localfirst.errors import DeviceError, UsageError
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
-    from localfirst.backends.litert_file import LitertFile
-    from localfirst.backends.litert_session import Session
+    from localfirst.backends.litert.file import LitertFile
+    from localfirst.backends.litert.session import Session
     from localfirst.conversation import FinishReason, Sampling
 
 POLL_S = 0.05

@@ -16,11 +16,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from localfirst.backends import constraints, limits, openvino_structure
+from localfirst.backends import constraints, limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
-from localfirst.backends.openvino_folder import DETOKENIZER_GRAPH, TOKENIZER_GRAPH, read_folder
-from localfirst.backends.openvino_npu import WholeAnswers
-from localfirst.backends.openvino_steps import StepwiseAnswers
+from localfirst.backends.openvino import structure
+from localfirst.backends.openvino.folder import DETOKENIZER_GRAPH, TOKENIZER_GRAPH, read_folder
+from localfirst.backends.openvino.npu import WholeAnswers
+from localfirst.backends.openvino.steps import StepwiseAnswers
 from localfirst.backends.sampler import COLDEST
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
-    from localfirst.backends.openvino_folder import OpenVinoFolder
+    from localfirst.backends.openvino.folder import OpenVinoFolder
     from localfirst.backends.token_bytes import Decoder
     from localfirst.conversation import FinishReason, Sampling
     from localfirst.types import Placement
@@ -112,7 +113,7 @@ class OpenVinoModel(limits.EmbedsNothing):
             template=folder.template or self._tokenizer.get_original_chat_template() or None,
             bos_token=folder.bos_token or self._tokenizer.get_bos_token(),
             eos_token=folder.eos_token or self._tokenizer.get_eos_token(),
-            constraints=tuple(openvino_structure.STRUCTURES),
+            constraints=tuple(structure.STRUCTURES),
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -129,7 +130,7 @@ class OpenVinoModel(limits.EmbedsNothing):
         try:
             yield from self._answer(prompt, allowance, request)
         except RuntimeError as error:
-            if request.constraint is not None and (reason := openvino_structure.find_refusal(str(error))):
+            if request.constraint is not None and (reason := structure.find_refusal(str(error))):
                 raise constraints.refuse(request.constraint, "OpenVINO GenAI", reason) from error
             raise EngineError("OpenVINO GenAI failed while answering", detail=_find_words(error)) from error
 
@@ -146,7 +147,7 @@ class OpenVinoModel(limits.EmbedsNothing):
         began = first_s = perf_counter()
         config = self._describe(request.sampling, allowance.tokens)
         if request.constraint is not None:
-            config.structured_output_config = openvino_structure.describe(self._genai, request.constraint)
+            config.structured_output_config = structure.describe(self._genai, request.constraint)
         steps = self._answers.run(self._make_tensor(prompt), config)
         try:
             while reason is None:

@@ -35,7 +35,7 @@ class ServerProcess:
         """
         self.engine = engine
         self._log = folder / "log"
-        guard = Path(__file__).with_name("external_guard.py")
+        guard = Path(__file__).with_name("guard.py")
         with self._log.open("wb") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(guard), *command],

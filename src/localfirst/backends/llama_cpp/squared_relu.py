@@ -21,7 +21,7 @@ import ctypes
 from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from localfirst.backends import llama_api
+from localfirst.backends.llama_cpp import api
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ class SquaredRelu:
             EngineError: this build of the engine cannot be asked for its version or its nodes.
         """
         self._layers = layers
-        self._layout = LAYOUTS.get((llama_api.find_version(), llama_api.find_ggml_version()))
-        base = llama_api.open_library("ggml-base")
+        self._layout = LAYOUTS.get((api.find_version(), api.find_ggml_version()))
+        base = api.open_library("ggml-base")
         self._name, self._operation = base.ggml_get_name, base.ggml_op_desc
         for function in (self._name, self._operation):
             function.argtypes, function.restype = (ctypes.c_void_p,), ctypes.c_char_p
         self._scales: dict[int, Any] = {}
         """The folded scale of each gate, by the address of the tensor that has it now: no engine frees that memory."""
-        self.callback = llama_api.load_library().ggml_backend_sched_eval_callback(self._see)
+        self.callback = api.load_library().ggml_backend_sched_eval_callback(self._see)
         self.begin()
 
     def begin(self) -> None:
@@ -163,7 +163,7 @@ def _pointer(address: int) -> ctypes.c_void_p:
 
 
 def _name_version() -> str:
-    return f"llama-cpp-python {llama_api.find_version()} with ggml {llama_api.find_ggml_version()}"
+    return f"llama-cpp-python {api.find_version()} with ggml {api.find_ggml_version()}"
 
 
 def _list_versions() -> str:

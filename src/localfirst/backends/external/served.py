@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localfirst.backends import external_files, external_http, limits
-from localfirst.backends import external_table as table
+from localfirst.backends import limits
 from localfirst.backends.base import Chunk, LoadedInfo, Started
-from localfirst.backends.external_answer import POLL_S, follow, refuse_sampling
-from localfirst.backends.external_process import ServerProcess
+from localfirst.backends.external import files, http, table
+from localfirst.backends.external.answer import POLL_S, follow, refuse_sampling
+from localfirst.backends.external.process import ServerProcess
 from localfirst.backends.text import begin_with
 from localfirst.errors import EngineError, LfError, NetworkError
 
@@ -41,7 +41,7 @@ class Launcher:
         self.server = server
         self._program, self._opened, self._context_tokens, self._options = program, opened, context_tokens, options
 
-    def launch(self) -> tuple[ServerProcess, external_http.Address, Path]:
+    def launch(self) -> tuple[ServerProcess, http.Address, Path]:
         """Start it and wait until it answers.
 
         Raises:
@@ -69,9 +69,9 @@ class Launcher:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_")}
         environment = inherited | self.server.environment(start)
         process = ServerProcess(self.server.engine, self.server.command(start), environment, folder)
-        address = external_http.Address(table.HOST, port, key=key)
+        address = http.Address(table.HOST, port, key=key)
         try:
-            process.wait_for(lambda: external_http.is_healthy(address), options.report)
+            process.wait_for(lambda: http.is_healthy(address), options.report)
         except BaseException:
             process.close()
             shutil.rmtree(folder, ignore_errors=True)
@@ -83,7 +83,7 @@ class ServedModel(limits.EmbedsNothing):
     """A model in a server program that runs for it alone."""
 
     def __init__(
-        self, launcher: Launcher, described: external_files.Described, context_tokens: int, options: LoadOptions
+        self, launcher: Launcher, described: files.Described, context_tokens: int, options: LoadOptions
     ) -> None:
         self.server = launcher.server
         self._launcher = launcher
@@ -127,7 +127,7 @@ class ServedModel(limits.EmbedsNothing):
             yield Started(count)
             body = {"model": self._name, "prompt": prompt, "max_tokens": allowance.tokens}
             body |= self.server.describe(request.sampling)
-            stream = external_http.Stream(self._address, "/v1/completions", body)
+            stream = http.Stream(self._address, "/v1/completions", body)
             yield from follow(stream, request, allowance, count)
         except (EngineError, NetworkError) as error:
             raise self._explain(error) from error
@@ -147,11 +147,11 @@ class ServedModel(limits.EmbedsNothing):
     def _ask_about(self) -> tuple[tuple[str, str], str, str]:
         """The model's first and last token, the engine's version, and what the model is called in requests."""
         if self.server.describe is table.LLAMA_SERVER.describe:
-            told = external_http.ask(self._address, "/props")
+            told = http.ask(self._address, "/props")
             tokens = (str(told.get("bos_token", "")), str(told.get("eos_token", "")))
             return tokens, str(told.get("build_info", "unknown")), str(told.get("model_alias", table.LOCAL_NAME))
         try:
-            version = str(external_http.ask(self._address, "/version").get("version", "unknown"))
+            version = str(http.ask(self._address, "/version").get("version", "unknown"))
         except LfError:
             version = "unknown"
         return ("", ""), version, table.LOCAL_NAME
@@ -164,7 +164,7 @@ class ServedModel(limits.EmbedsNothing):
             return "", 0
         if self.server.tokenizing is None:
             body = {"model": self._name, "prompt": request.prompt, "max_tokens": 1}
-            usage = external_http.ask(self._address, "/v1/completions", body, timeout_s=600).get("usage") or {}
+            usage = http.ask(self._address, "/v1/completions", body, timeout_s=600).get("usage") or {}
             return request.prompt, int(usage["prompt_tokens"])
         tokens = self.tokenize(request.prompt)
         tokens = begin_with(self._first, tokens)
@@ -175,7 +175,7 @@ class ServedModel(limits.EmbedsNothing):
         if asked is None:
             raise EngineError(f"{self.server.engine} does not tell the tokens of a text")
         body = {**asked.body, asked.text: text, asked.special: special}
-        tokens: list[int] = external_http.ask(self._address, asked.route, body)["tokens"]
+        tokens: list[int] = http.ask(self._address, asked.route, body)["tokens"]
         return tokens
 
     def _find_first_tokens(self) -> list[int]:

@@ -10,15 +10,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends import llama_amx, llama_api, llama_dry_run
-from localfirst.backends.llama_options import PENALTY_WINDOW, SEEDS
+from localfirst.backends.llama_cpp import amx, api, dry_run
+from localfirst.backends.llama_cpp.options import PENALTY_WINDOW, SEEDS
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from localfirst.backends.base import LoadOptions
-    from localfirst.backends.llama_dry_run import Footprint
+    from localfirst.backends.llama_cpp.dry_run import Footprint
     from localfirst.conversation import Sampling
 
 BATCH_TOKENS = 128
@@ -41,11 +41,11 @@ class LlamaEngine:
             NoFitError: it needs more than `options.budget_bytes`, computed on the CPU.
             EngineError: llama.cpp refuses the file; its words are in the detail.
         """
-        self._library = llama_api.load_library()
+        self._library = api.load_library()
         self._path = path
         footprint = self._plan(context_tokens, options)
         if options.placement == "cpu":  # of a device's memory the CPU's share is not told apart in that plan
-            llama_dry_run.require_fit(footprint, options.budget_bytes, context_tokens, Path(path).name)
+            dry_run.require_fit(footprint, options.budget_bytes, context_tokens, Path(path).name)
         self.footprint = footprint
         self._model, self._context, _ = self._open(context_tokens, options, dry=False)
         self._vocabulary = self._library.llama_model_get_vocab(self._model)
@@ -159,7 +159,7 @@ class LlamaEngine:
 
     def _plan(self, context_tokens: int, options: LoadOptions) -> Footprint:
         model, context, log = self._open(context_tokens, options, dry=True)
-        footprint = llama_dry_run.parse_footprint(self._library.llama_model_size(model), log)
+        footprint = dry_run.parse_footprint(self._library.llama_model_size(model), log)
         self._library.llama_free(context)
         self._library.llama_model_free(model)
         return footprint
@@ -167,7 +167,7 @@ class LlamaEngine:
     def _open(self, context_tokens: int, options: LoadOptions, *, dry: bool) -> tuple[Any, Any, list[str]]:
         """The model, its context, and what llama.cpp said meanwhile; with `dry` nothing is allocated."""
         library = self._library
-        with llama_api.LOG.heard() as heard:
+        with api.LOG.heard() as heard:
             model = library.llama_model_load_from_file(self._path.encode(), self._make_model_params(options, dry=dry))
             params = self._make_context_params(context_tokens, options)
             context = library.llama_init_from_model(model, params) if model else None
@@ -175,7 +175,7 @@ class LlamaEngine:
             return model, context, [text for _, text in heard]
         if model:
             library.llama_model_free(model)
-        reason = next((text for level, text in heard if level >= llama_api.ERROR), None)
+        reason = next((text for level, text in heard if level >= api.ERROR), None)
         words = reason.strip().removeprefix("llama_model_load: ") if reason else None
         raise EngineError(f"llama.cpp could not load {Path(self._path).name}", detail=words)
 
@@ -183,9 +183,7 @@ class LlamaEngine:
         library = self._library
         params = library.llama_model_default_params()
         params.n_gpu_layers = count_gpu_layers(options)
-        params.use_extra_bufts = not llama_amx.has_broken_tiles(
-            llama_api.describe_system(), llama_api.read_processor_code()
-        )
+        params.use_extra_bufts = not amx.has_broken_tiles(api.describe_system(), api.read_processor_code())
         if dry:
             params.no_alloc, params.load_mode = True, library.LLAMA_LOAD_MODE_NONE
         return params

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends import constraints, drafts, limits, llama_grammar, llama_options
+from localfirst.backends import constraints, limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
-from localfirst.backends.gguf_header import find_context, read_header
-from localfirst.backends.llama_server import LlamaServer
+from localfirst.backends.llama_cpp import drafts, grammar, options
+from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
+from localfirst.backends.llama_cpp.server import LlamaServer
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.conversation import Embedding, Usage
 from localfirst.errors import EngineError
@@ -97,7 +98,7 @@ class LlamaModel:
             bos_token=properties["bos_token"],
             eos_token=properties["eos_token"],
             pooling=pooling,
-            constraints=llama_grammar.find_kinds(xllamacpp),
+            constraints=grammar.find_kinds(xllamacpp),
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -112,7 +113,7 @@ class LlamaModel:
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         yield Started(len(prompt))
         body = {"prompt": prompt, "max_tokens": allowance.tokens, "preserved_tokens": list(request.special)}
-        body |= llama_options.OPTIONS | llama_options.describe(request.sampling)
+        body |= options.OPTIONS | options.describe(request.sampling)
         answer = _Answer(len(prompt))
         if request.constraint is not None:
             trial = self._try(dict(body), request.constraint, request.cancelled)
@@ -120,7 +121,7 @@ class LlamaModel:
                 yield trial.finish("cancelled")
                 return
             answer.take_reading(trial)
-        completion = self._start(body | llama_grammar.describe(request.constraint))
+        completion = self._start(body | grammar.describe(request.constraint))
         stop = StopFilter(request.stop)
         try:
             reason: FinishReason | None = None
@@ -152,7 +153,7 @@ class LlamaModel:
         Raises:
             ConstraintError: it does not.
         """
-        body |= llama_grammar.describe_trial(constraint)
+        body |= grammar.describe_trial(constraint)
         completion = self._start(body)
         trial = _Answer(len(body["prompt"]))
         text = ""
@@ -166,7 +167,7 @@ class LlamaModel:
             raise constraints.refuse(constraint, "llama.cpp", self._explain(body) or str(error.detail)) from error
         finally:
             completion.stop()
-        if trial.ended is not None and not llama_grammar.is_taken(constraint, text):
+        if trial.ended is not None and not grammar.is_taken(constraint, text):
             raise constraints.refuse(constraint, "llama.cpp", self._explain(body) or "it takes no notice of it")
         return trial
 

@@ -1,7 +1,7 @@
 """Finds what to start, for models that run in programs which serve OpenAI's dialect over HTTP.
 
-llamafile, llama.cpp's server, vLLM, SGLang, TensorRT-LLM: what differs between them is in `external_table`, how one is
-started and asked in `external_served`.
+llamafile, llama.cpp's server, vLLM, SGLang, TensorRT-LLM: what differs between them is in `table`, how one is
+started and asked in `served`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localfirst.backends import external_files
-from localfirst.backends import external_table as table
-from localfirst.backends.external_served import Launcher, ServedModel
+from localfirst.backends.external import files, table
+from localfirst.backends.external.served import Launcher, ServedModel
 from localfirst.errors import (
     DeviceError,
     EngineError,
@@ -82,11 +81,11 @@ class ServerBackend:
         """How the program is started."""
         return (program,)
 
-    def _describe(self, main: Path) -> external_files.Described:
-        return external_files.read_folder(main)
+    def _describe(self, main: Path) -> files.Described:
+        return files.read_folder(main)
 
     def _find_program(
-        self, main: Path, _described: external_files.Described, _report: Callable[[str, bool], None]
+        self, main: Path, _described: files.Described, _report: Callable[[str, bool], None]
     ) -> tuple[tuple[str, ...], str]:
         """What to start, and what it is to open."""
         if self._program is None:
@@ -118,8 +117,8 @@ class LlamaServerBackend(ServerBackend):
     server = table.LLAMA_SERVER
     placements = ("cpu",)
 
-    def _describe(self, main: Path) -> external_files.Described:
-        return external_files.read_gguf(main)
+    def _describe(self, main: Path) -> files.Described:
+        return files.read_gguf(main)
 
 
 class LlamafileBackend(ServerBackend):
@@ -131,13 +130,13 @@ class LlamafileBackend(ServerBackend):
     def _wrap(self, program: str) -> tuple[str, ...]:
         return wrap_program(program)
 
-    def _describe(self, main: Path) -> external_files.Described:
+    def _describe(self, main: Path) -> files.Described:
         if main.suffix.lower() == ".gguf":
-            return external_files.read_gguf(main)
-        return external_files.read_llamafile(main)
+            return files.read_gguf(main)
+        return files.read_llamafile(main)
 
     def _find_program(
-        self, main: Path, described: external_files.Described, report: Callable[[str, bool], None]
+        self, main: Path, described: files.Described, report: Callable[[str, bool], None]
     ) -> tuple[tuple[str, ...], str]:
         if described.member is not None:
             problem = find_obstacle(main, described.arguments, sys.platform) or _find_age(main)
@@ -164,7 +163,7 @@ def find_obstacle(main: Path, arguments: Sequence[str], platform: str) -> str | 
     """Why a llamafile cannot be started as it is; `None` where it can."""
     if platform == "win32" and main.stat().st_size >= MOST_WINDOWS_BYTES:
         return "Windows runs no program of 4 GB or more"
-    if external_files.REST in arguments and arguments[-1] != external_files.REST:
+    if files.REST in arguments and arguments[-1] != files.REST:
         return "its own arguments would win over lf's"
     if platform != "win32" and not os.access(main, os.X_OK):
         return f"it may not be run; `chmod +x {main}` allows it"

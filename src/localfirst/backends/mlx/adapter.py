@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from localfirst.backends import guide, limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
-from localfirst.backends.mlx_folder import MlxFolder, read_folder
-from localfirst.backends.mlx_sampler import NOT_A_NUMBER, DeviceSampler
+from localfirst.backends.mlx.folder import MlxFolder, read_folder
+from localfirst.backends.mlx.sampler import NOT_A_NUMBER, DeviceSampler
 from localfirst.backends.model_folder import TOKENIZER
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends import external_http, limits
-from localfirst.backends import external_table as table
+from localfirst.backends import limits
 from localfirst.backends.base import Chunk, LoadedInfo, Started
-from localfirst.backends.external_answer import follow, refuse_sampling
+from localfirst.backends.external import http, table
+from localfirst.backends.external.answer import follow, refuse_sampling
 from localfirst.errors import EngineError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class RemoteBackend:
             UnknownNameError: it has no such model, or several where none was named.
             EngineError: it wants a key, or is no such server.
         """
-        address = external_http.parse_address(files.main, options.key)
-        listed = external_http.ask(address, "/v1/models").get("data") or ()
+        address = http.parse_address(files.main, options.key)
+        listed = http.ask(address, "/v1/models").get("data") or ()
         models = (
             {str(one.get("id")): one for one in listed if isinstance(one, dict)} if isinstance(listed, list) else {}
         )
@@ -55,9 +55,7 @@ class RemoteBackend:
 class RemoteModel(limits.EmbedsNothing):
     """A model in a server that is not ours. It renders prompts itself, from the messages."""
 
-    def __init__(
-        self, address: external_http.Address, name: str, context_tokens: int | None, options: LoadOptions
-    ) -> None:
+    def __init__(self, address: http.Address, name: str, context_tokens: int | None, options: LoadOptions) -> None:
         self._address, self._name = address, name
         self.info = LoadedInfo(
             backend=table.REMOTE.name,
@@ -97,7 +95,7 @@ class RemoteModel(limits.EmbedsNothing):
         most = {} if request.max_tokens is None else {"max_tokens": request.max_tokens}
         yield Started(None)
         body = {"model": self._name, **asked, **most, **table.REMOTE.describe(request.sampling)}
-        stream = external_http.Stream(self._address, route, body)
+        stream = http.Stream(self._address, route, body)
         # Who asked for no maximum and is cut off has filled the context, as far as anyone can tell.
         ended: FinishReason = "context" if request.max_tokens is None else "length"
         allowance = limits.Allowance(request.max_tokens or 0, ended)

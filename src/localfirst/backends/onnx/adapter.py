@@ -19,9 +19,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends import constraints, limits, onnx_providers
+from localfirst.backends import constraints, limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
-from localfirst.backends.onnx_folder import read_folder
+from localfirst.backends.onnx import providers
+from localfirst.backends.onnx.folder import read_folder
 from localfirst.backends.sampler import Sampler
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
-    from localfirst.backends.onnx_folder import OnnxFolder
-    from localfirst.backends.onnx_providers import Provider
+    from localfirst.backends.onnx.folder import OnnxFolder
+    from localfirst.backends.onnx.providers import Provider
     from localfirst.backends.token_bytes import Decoder
     from localfirst.conversation import Constraint, ConstraintKind, FinishReason
 
@@ -57,7 +58,7 @@ class OnnxBackend:
 
     def list_devices(self) -> tuple[str, ...]:
         """Those that an execution provider in this environment sees."""
-        return onnx_providers.list_devices()
+        return providers.list_devices()
 
     def describe_build(self) -> str:
         """Version and commit of the ONNX Runtime below, which computes."""
@@ -73,7 +74,7 @@ class OnnxBackend:
             DeviceError: a device is asked for that nothing in this environment computes on.
             EngineError: the engine refuses the folder or lacks the memory.
         """
-        provider = onnx_providers.find_provider(options.placement)
+        provider = providers.find_provider(options.placement)
         return OnnxModel(Path(files.main), read_folder(Path(files.main)), options, provider)
 
 
@@ -273,7 +274,7 @@ class _EngineDecoder:
 
 def _open_model(genai: Any, path: Path, options: LoadOptions, provider: Provider | None) -> Any:
     config = genai.Config(str(path))
-    onnx_providers.apply(provider, options.placement, genai, config)
+    providers.apply(provider, options.placement, genai, config)
     session = {"intra_op_num_threads": options.threads, "session.intra_op.allow_spinning": "0"}
     config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
     return genai.Model(config)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends import external_http
 from localfirst.backends.base import Chunk, Finished, Piece
+from localfirst.backends.external import http
 from localfirst.backends.text import StopFilter
 from localfirst.conversation import Usage
 from localfirst.errors import UsageError
@@ -14,9 +14,9 @@ from localfirst.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localfirst.backends import external_table as table
     from localfirst.backends import limits
     from localfirst.backends.base import GenerateRequest
+    from localfirst.backends.external import table
     from localfirst.conversation import FinishReason, Sampling
 
 POLL_S = 0.05
@@ -24,7 +24,7 @@ POLL_S = 0.05
 
 
 def follow(
-    stream: external_http.Stream, request: GenerateRequest, allowance: limits.Allowance, prompt_tokens: int | None
+    stream: http.Stream, request: GenerateRequest, allowance: limits.Allowance, prompt_tokens: int | None
 ) -> Iterator[Chunk]:
     """The pieces of an answer and its end. A cancelled answer ends at once, and so does the connection."""
     answer = _Answer(prompt_tokens)
@@ -35,7 +35,7 @@ def follow(
             event = stream.wait(POLL_S)
             if request.cancelled():
                 reason = "cancelled"
-            elif event is external_http.OVER:
+            elif event is http.OVER:
                 reason = answer.find_reason(allowance)
             elif event is not None:
                 for piece in answer.take(event):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends.llama_cpp_python import LlamaCppPythonBackend
-from localfirst.backends.llama_engine import LlamaEngine
-from localfirst.backends.squared_relu import SquaredRelu
+from localfirst.backends.llama_cpp.engine import LlamaEngine
+from localfirst.backends.llama_cpp.llama_cpp_python import LlamaCppPythonBackend
+from localfirst.backends.llama_cpp.squared_relu import SquaredRelu
 from localfirst.errors import DeviceError, ModelFileError
 
 if TYPE_CHECKING:

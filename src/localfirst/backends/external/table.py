@@ -11,7 +11,7 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from localfirst.backends import llama_options
+from localfirst.backends.llama_cpp import options
 from localfirst.errors import UsageError
 from localfirst.types import ALONE
 
@@ -180,7 +180,7 @@ def _describe_openai(sampling: Sampling) -> dict[str, Any]:
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         "repetition_penalty": sampling.repetition_penalty,
-        "seed": None if sampling.seed is None else sampling.seed % llama_options.SEEDS,
+        "seed": None if sampling.seed is None else sampling.seed % options.SEEDS,
     }
     return {name: value for name, value in asked.items() if value is not None}
 
@@ -188,7 +188,7 @@ def _describe_openai(sampling: Sampling) -> dict[str, Any]:
 COUNTED = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 _HUGGING_FACE = Tokenizing("/tokenize", "prompt", "add_special_tokens", {"model": LOCAL_NAME})
 _LLAMA: dict[str, Any] = {
-    "describe": lambda sampling: llama_options.describe(sampling) | llama_options.OPTIONS,
+    "describe": lambda sampling: options.describe(sampling) | options.OPTIONS,
     "environment": _set_llama,
     "tokenizing": Tokenizing("/tokenize", "content", "add_special", {"parse_special": True}),
     "caches": ("f16", "q8_0", "q4_0"),

@@ -8,10 +8,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends import limits, llama_amx, llama_api
+from localfirst.backends import limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
-from localfirst.backends.gguf_header import find_context, read_header
-from localfirst.backends.llama_engine import BATCH_TOKENS, LlamaEngine
+from localfirst.backends.llama_cpp import amx, api
+from localfirst.backends.llama_cpp.engine import BATCH_TOKENS, LlamaEngine
+from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import find_special
 from localfirst.conversation import Usage
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
-    from localfirst.backends.llama_api import EngineDevice
-    from localfirst.backends.llama_engine import Sampler
+    from localfirst.backends.llama_cpp.api import EngineDevice
+    from localfirst.backends.llama_cpp.engine import Sampler
     from localfirst.conversation import FinishReason
     from localfirst.gguf import GgufHeader
     from localfirst.types import Placement
 
 COPIES = 2
 """Of what cannot be cut back, as many as memory is reserved for."""
-GPU_KINDS = (llama_api.GPU, llama_api.INTEGRATED_GPU)
-PLACEMENTS: dict[Placement, tuple[int, ...]] = {"cpu": (llama_api.CPU,), "gpu": GPU_KINDS, "igpu": GPU_KINDS}
+GPU_KINDS = (api.GPU, api.INTEGRATED_GPU)
+PLACEMENTS: dict[Placement, tuple[int, ...]] = {"cpu": (api.CPU,), "gpu": GPU_KINDS, "igpu": GPU_KINDS}
 """Which devices serve a placement; ggml calls Apple's integrated GPUs plain GPUs."""
 
 
@@ -41,13 +42,13 @@ class LlamaCppPythonBackend:
 
     def list_devices(self) -> tuple[str, ...]:
         """The GPUs that this build of llama.cpp sees."""
-        return tuple(device.description for device in llama_api.find_devices() if device.kind in GPU_KINDS)
+        return tuple(device.description for device in api.find_devices() if device.kind in GPU_KINDS)
 
     def describe_build(self) -> str:
         """Version and commit of ggml, the compiler, and the instructions that it uses."""
-        gcc = llama_amx.find_gcc(llama_api.read_processor_code())
+        gcc = amx.find_gcc(api.read_processor_code())
         compiler = f", compiled by GCC {gcc}" if gcc else ""
-        return f"{llama_api.describe_ggml()}{compiler}; {llama_api.describe_system()}"
+        return f"{api.describe_ggml()}{compiler}; {api.describe_system()}"
 
     def load(self, files: ModelFiles, options: LoadOptions) -> LlamaModel:
         """Load a model.
@@ -61,11 +62,11 @@ class LlamaCppPythonBackend:
         path = Path(files.main)
         header = read_header(path)
         context_tokens = find_context(header, options.context_tokens, path)
-        device = _find_device(llama_api.find_devices(), options.placement)
+        device = _find_device(api.find_devices(), options.placement)
         info = LoadedInfo(
             backend=self.name,
             engine="llama-cpp-python",
-            engine_version=llama_api.find_version(),
+            engine_version=api.find_version(),
             context_tokens=context_tokens,
             device=device.name,
             placement=options.placement,

@@ -1,0 +1,1 @@
+"""Programs that serve OpenAI's dialect over HTTP: started here, or running elsewhere."""
