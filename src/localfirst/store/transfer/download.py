@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _RANDOM = random.SystemRandom()
 _WATCH_S = 0.1
+"""How long nothing is waited for without a look at the lease, the silence and the rate."""
 _STALL_S = 5.0
 """Silence after which it is said that nothing comes."""
 _SYNC_EVERY_S = 0.05
@@ -54,6 +55,8 @@ class Download:
         self._meter = meter
         self._gaps = deque(_cut(part.find_gaps(), limits))
         self._changed = threading.Condition()
+        self._news = threading.Event()
+        """A block has become whole, or a connection has ended: who hashes waits for it."""
         self._threads: list[threading.Thread] = []
         self._working = 0
         self._ended = False
@@ -103,17 +106,22 @@ class Download:
 
     def _watch(self, lease: Lease) -> None:
         """Hash what becomes whole until all connections have ended, or nothing happens any more."""
+        looked, before = time.monotonic(), self._part.present_bytes
         while True:
             lease.beat()
+            working = self._working  # looked at first: what a connection wrote before it ended is then hashed below
             if self._part.hash_ready():
                 continue
-            with self._changed:
-                if not self._working:
-                    break
-                before = self._part.present_bytes
-                self._changed.wait(_WATCH_S)
-                if self._takes_ranges and self._part.present_bytes - before < _ENOUGH_BYTES_PER_S * _WATCH_S:
-                    self._call_others()
+            if not working:
+                break
+            self._news.wait(_WATCH_S)
+            self._news.clear()
+            now, present = time.monotonic(), self._part.present_bytes
+            if now - looked >= _WATCH_S:
+                with self._changed:
+                    if self._takes_ranges and present - before < _ENOUGH_BYTES_PER_S * (now - looked):
+                        self._call_others()
+                looked, before = now, present
             quiet_s = time.monotonic() - self._quiet_since
             if quiet_s > self._limits.silence_s:
                 raise self._give_up(f"nothing happened for {format_seconds(quiet_s)}")
@@ -145,6 +153,7 @@ class Download:
             self._failure = self._failure or failure
             self._ended = self._ended or failure is not None
             self._changed.notify_all()
+        self._news.set()
 
     def _fetch_gaps(self) -> Retry | None:
         """Fetch one gap after another, until none is left or this connection brings nothing any more."""
@@ -189,6 +198,8 @@ class Download:
                         if self._ended:
                             raise _Stopped
                         writer.write(block)
+                        if left.start // BLOCK_BYTES < writer.offset // BLOCK_BYTES:
+                            self._news.set()
                         left = Gap(writer.offset, left.end)
                         self._quiet_since, self._said_silence = time.monotonic(), False
                         if not left.size_bytes:
