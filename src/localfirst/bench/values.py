@@ -28,7 +28,7 @@ class Workload(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`pp512`, `tg128`, `pp512+tg128`, `tg128 @ d4096`, `tg128 x4`, `chat`: as llama-bench has it, where it does."""
+        """`pp512`, `tg128`, `pp512+tg128`, `tg128 @ d4096`, `tg128 x4`, `chat`: llama-bench's, where it has one."""
         parts = (("pp", self.prompt_tokens), ("tg", self.generated_tokens))
         name = self.scenario or "+".join(f"{kind}{tokens}" for kind, tokens in parts if tokens)
         name += f" @ d{self.depth_tokens}" if self.depth_tokens else ""
