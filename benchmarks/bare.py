@@ -77,7 +77,7 @@ def open_llama_cpp_python(path: Path, threads: int, context_tokens: int) -> Run:
 
 
 def open_onnx(path: Path, threads: int, context_tokens: int) -> Run:
-    """ONNX Runtime GenAI's own loop with its own greedy search; no text is made."""
+    """ONNX Runtime GenAI's own loop with its own greedy search and its own stream of text."""
     import onnxruntime_genai as genai
 
     config = genai.Config(str(path))
@@ -85,6 +85,7 @@ def open_onnx(path: Path, threads: int, context_tokens: int) -> Run:
     options = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
     config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
     model = genai.Model(config)
+    tokenizer = genai.Tokenizer(model)
 
     def run(prompt: Sequence[int], tokens: int) -> tuple[float, float]:
         params = genai.GeneratorParams(model)
@@ -92,10 +93,13 @@ def open_onnx(path: Path, threads: int, context_tokens: int) -> Run:
         generator = genai.Generator(model, params)
         began = perf_counter()
         generator.append_tokens(list(prompt))
+        stream = tokenizer.create_stream()
         generator.generate_next_token()
+        stream.decode(generator.get_next_tokens()[0])
         first = perf_counter()
         for _ in range(tokens - 1):
             generator.generate_next_token()
+            stream.decode(generator.get_next_tokens()[0])
         return first - began, perf_counter() - first
 
     return run

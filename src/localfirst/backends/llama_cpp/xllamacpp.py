@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""
-PACE_S = 0.025
+PACE_S = 0.03
 """Events that come faster are taken together: on few cores, whoever wakes for each takes the time from the engine."""
 GPU_KINDS = ("GGML_BACKEND_DEVICE_TYPE_GPU", "GGML_BACKEND_DEVICE_TYPE_IGPU")
 
