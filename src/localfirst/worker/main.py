@@ -214,8 +214,8 @@ class Child:
 class _Texts:
     """Pieces of an answer on their way out, those of a few milliseconds in one frame.
 
-    Each frame wakes the parent, which takes its time from an engine that keeps every core busy; nobody reads faster than
-    this many frames.
+    Each frame wakes the parent, which takes its time from an engine that keeps every core busy; nobody reads faster
+    than this many frames.
     """
 
     def __init__(self, send: Callable[[protocol.Event], None]) -> None:
