@@ -274,6 +274,8 @@ class Speed(NamedTuple):
     prefill_low_tps: float | None = None
     prefill_high_tps: float | None = None
     prefill_measured_tps: float | None = None
+    corrected: bool = False
+    """Whether the range follows from what this machine reached with other models, not from assumptions alone."""
 
 
 class Rates(NamedTuple):
@@ -281,6 +283,8 @@ class Rates(NamedTuple):
 
     decode_tps: float
     prefill_tps: float | None = None
+    bytes_per_token: int | None = None
+    """Of weights, that a token reads; `None` where nobody kept it."""
 
 
 CacheType = Literal["f16", "q8_0", "q4_0"]

@@ -391,7 +391,7 @@ def test_the_json_of_a_plan_has_the_keys_that_programs_rely_on(capsys):
                 "kv_cache": "f16",
                 "requests": 1,
                 "draft": None,
-                "decode_tps": {"low": 18.2, "high": 25.4, "measured": None},
+                "decode_tps": {"low": 18.2, "high": 25.4, "measured": None, "corrected": False},
                 "prefill_tps": {"low": None, "high": None, "measured": None},
                 "gated": False,
                 "state": "available",

@@ -33,7 +33,7 @@ def find_expected(
     """The estimate for a build that a runtime has not run here, corrected by what its siblings did.
 
     Args:
-        speed: the estimate, which is for the first of the siblings.
+        speed: the estimate, which is for the first of the siblings where nothing has corrected it.
         build: model and variant.
         runtime: the one in question.
         runtimes: all of them, in the order of their table.
@@ -43,7 +43,7 @@ def find_expected(
     for one, gain in siblings:
         if rates := measured.get((*build, one.name)):
             return speed._replace(low_tps=rates.decode_tps * gain, high_tps=rates.decode_tps * gain)
-    if not siblings or speed.low_tps is None or speed.high_tps is None:
+    if speed.corrected or not siblings or speed.low_tps is None or speed.high_tps is None:
         return speed
     gain = siblings[0][1]
     return speed._replace(low_tps=speed.low_tps * gain, high_tps=speed.high_tps * gain)

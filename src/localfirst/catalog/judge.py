@@ -186,7 +186,8 @@ def judge(model: Model, variant: Variant, runtime: Runtime | None, ask: Ask) -> 
     if _is_too_large(need, budget_bytes) and (split := _find_split(model, variant, runtime, devices, ask)):
         device_layers, context_tokens, need = split.device_layers, split.context_tokens, split.need
         budget_bytes = (budget_bytes or 0) + (find_budget(ask.machine, ()) or 0)
-    speed = find_speed(model, variant, ask.machine, placement, devices, device_layers)
+    reached = [rates for (*_, name), rates in ask.measured.items() if runtime and name == runtime.name]
+    speed = find_speed(model, variant, ask.machine, placement, devices, device_layers, reached)
     if is_to_embed(model, ask.wanted):
         speed = speed._replace(low_tps=None, high_tps=None)  # nothing is generated
     if runtime and (rates := ask.measured.get((model.name, variant.name, runtime.name))):

@@ -32,7 +32,7 @@ from localfirst.units import format_bytes, format_tps
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from localfirst.types import Device, Machine, Model, Rates, Runtime, Verdict
+    from localfirst.types import Device, Machine, Model, Rates, Runtime, Speed, Verdict
 
 NOTHING_MEASURED: Mapping[tuple[str, str, str], Rates] = MappingProxyType({})
 NOTHING_WANTED = Wanted()
@@ -71,11 +71,18 @@ def _find_place(candidate: Candidate) -> int:
     return built_in.index(candidate.variant) if candidate.variant in built_in else 0
 
 
+def say_basis(speed: Speed) -> str:
+    """From where a speed is known."""
+    if speed.measured_tps is not None:
+        return "measured"
+    return "expected from what others reached here" if speed.corrected else "estimated"
+
+
 def _say_tps(candidate: Candidate) -> str:
     tps = _find_tps(candidate)
     if not tps:
         return "of unknown speed"
-    return f"{format_tps(tps)} tokens/s {'estimated' if candidate.speed.measured_tps is None else 'measured'}"
+    return f"{format_tps(tps)} tokens/s {say_basis(candidate.speed)}"
 
 
 def _is_native(candidate: Candidate) -> bool:

@@ -12,13 +12,14 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.fit import find_context, find_engine
+from localfirst.catalog.pace import Line, Reached, fit
 from localfirst.types import Speed
 from localfirst.units import GB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localfirst.types import Cpu, Device, Machine, Model, Placement, Variant
+    from localfirst.types import Cpu, Device, Machine, Model, Placement, Rates, Variant
 
 
 class Pace(NamedTuple):
@@ -80,6 +81,8 @@ and 9.8 GB/s with two."""
 RANGE = (0.70, 1.15)
 EXPERTS_RANGE = (0.50, 1.50)
 """Mixtures of experts spread wider: 0.36 to 0.9 of the bandwidth was seen."""
+CORRECTED_RANGE = (0.85, 1.15)
+"""Around what follows from measurements of other models in the same runtime: `benchmarks/speed_accuracy.py`."""
 
 
 DISCRETE_BANDWIDTH_BYTES_PER_S = 112 * GB
@@ -94,6 +97,7 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
     placement: Placement,
     devices: Sequence[Device],
     device_layers: int | None = None,
+    reached: Sequence[Rates] = (),
 ) -> Speed:
     """The speed to expect: decoding with the default context half full, in 16 bits, and reading a prompt.
 
@@ -104,6 +108,7 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
         placement: what computes.
         devices: the GPUs or the NPU, none for the CPU. Several take turns, so the slowest counts.
         device_layers: layers on the devices, where the CPU computes the others.
+        reached: what other models reached here in the same runtime, by which the assumptions are corrected.
 
     Returns:
         A range; all unknown where the weights or the bandwidth are.
@@ -114,11 +119,15 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
     _, need = find_context(model, variant, None, None)
     if need is None:
         return Speed()
-    active_share, (low, high) = 1.0, RANGE
-    if model.active_parameters and model.parameters:
-        active_share, (low, high) = min(1.0, model.active_parameters / model.parameters), EXPERTS_RANGE
-    bytes_per_token = need.weights_bytes * active_share + need.kv_bytes / 2
-    tps = 1 / sum(part.pace.step_s + part.share * bytes_per_token / part.bytes_per_s for part in parts)
+    low, high = EXPERTS_RANGE if model.active_parameters else RANGE
+    bytes_per_token = find_bytes_per_token(model, need.weights_bytes) + need.kv_bytes / 2
+    seen = [Reached(one.bytes_per_token, one.decode_tps) for one in reached if one.bytes_per_token]
+    if seen and len(parts) == 1:
+        assumed = Line(parts[0].pace.step_s, 1 / parts[0].bytes_per_s)
+        tps = fit(assumed, seen).find_tps(bytes_per_token)
+        low, high = EXPERTS_RANGE if model.active_parameters else CORRECTED_RANGE
+    else:
+        tps = 1 / sum(part.pace.step_s + part.share * bytes_per_token / part.bytes_per_s for part in parts)
     prefill = _find_prefill(model, variant, need.weights_bytes, parts)
     prefill_low, prefill_high = PREFILL_RANGE
     return Speed(
@@ -126,7 +135,18 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
         high_tps=tps * high,
         prefill_low_tps=prefill and prefill * prefill_low,
         prefill_high_tps=prefill and prefill * prefill_high,
+        corrected=bool(seen) and len(parts) == 1,
     )
+
+
+def find_bytes_per_token(model: Model, weights_bytes: int) -> int:
+    """Bytes of weights that one token reads: of experts those used, of an embedding that is not the output one row."""
+    shape, read = model.architecture, 1.0
+    if model.active_parameters and model.parameters:
+        read = min(1.0, model.active_parameters / model.parameters)
+    elif model.parameters and shape.tied is False and shape.vocab_size and shape.hidden_size:
+        read = 1 - min(0.5, shape.vocab_size * shape.hidden_size / model.parameters)
+    return round(weights_bytes * read)
 
 
 def _find_prefill(model: Model, variant: Variant, weights_bytes: int, parts: Sequence[_Part]) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localfirst.catalog.resolve import say_basis
 from localfirst.catalog.rules import EXPERIMENTS
 from localfirst.cli.screen import line, measure, pad, wrap
 from localfirst.cli.views import listing, revisions, words
@@ -237,7 +238,7 @@ def _say_cost(plan: Plan) -> str:
     memory = words.say_memory(plan)
     speed, prefill = words.say_speed(plan.speed), words.say_prefill(plan.speed)
     parts = [f"{memory} free" if memory and plan.free_bytes is not None else memory or "memory unknown"]
-    parts.append("speed unknown" if speed == "?" else f"{speed} tokens/s")
+    parts.append("speed unknown" if speed == "?" else f"{speed} tokens/s ({say_basis(plan.speed)})")
     if prefill != "?":
         parts.append(f"{prefill} reading a prompt")
     return ", ".join(parts)

@@ -111,6 +111,7 @@ def plan_to_json(plan: Plan) -> Json:
             "low": plan.speed.low_tps,
             "high": plan.speed.high_tps,
             "measured": plan.speed.measured_tps,
+            "corrected": plan.speed.corrected,
         },
         "prefill_tps": {
             "low": plan.speed.prefill_low_tps,
