@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.hwprobe.record import check_record, decode_registry, parse_record
+from localfirst.inheritance import inherit
 
 if TYPE_CHECKING:
     import subprocess
@@ -80,7 +81,7 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env={**os.environ, "LC_ALL": "C"},
+                env=inherit(os.environ) | {"LC_ALL": "C"},
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )

@@ -183,11 +183,11 @@ def make_command(  # noqa: PLR0913 - a word for each thing that the builder is t
 
 
 def make_settings(work: Path, threads: int) -> dict[str, str]:
-    """The variables of its process: no telemetry, no hub, no token, and every stray file in a folder of its own."""
+    """The variables of its process: no telemetry, no hub, and every stray file in a folder of its own."""
     home = str(work)
     return {
         "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
-        "ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": "",
+        "ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
         "HF_HOME": home, "TMPDIR": home, "TEMP": home, "TMP": home, "TORCHINDUCTOR_CACHE_DIR": home,
         "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads),
         **({} if sys.platform == "win32" else {"XDG_CACHE_HOME": home}),

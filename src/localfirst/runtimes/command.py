@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
+from localfirst.inheritance import STEERING, inherit
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import IO
 
 _POLL_S = 0.2  # a wait for a queue cannot be interrupted on Windows; this is how long Ctrl-C may take there
-
-_HIDDEN = frozenset({"PYTHONPATH", "PYTHONHOME"})
-"""Not for the command: by them pip would find packages outside of its environment, and leave them out of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def run_command(  # noqa: PLR0913 - one keyword per thing that a process is give
         process = subprocess.Popen(
             argv,
             cwd=folder,
-            env={name: value for name, value in os.environ.items() if name not in _HIDDEN} | dict(settings),
+            env=inherit(os.environ, leave=STEERING) | dict(settings),
             stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from localfirst import lock, paths
 from localfirst.errors import DiskFullError, LfError, RuntimeMissingError, StoreError
+from localfirst.inheritance import inherit
 from localfirst.runtimes.compile import compile_engine
 from localfirst.runtimes.environment import Recipe, make_environment
 from localfirst.runtimes.find import find_installed, find_runtimes, this_system, variable_of
@@ -223,7 +225,9 @@ def find_index(row: RuntimeRow) -> str | None:
 def _find_pip_index() -> str | None:
     command = (sys.executable, "-m", "pip", "install", "--help")
     with suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PIP_S)
+        done = subprocess.run(
+            command, env=inherit(os.environ), capture_output=True, text=True, check=False, timeout=PIP_S
+        )
         told = _PIP_DEFAULT.search(done.stdout)
         return told[1] if told else None
     return None

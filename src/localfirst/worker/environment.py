@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localfirst.inheritance import STEERING, inherit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "LF_REMOTE_KEY")
-"""Never handed to a process that runs foreign files."""
 
 FIXED = {
     "HF_HUB_OFFLINE": "1",
@@ -27,9 +26,5 @@ def make_environment(current: Mapping[str, str], *, temporary: str, own_interpre
         temporary: a folder of the worker's own, for TMPDIR.
         own_interpreter: the worker runs in the interpreter that runs `lf`, so variables that steer Python still apply.
     """
-    kept = {
-        name: value
-        for name, value in current.items()
-        if name not in SECRETS and (own_interpreter or name not in ("PYTHONPATH", "PYTHONHOME"))
-    }
+    kept = inherit(current, leave=() if own_interpreter else STEERING)
     return kept | FIXED | {"TMPDIR": temporary, "TEMP": temporary, "TMP": temporary}

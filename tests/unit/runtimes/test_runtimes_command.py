@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from localfirst.inheritance import SECRETS
 from localfirst.runtimes.command import Limits, Outcome, run_command
 
 HANGING_CHILD = """
@@ -71,6 +72,13 @@ def test_it_runs_in_the_folder_with_the_users_environment_but_no_foreign_package
     code = "import os; print(os.getcwd()); print(os.environ['PIP_INDEX_URL']); print('PYTHONPATH' in os.environ)"
     lines = (str(tmp_path.resolve()), "https://index.example/simple", "False")
     assert run(code) == Outcome(ok=True, lines=lines)
+
+
+def test_no_command_is_handed_a_secret(run, monkeypatch):
+    for name in SECRETS:
+        monkeypatch.setenv(name, "hunter2")
+    assert "hunter2" in os.environ.values()
+    assert run("import os; print('hunter2' in os.environ.values())").lines == ("False",)
 
 
 def test_it_cannot_wait_for_an_answer_from_the_terminal(run):
