@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.errors import RuntimeMissingError
+from localfirst.inheritance import inherit
 from localfirst.runtimes.command import Limits, run_command
 from localfirst.runtimes.environment import explain_failure, find_pip
 from localfirst.runtimes.wheels import format_pin, read_pins, this_python
@@ -70,9 +71,15 @@ _STEP = re.compile(r"^\s*\[(\d+)/(\d+)\] ")
 class Compiler(NamedTuple):
     """A C++ compiler on this machine."""
 
-    path: str
+    words: tuple[str, ...]
+    """What starts it: its path, or that of a wrapper and what stands behind it, as in `ccache g++`."""
     gcc: int | None
     """Its major version, where it is GCC."""
+
+    @property
+    def command(self) -> str:
+        """Its words as CMake reads them in `CXX`: a path by itself is not quoted."""
+        return self.words[0] if len(self.words) == 1 else shlex.join(self.words)
 
 
 class Workshop(NamedTuple):
@@ -87,28 +94,46 @@ def find_compiler() -> Compiler:
     """The C++ compiler that CMake would take: the one that `CXX` names, else the first on the path.
 
     Raises:
-        RuntimeMissingError: there is none; the hint is what this system's package manager installs one by.
+        RuntimeMissingError: there is none, and the hint is what this system's package manager installs one by;
+            or `CXX`, or `CC` for the parts in C, names none.
     """
-    named = os.environ.get("CXX")
-    path = shutil.which(named) if named else next(filter(None, map(shutil.which, COMPILERS)), None)
-    if path is None:
+    _find_named("CC", "C")
+    words = _find_named("CXX", "C++") or tuple(filter(None, map(shutil.which, COMPILERS)))[:1]
+    if not words:
         install = next((command for manager, command in PACKAGES if shutil.which(manager)), None)
         raise RuntimeMissingError(
-            f"CXX names no compiler: {named}" if named else "There is no C++ compiler on this machine",
-            detail=None if named else f"looked for {', '.join(COMPILERS)}",
-            hint=_say_remedy(named, install),
+            "There is no C++ compiler on this machine",
+            detail=f"looked for {', '.join(COMPILERS)}",
+            hint=f"Type `{install}`" if install else "Install GCC or Clang by your system's package manager",
         )
     macros = ""
     with suppress(OSError, subprocess.TimeoutExpired):
-        argv = (path, "-dM", "-E", "-x", "c++", os.devnull)
-        macros = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=ASK_S).stdout
-    return Compiler(path, parse_gcc(macros))
+        argv = (*words, "-dM", "-E", "-x", "c++", os.devnull)
+        macros = subprocess.run(
+            argv, env=inherit(os.environ), capture_output=True, text=True, check=False, timeout=ASK_S
+        ).stdout
+    return Compiler(words, parse_gcc(macros))
 
 
-def _say_remedy(named: str | None, install: str | None) -> str:
-    if named:
-        return "Unset CXX, or set it to the path of a C++ compiler"
-    return f"Type `{install}`" if install else "Install GCC or Clang by your system's package manager"
+def _find_named(variable: str, language: str) -> tuple[str, ...]:
+    """What starts the compiler that a variable names, none where it names none: a path, else words as for a shell.
+
+    In this order, as CMake reads it (`get_filename_component` with `PROGRAM_ARGS`), so a path may have spaces in it.
+
+    Raises:
+        RuntimeMissingError: there is no such program.
+    """
+    named = os.environ.get(variable, "").strip()
+    if not named:
+        return ()
+    with suppress(ValueError):  # a quotation that does not end
+        for program, *behind in ([named], shlex.split(named)):
+            if path := shutil.which(program):
+                return (path, *behind)
+    raise RuntimeMissingError(
+        f"{variable} names no compiler: {named}",
+        hint=f"Unset {variable}, or set it to the path of a {language} compiler",
+    )
 
 
 def parse_gcc(macros: str) -> int | None:
@@ -160,7 +185,7 @@ def compile_engine(  # noqa: PLR0913 - one keyword per thing that callers decide
     settings = {
         "CMAKE_ARGS": shlex.join((*workshop.flags, f"-DCMAKE_PROJECT_INCLUDE={skipped}")),
         "CMAKE_BUILD_PARALLEL_LEVEL": str(workshop.jobs),
-        "CXX": workshop.compiler.path,
+        "CXX": workshop.compiler.command,
         "TMPDIR": str(temporary),
     }
     lines = _Lines(on_line)

@@ -23,7 +23,7 @@ def check_compiler() -> Iterator[Check]:
     except LfError:
         yield Check("Compiler", "note", "none; engines come ready-made")
         return
-    yield Check("Compiler", "ok", "there is one", (compiler.path,))
+    yield Check("Compiler", "ok", "there is one", (compiler.command,))
     with suppress(LfError):  # what is wrong with a runtime is told when it is tested
         runtimes = engines.find_runtimes()
         gain = yardstick.find_known(runtimes) or yardstick.compare(runtimes, lambda _: None)

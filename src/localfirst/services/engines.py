@@ -154,7 +154,7 @@ def say_work(workshop: Workshop) -> str:
     """What compiling takes, before it begins."""
     least, most = (ceil(minutes / workshop.jobs) for minutes in CORE_MINUTES)
     return (
-        f"Compiling llama.cpp for this processor by {workshop.compiler.path}, {workshop.jobs} at a time: "
+        f"Compiling llama.cpp for this processor by {workshop.compiler.command}, {workshop.jobs} at a time: "
         f"about {least} to {most} minutes, with {format_bytes(SOURCE_BYTES)} to fetch"
     )
 

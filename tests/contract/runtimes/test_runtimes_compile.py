@@ -18,7 +18,7 @@ from localfirst.runtimes.find import find_runtimes, this_system
 from localfirst.runtimes.install import install, remove
 
 SOURCE = "tiny_engine-1.2.0.tar.gz"
-WORKSHOP = Workshop(Compiler("/usr/bin/c++", 12), ("-DGGML_NATIVE=ON", "-DLLAVA_BUILD=OFF"), jobs=3)
+WORKSHOP = Workshop(Compiler(("/usr/bin/c++",), 12), ("-DGGML_NATIVE=ON", "-DLLAVA_BUILD=OFF"), jobs=3)
 PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 BACKEND = f"""
 import os, zipfile

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from localfirst.errors import RuntimeMissingError
 from localfirst.runtimes.compile import Compiler, find_compiler, find_flags, parse_gcc, say_step
 
-GCC_12, GCC_13, CLANG = Compiler("g++", 12), Compiler("g++", 13), Compiler("clang++", None)
+GCC_12, GCC_13, CLANG = (Compiler((name,), gcc) for name, gcc in (("g++", 12), ("g++", 13), ("clang++", None)))
 SAPPHIRE_RAPIDS = frozenset(
     ("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 ) | {"avx512_vbmi"}
@@ -55,13 +57,56 @@ def test_elsewhere_the_compiler_finds_what_the_processor_has() -> None:
 def test_no_compiler_is_an_error_that_says_what_to_type(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     (tmp_path / "dnf").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(RuntimeMissingError, match="no C\\+\\+ compiler") as caught:
         find_compiler()
     assert caught.value.hint == "Type `sudo dnf install gcc-c++`"
-    monkeypatch.setenv("CXX", "nope")
-    with pytest.raises(RuntimeMissingError, match="CXX names no compiler: nope"):
+
+
+def make_script(path: Path, words: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{words}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "wrapped", ["ccache g++ -pipe", '"{folder}/my tools/ccache" g++', "{folder}/my tools/ccache g++"]
+)
+@pytest.mark.parametrize("variable", ["CXX", "CC"])
+def test_a_compiler_behind_a_wrapper_is_found_and_asked_for_its_version(
+    variable: str, wrapped: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_script(tmp_path / "g++", 'test "$HF_TOKEN" || echo "#define __GNUC__ 11"')
+    for wrapper in (tmp_path / "ccache", tmp_path / "my tools" / "ccache"):
+        make_script(wrapper, 'exec "$@"')
+    make_script(tmp_path / "my tools" / "ccache g++", 'echo "#define __GNUC__ 11"')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv(variable, wrapped.format(folder=tmp_path))
+    found = find_compiler()
+    assert found.gcc == 11
+    expected = {
+        "ccache g++ -pipe": f"{tmp_path}/ccache g++ -pipe",
+        '"{folder}/my tools/ccache" g++': f"'{tmp_path}/my tools/ccache' g++",
+        "{folder}/my tools/ccache g++": f"{tmp_path}/my tools/ccache g++",
+    }
+    assert found.command == (expected[wrapped] if variable == "CXX" else f"{tmp_path}/g++")
+
+
+@pytest.mark.parametrize("named", ["nope", "nope g++", "'nope"])
+@pytest.mark.parametrize(("variable", "language"), [("CXX", "C++"), ("CC", "C")])
+def test_a_variable_that_names_no_compiler_is_told_by_its_name(
+    variable: str, language: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv(variable, named)
+    with pytest.raises(RuntimeMissingError) as caught:
         find_compiler()
+    assert caught.value.message == f"{variable} names no compiler: {named}"
+    assert caught.value.hint == f"Unset {variable}, or set it to the path of a {language} compiler"
 
 
 def test_a_step_tells_what_is_left_once_it_can_be_told() -> None:
