@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 import subprocess
 import sys
@@ -54,6 +56,64 @@ def test_an_event_without_an_end_is_an_error(endless: http.Address) -> None:
     stream = http.Stream(endless, "/v1/completions", {})
     with pytest.raises(EngineError, match="an event that has no end"):
         stream.wait(5)
+
+
+MOST_BYTES = 64 * 2**20
+"""Far more than what the system keeps of a connection that nobody reads."""
+
+
+class Torrent:
+    """A server that sends numbered events as fast as they are taken, up to `MOST_BYTES` of them."""
+
+    def __init__(self) -> None:
+        self.held = threading.Event()
+        """Set when it could not send for a second, or when it has sent everything."""
+        self.all_sent = False
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = http.Address("127.0.0.1", self._listening.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with self._listening, self._listening.accept()[0] as client, contextlib.suppress(OSError):
+            client.recv(65536)
+            client.setblocking(False)
+            self._pour(client, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+            for number in range(MOST_BYTES // 65536):
+                self._pour(client, b'data: {"number": %d, "text": "%s"}\n' % (number, b"a" * 65500))
+            self._pour(client, b"data: [DONE]\n")
+            self.all_sent = True
+            self.held.set()
+            client.setblocking(True)
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(65536):  # a socket that is closed with something unread in it resets the connection
+                pass
+
+    def _pour(self, client: socket.socket, data: bytes) -> None:
+        while data:
+            if not select.select([], [client], [], 1)[1]:
+                self.held.set()
+                continue
+            data = data[client.send(data) :]
+
+
+def test_a_server_that_is_faster_than_its_reader_has_to_wait_and_nothing_is_lost() -> None:
+    server = Torrent()
+    stream = http.Stream(server.address, "/v1/completions", {})
+    assert server.held.wait(60)
+    assert not server.all_sent
+    events = list(iter(lambda: stream.wait(60), http.OVER))
+    stream.close()
+    assert [event["number"] for event in events if event] == list(range(MOST_BYTES // 65536))
+
+
+def test_hanging_up_on_a_server_that_waits_ends_at_once() -> None:
+    server = Torrent()
+    stream = http.Stream(server.address, "/v1/completions", {})
+    assert server.held.wait(60)
+    closing = threading.Thread(target=stream.close, daemon=True)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()
 
 
 def test_a_file_that_is_no_program_is_told_in_one_line(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from tests.contract.backends.engines import GREEDY, ask
 from tests.fixtures import scripted, servers
+from tests.fixtures.proxy import Proxy
 from tests.fixtures.scripted import Shape, render
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
@@ -486,6 +487,36 @@ def test_a_proxy_is_asked_with_the_name_and_password_that_it_wants(
     assert asked[0].startswith(b"CONNECT server.example:443 ")
     assert b"Proxy-Authorization: Basic " + base64.b64encode(b"me:p@ss") in asked[0]
     assert b"key" not in asked[0]
+
+
+@pytest.fixture
+def proxy(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy that wants a password, for a server of a name that only it knows."""
+    with Proxy(routes={"models.test:8000": address.partition("/v1")[0]}, password="p@ss") as proxy:
+        monkeypatch.setenv("http_proxy", f"http://me:p%40ss@{proxy.host}")
+        monkeypatch.setenv("no_proxy", "")
+        yield proxy
+
+
+def test_a_proxy_is_asked_for_the_whole_address_where_nothing_is_encrypted(address: str, proxy: Proxy) -> None:
+    server = http.Address("models.test", 8000, "", False, address.partition("#")[2])
+    assert http.ask(server, "/v1/models")["data"]
+    stream = http.Stream(server, "/v1/completions", {"prompt": render("hi"), "max_tokens": 3})
+    events = list(iter(lambda: stream.wait(60), http.OVER))
+    stream.close()
+    text = "".join(choice["text"] for event in events if event for choice in event["choices"])
+    assert text
+    assert TEXT.startswith(text)
+    assert proxy.seen == [
+        (method, f"{server}/v1/{name}") for method, name in (("GET", "models"), ("POST", "completions"))
+    ]
+    assert {headers["Host"] for headers in proxy.headers} == {"models.test:8000"}
+
+
+def test_a_proxy_that_wants_another_password_is_told_as_that(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", proxy.url)
+    with pytest.raises(NetworkError, match=r"The proxy before http://models\.test:8000 wants a name and a password"):
+        reach("http://models.test:8000/v1#")
 
 
 def test_proxies_are_for_servers_elsewhere(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

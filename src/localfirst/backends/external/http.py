@@ -3,7 +3,8 @@
 With the standard library only, for an engine's environment has no HTTP client in it.
 
 What is on this machine is never asked through a proxy; redirects are never followed, so a key goes where it was meant
-to go and nowhere else.
+to go and nowhere else. A proxy tunnels for https, and is asked for the whole address for http: many tunnel to port 443
+only (RFC 9110, section 9.3.6; RFC 9112, section 3.2.2).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from localfirst.errors import ContextError, EngineError, NetworkError, UsageError
+from localfirst.errors import ContextError, EngineError, LfError, NetworkError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,8 @@ OVER: dict[str, Any] = {}
 MOST_ANSWER_BYTES = 2**26
 """Of one answer or event: more than any text, and no more than memory has room for."""
 MOST_ERROR_BYTES = 64 * 1024
+MOST_WAITING = 16
+"""Events of an answer that nobody has taken yet: with more, the server has to wait."""
 TOO_LONG = (
     re.compile(r"request \((?P<prompt>\d+) tokens\) exceeds the available context size \((?P<context>\d+)"),
     re.compile(r"maximum context length is (?P<context>\d+) tokens.*?\((?P<prompt>\d+) in the"),
@@ -102,17 +105,15 @@ def ask(address: Address, route: str, body: dict[str, Any] | None = None, timeou
         NetworkError: there is no answer.
         EngineError, ContextError: the server refuses.
     """
-    with _explained(address):
-        connection = _connect(address, timeout_s)
-        with contextlib.closing(connection):
-            return _read_json(_read_some(_send(connection, address, route, body)), str(address))
+    with _explained(address), _connected(address, timeout_s) as way:
+        return _read_json(_read_some(_send(way, address, route, body)), str(address))
 
 
 def is_healthy(address: Address) -> bool:
     """Whether the server says that it is ready: `/health` answers, with whatever body."""
     try:
-        with _explained(address), contextlib.closing(_connect(address, HEALTH_S)) as connection:
-            _read_some(_send(connection, address, "/health", None))
+        with _explained(address), _connected(address, HEALTH_S) as way:
+            _read_some(_send(way, address, "/health", None))
     except (NetworkError, EngineError):
         return False
     return True
@@ -122,7 +123,7 @@ class Stream:
     """An answer that streams, read by a thread of its own, so that a cancel need not wait for the next event."""
 
     def __init__(self, address: Address, route: str, body: dict[str, Any]) -> None:
-        self._events: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
+        self._events: queue.Queue[dict[str, Any] | Exception] = queue.Queue(MOST_WAITING)
         self._socket: socket.socket | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, args=(address, route, body | {"stream": True}), daemon=True)
@@ -150,22 +151,28 @@ class Stream:
         if (open_socket := self._socket) is not None:
             with contextlib.suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(queue.Empty):  # room for the one event that it may still wait to hand over
+            while True:
+                self._events.get_nowait()
         self._thread.join()
 
     def _run(self, address: Address, route: str, body: dict[str, Any]) -> None:
         try:
-            with _explained(address):
-                connection = _connect(address, None)
-                self._socket = connection.sock  # an answer without a length takes it away from the connection
-                with contextlib.closing(connection):
-                    if self._closed:
-                        return
-                    with _send(connection, address, route, body) as response:
-                        for event in _read_events(response):
-                            self._events.put(event)
-                    self._events.put(OVER)
+            with _explained(address), _connected(address, None) as way:
+                self._socket = way.connection.sock  # an answer without a length takes it away from the connection
+                if self._closed:
+                    return
+                with _send(way, address, route, body) as response:
+                    for event in _read_events(response):
+                        self._hand_over(event)
+                self._hand_over(OVER)
         except Exception as error:  # noqa: BLE001 - the border of a thread: what is not handed over is lost
-            self._events.put(error)
+            self._hand_over(error)
+
+    def _hand_over(self, event: dict[str, Any] | Exception) -> None:
+        """Wait until there is room for an event; nobody waits for one that comes after the end."""
+        if not self._closed:
+            self._events.put(event)
 
 
 @contextlib.contextmanager
@@ -177,23 +184,32 @@ def _explained(address: Address) -> Iterator[None]:
         raise NetworkError(f"{address} does not answer", detail=f"{type(error).__name__}: {error}") from error
 
 
-def _send(
-    connection: http.client.HTTPConnection, address: Address, route: str, body: dict[str, Any] | None
-) -> http.client.HTTPResponse:
-    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+class _Way(NamedTuple):
+    """A connection to a server, or to the proxy before it."""
+
+    connection: http.client.HTTPConnection
+    root: str
+    """What stands before a route in a request."""
+    headers: dict[str, str]
+    """Those for the proxy."""
+
+
+def _send(way: _Way, address: Address, route: str, body: dict[str, Any] | None) -> http.client.HTTPResponse:
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream", **way.headers}
     if address.key:
         headers["Authorization"] = f"Bearer {address.key}"
     content = None if body is None else json.dumps(body).encode("utf-8", "replace")
-    connection.request("GET" if body is None else "POST", address.prefix + route, content, headers)
-    response = connection.getresponse()
+    way.connection.request("GET" if body is None else "POST", way.root + route, content, headers)
+    response = way.connection.getresponse()
     if response.status != http.HTTPStatus.OK:
         with response:
             raise _refuse(address, route, response)
     return response
 
 
-def _connect(address: Address, timeout_s: float | None) -> http.client.HTTPConnection:
-    """A connection; by the proxy that the environment names, where the server is elsewhere."""
+@contextlib.contextmanager
+def _connected(address: Address, timeout_s: float | None) -> Iterator[_Way]:
+    """The way to a server, open meanwhile; by the proxy that the environment names, where it is elsewhere."""
     timeout = TIMEOUT_S if timeout_s is None else timeout_s
     proxy = None if address.local else _find_proxy(address)
     host, port = (proxy.host, proxy.port) if proxy else (address.host, address.port)
@@ -204,12 +220,16 @@ def _connect(address: Address, timeout_s: float | None) -> http.client.HTTPConne
         connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context())
     else:
         connection = http.client.HTTPConnection(host, port, timeout=timeout)
-    if proxy:
+    way = _Way(connection, address.prefix, {})
+    if proxy and address.secure:
         connection.set_tunnel(address.host, address.port, proxy.headers)
-    connection.connect()
-    if timeout_s is None:
-        connection.sock.settimeout(None)  # a long prompt is silent for minutes
-    return connection
+    elif proxy:
+        way = _Way(connection, str(address), proxy.headers)
+    with contextlib.closing(connection):
+        connection.connect()
+        if timeout_s is None:
+            connection.sock.settimeout(None)  # a long prompt is silent for minutes
+        yield way
 
 
 class _Proxy(NamedTuple):
@@ -286,7 +306,10 @@ def _read_json(raw: bytes, who: str) -> Any:
     return value
 
 
-def _refuse(address: Address, route: str, response: http.client.HTTPResponse) -> EngineError | ContextError:
+def _refuse(address: Address, route: str, response: http.client.HTTPResponse) -> LfError:
+    if response.status == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        hint = "Name it with both, as in http://name:password@proxy.example:3128"
+        return NetworkError(f"The proxy before {address} wants a name and a password, or others", hint=hint)
     raw = response.read(MOST_ERROR_BYTES)
     try:
         told = json.loads(raw)
