@@ -95,7 +95,9 @@ def hub_folder(folder: Path) -> Path:
 def test_a_folder_is_served_and_its_tokens_are_counted(name: str, hub_folder: Path, folder: Path) -> None:
     program = servers.make_program(folder / "folder-server", "folder_server.py")
     told: list[str] = []
-    loaded = load(name, hub_folder, program, placement="gpu", report=lambda text, _: told.append(text))
+    loaded = load(
+        name, hub_folder, program, placement="gpu", report=lambda text, lasting: told.append(text) if lasting else None
+    )
     try:
         info = loaded.info
         reply = ask(loaded, render("hi"))
@@ -113,6 +115,7 @@ def test_a_folder_is_served_and_its_tokens_are_counted(name: str, hub_folder: Pa
     assert (short.end.usage.completion_tokens, short.end.finish_reason) == (3, "length")
     assert caught.value.message == "The prompt has 2003 tokens; the context is 1024"
     assert info.engine_version == "0.33.0"
+    assert ["other users of this machine" in text for text in told] == ([] if name == "sglang" else [True])
 
 
 def test_what_a_server_does_not_know_is_refused_by_its_name(hub_folder: Path, folder: Path) -> None:

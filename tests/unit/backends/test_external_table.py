@@ -56,6 +56,17 @@ def test_a_key_is_nowhere_where_other_users_can_read_it_and_nothing_is_fetched_o
     assert any("s3cret" in text for text in told) == (name != "tensorrt-llm")
 
 
+@pytest.mark.parametrize("name", ["llamafile", "llama-server"])
+def test_llama_cpps_server_of_any_age_shows_no_pages_and_stays_offline(name: str) -> None:
+    variables = table.SERVERS[name].environment(START)
+    assert (variables["LLAMA_ARG_UI"], variables["LLAMA_ARG_NO_WEBUI"]) == ("0", "1")
+    assert (variables["LLAMA_ARG_OFFLINE"], variables["LLAMA_OFFLINE"]) == ("1", "1")
+
+
+def test_who_shares_the_machine_is_told_of_servers_that_others_can_ask() -> None:
+    assert {one.name for one in table.SERVERS.values() if one.warning} == {"vllm", "tensorrt-llm"}
+
+
 def test_ray_is_vllms_and_goes_by_its_own_variable() -> None:
     start = START._replace(parallel=Parallel(8, 2, "10.0.0.1:6379"))
     assert table.VLLM.command(start)[-2:] == ["--distributed-executor-backend", "ray"]

@@ -88,6 +88,8 @@ class ServedModel(limits.EmbedsNothing):
         self.server = launcher.server
         self._launcher = launcher
         self._launching = threading.Lock()
+        if self.server.warning is not None:
+            options.report(self.server.warning, True)
         self._process, self._address, self._folder = launcher.launch()
         try:
             tokens, version, name = self._ask_about()

@@ -1,8 +1,9 @@
 """The programs that serve OpenAI's dialect over HTTP, as data: how each is started, and how each wants to be asked.
 
 Pure: values in, command lines and request bodies out. Sources: llama.cpp, `tools/server/README.md`; mozilla-ai's
-llamafile, `docs/cli_arguments.md` and `docs/security.md`; vLLM, "vllm serve" and "Usage Stats Collection"; SGLang,
-"Server Arguments"; TensorRT-LLM, "trtllm-serve" and `tensorrt_llm/usage`.
+llamafile, `docs/cli_arguments.md` and `docs/security.md`; vLLM, "vllm serve", "Parallelism and Scaling", "Security" and
+"Usage Stats Collection"; Ray, "Starting Ray"; SGLang, "Server Arguments" and `srt/entrypoints/openai`; TensorRT-LLM,
+"trtllm-serve", `tensorrt_llm/serve` and `tensorrt_llm/usage`.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class Server(NamedTuple):
     caches: Sequence[str] = ("f16",)
     requests: int = 1
     """Requests that it computes at the same time."""
+    warning: str | None = None
+    """What a user should know who shares the machine with others; told when it starts."""
 
 
 def _start_llama(start: Start) -> list[str]:
@@ -104,11 +107,13 @@ def _set_llama(start: Start) -> dict[str, str]:
     """What is newer, as variables: a build that does not know one leaves it, where it would end at an option.
 
     No copies of old prompts, which take up to 8 GiB; no fitting, for the plan has decided; no pages for a browser.
+    Older builds have other names for those pages, and for being offline.
     """
     return QUIET | {
         "LLAMA_API_KEY": start.key,
         "LLAMA_ARG_DEVICE": "none",
         "LLAMA_ARG_OFFLINE": "1",
+        "LLAMA_OFFLINE": "1",
         "LLAMA_ARG_FIT": "off",
         "LLAMA_ARG_CACHE_RAM": "0",
         "LLAMA_ARG_CACHE_IDLE_SLOTS": "0",
@@ -116,6 +121,7 @@ def _set_llama(start: Start) -> dict[str, str]:
         "LLAMA_ARG_CORS_ORIGINS": "",
         "LLAMA_ARG_ENDPOINT_SLOTS": "0",
         "LLAMA_ARG_UI": "0",
+        "LLAMA_ARG_NO_WEBUI": "1",
     }
 
 
@@ -154,7 +160,7 @@ def _start_sglang(start: Start) -> list[str]:
 
 
 def _start_tensorrt(start: Start) -> list[str]:
-    """`trtllm-serve` has no option for a key: whoever is on this machine and finds the port can ask it."""
+    """`trtllm-serve` has an address and a port to listen on, and no option for a key or for a Unix socket."""
     parallel = start.parallel
     return [
         *(*start.program, start.main),
@@ -165,6 +171,7 @@ def _start_tensorrt(start: Start) -> list[str]:
 
 
 def _set_vllm(start: Start) -> dict[str, str]:
+    """`ray.init()`, which vLLM calls without an address, takes the one in `RAY_ADDRESS` before it looks for another."""
     ray = {"RAY_ADDRESS": start.parallel.ray} if start.parallel.ray else {}
     return QUIET | {"VLLM_NO_USAGE_STATS": "1", "RAY_USAGE_STATS_ENABLED": "0", "VLLM_API_KEY": start.key} | ray
 
@@ -172,7 +179,8 @@ def _set_vllm(start: Start) -> dict[str, str]:
 def _describe_openai(sampling: Sampling) -> dict[str, Any]:
     """What OpenAI's API has; the rest is said only where it was asked for, so that nobody has to know it.
 
-    `continuous_usage_stats` (vLLM, SGLang, TensorRT-LLM) gives the counts with each piece; others leave it.
+    `continuous_usage_stats` gives the counts with each piece: in vLLM and TensorRT-LLM only beside `include_usage`, in
+    SGLang by itself. Others leave it.
     """
     asked = {
         "temperature": sampling.temperature,
@@ -185,6 +193,7 @@ def _describe_openai(sampling: Sampling) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
+_OPEN = "while it runs, other users of this machine who find its port can use the model too"
 COUNTED = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 _HUGGING_FACE = Tokenizing("/tokenize", "prompt", "add_special_tokens", {"model": LOCAL_NAME})
 _LLAMA: dict[str, Any] = {
@@ -204,6 +213,7 @@ VLLM = Server(
     environment=_set_vllm,
     tokenizing=_HUGGING_FACE,
     spreads=("tensor", "pipeline", "ray"),
+    warning=f"vLLM asks for its key on some routes only: {_OPEN}",
     **_OPENAI,
 )
 SGLANG = Server(
@@ -223,6 +233,7 @@ TENSORRT = Server(
     command=_start_tensorrt,
     environment=lambda _: QUIET | {"TRTLLM_NO_USAGE_STATS": "1", "TELEMETRY_DISABLED": "1"},
     spreads=("tensor", "pipeline"),
+    warning=f"TensorRT-LLM asks for no key: {_OPEN}",
     **_OPENAI,
 )
 REMOTE = Server("remote", "a server", refused=("top_k", "min_p", "repetition_penalty"), **_OPENAI)
