@@ -37,13 +37,13 @@ from mlx_lm.utils import _get_classes, load_model
 
 from localfirst.catalog.memory import mlx as memory
 from localfirst.catalog.memory.build import Build
+from localfirst.choices import MLX_PREFILL_TOKENS
 from localfirst.types import KvGroup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIB = 1024**2
-CHUNK_TOKENS = 256
 ANSWER_TOKENS = 8
 BITS, GROUP = 4, 64
 CONTEXTS = (1024, 4096)
@@ -222,8 +222,8 @@ def shorten_products() -> None:
 
 def fill(cache: list[Any], config: dict[str, Any], tokens: int) -> None:
     """Put zeros into the cache, as many at a time as a prefill does."""
-    for start in range(0, tokens, CHUNK_TOKENS):
-        shape = (1, config["num_key_value_heads"], min(CHUNK_TOKENS, tokens - start), config["head_dim"])
+    for start in range(0, tokens, MLX_PREFILL_TOKENS):
+        shape = (1, config["num_key_value_heads"], min(MLX_PREFILL_TOKENS, tokens - start), config["head_dim"])
         for one in cache:
             one.update_and_fetch(mx.zeros(shape, mx.bfloat16), mx.zeros(shape, mx.bfloat16))
         mx.eval([one.state for one in cache])
@@ -245,7 +245,7 @@ def run_child(folder: Path, context: int, *, exact: bool, limit_bytes: int | Non
     cache = make_prompt_cache(model)
     tokens = context - ANSWER_TOKENS
     if not exact:
-        skipped = max(0, context // CHUNK_TOKENS - COMPUTED_CHUNKS) * CHUNK_TOKENS
+        skipped = max(0, context // MLX_PREFILL_TOKENS - COMPUTED_CHUNKS) * MLX_PREFILL_TOKENS
         fill(cache, config, skipped)
         tokens -= skipped
     mx.reset_peak_memory()
@@ -257,7 +257,7 @@ def run_child(folder: Path, context: int, *, exact: bool, limit_bytes: int | Non
         model,
         max_tokens=ANSWER_TOKENS,
         prompt_cache=cache,
-        prefill_step_size=CHUNK_TOKENS,
+        prefill_step_size=MLX_PREFILL_TOKENS,
         prompt_progress_callback=lambda *_: prefill.append(mx.get_peak_memory()),
     )
     assert sum(1 for _ in steps) == ANSWER_TOKENS

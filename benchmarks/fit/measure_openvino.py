@@ -25,6 +25,7 @@ from benchmarks.fit.process import find_mapped, find_memory
 
 from localfirst.catalog.memory import openvino as memory
 from localfirst.catalog.memory.build import describe
+from localfirst.choices import OPENVINO_PREFILL_TOKENS
 from localfirst.types import Model, Variant
 from localfirst.units import MIB
 
@@ -111,7 +112,7 @@ def load(folder: str, context: int) -> int:
     import openvino_genai  # noqa: PLC0415
 
     scheduler = openvino_genai.SchedulerConfig()
-    scheduler.max_num_batched_tokens = memory.BATCH_TOKENS
+    scheduler.max_num_batched_tokens = OPENVINO_PREFILL_TOKENS
     scheduler.max_num_seqs = 1
     scheduler.num_kv_blocks = -(-context // BLOCK_TOKENS) + 1
     pipeline = openvino_genai.LLMPipeline(folder, "CPU", scheduler_config=scheduler, INFERENCE_NUM_THREADS=2)

@@ -11,8 +11,15 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.memory import litert, llama, mlx, onnx, openvino, unmeasured
-from localfirst.catalog.memory.build import CACHE_BYTES, CONTEXT_DEFAULT_TOKENS, CONTEXT_STEP_TOKENS, describe
+from localfirst.catalog.memory.build import CACHE_BYTES, CONTEXT_DEFAULT_TOKENS, describe
 from localfirst.catalog.rules import find_bits
+from localfirst.choices import (
+    CONTEXT_STEP_TOKENS,
+    LLAMA_BATCH_TOKENS,
+    MLX_PREFILL_TOKENS,
+    ONNX_PREFILL_TOKENS,
+    OPENVINO_PREFILL_TOKENS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,14 +44,14 @@ class Engine(NamedTuple):
     """How it can keep keys and values."""
 
 
-LLAMA = Engine(llama.find_need, llama.BATCH_TOKENS, tuple(CACHE_BYTES))
+LLAMA = Engine(llama.find_need, LLAMA_BATCH_TOKENS, tuple(CACHE_BYTES))
 ENGINES: dict[Format, Engine] = {
     "gguf": LLAMA,
     "llamafile": LLAMA,
-    "onnx": Engine(onnx.find_need, onnx.CHUNK_TOKENS),
-    "mlx": Engine(mlx.find_need, mlx.CHUNK_TOKENS, tuple(CACHE_BYTES)),
+    "onnx": Engine(onnx.find_need, ONNX_PREFILL_TOKENS),
+    "mlx": Engine(mlx.find_need, MLX_PREFILL_TOKENS, tuple(CACHE_BYTES)),
     "litertlm": Engine(litert.find_need, litert.BATCH_TOKENS),
-    "openvino": Engine(openvino.find_need, openvino.BATCH_TOKENS),
+    "openvino": Engine(openvino.find_need, OPENVINO_PREFILL_TOKENS),
 }
 OTHER = Engine(unmeasured.find_need, unmeasured.BATCH_TOKENS)
 

@@ -33,6 +33,7 @@ from localfirst.catalog.rules import (
 from localfirst.catalog.speed import find_speed
 from localfirst.catalog.split import find_split
 from localfirst.catalog.wishes import explain_source, is_backend, is_quantization, is_tier
+from localfirst.choices import LLAMA_SPARE_TOKENS
 from localfirst.types import MIN_TPS_DEFAULT
 from localfirst.units import format_bytes, format_tps
 
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from localfirst.catalog.split import Split
     from localfirst.types import Device, Machine, Model, Need, Placement, Rates, Runtime, Speed, Variant, Wanted
 
-MOST_SPARE_TOKENS = 128
-"""By which llama.cpp lets the vocabularies of a model and its draft differ."""
 LOCAL_HOSTS = ("builtin", "import")
 """Hosts whose files are on this disk already."""
 
@@ -297,7 +296,7 @@ def _check_draft(candidate: Candidate, ask: Ask) -> str | None:
     if runtime is None or runtime.backend not in DRAFTING_BACKENDS:
         return f"its engine takes no draft; you asked for --draft {draft.model.name}"
     ours, theirs = candidate.model.architecture.vocab_size, draft.model.architecture.vocab_size
-    if ours and theirs and abs(ours - theirs) > MOST_SPARE_TOKENS:
+    if ours and theirs and abs(ours - theirs) > LLAMA_SPARE_TOKENS:
         return f"{draft.model.name} cannot draft for it: its vocabulary has {theirs:,} tokens, not {ours:,}"
     return None
 

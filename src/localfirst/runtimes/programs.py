@@ -8,13 +8,13 @@ documents. Drivers: CUDA 13, which their wheels of torch are for, wants 580 ("CU
 from __future__ import annotations
 
 import os
-import platform as system
 import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.errors import RuntimeMissingError
+from localfirst.runtimes.find import this_system, variable_of
 from localfirst.runtimes.table import normalise_arch
 from localfirst.types import Runtime
 
@@ -114,7 +114,7 @@ def find_programs(platform: str, arch: str) -> tuple[Runtime, ...]:
     Raises:
         RuntimeMissingError: an `LF_RUNTIME_<NAME>` variable does not name a program.
     """
-    here = (platform, normalise_arch(arch)) == (sys.platform, normalise_arch(system.machine()))
+    here = (platform, normalise_arch(arch)) == this_system()
     return tuple(_find(program, platform, find_program(program) if here else None) for program in PROGRAMS)
 
 
@@ -124,7 +124,7 @@ def find_program(program: Program) -> str | None:
     Raises:
         RuntimeMissingError: the environment names something else.
     """
-    variable = f"LF_RUNTIME_{program.name.upper().replace('-', '_')}"
+    variable = variable_of(program.name)
     value = os.environ.get(variable)
     if not value:
         return shutil.which(program.command)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from localfirst.catalog.rules import needs_recipe
 from localfirst.catalog.wishes import is_quantization
 from localfirst.errors import RuntimeMissingError, StoreError, UsageError
+from localfirst.headers.llamafile import REST
 from localfirst.runtimes.programs import find_program, get_program
 from localfirst.services.library import find_entry
 from localfirst.store import layout, pack
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 SUFFIX = ".llamafile"
 LOOPBACK = ("--host", "127.0.0.1")
 """What is served beside the chat is for this machine; releases differ in their default."""
-REST = "..."
-"""Where a llamafile puts what is typed. Source: mozilla-ai/llamafile, `docs/creating_llamafiles.md`."""
 
 
 def pack_model(

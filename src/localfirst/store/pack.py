@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from localfirst.errors import IntegrityError, ModelFileError
 from localfirst.gguf import read_header
 from localfirst.headers.extent import open_extent
+from localfirst.headers.llamafile import ARGUMENTS
 from localfirst.store.disk import READ_BYTES, explained
 from localfirst.store.formats import llamafile
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 ALIGNMENT_BYTES = 65_536
 """Where weights may begin: Windows maps files from multiples of 64 KiB, Metal wants 16 KiB, pages have 4 to 64."""
-ARGUMENTS = ".args"
 NARROW = 2**32 - 1
 VERSION, WIDE_VERSION, UNIX = 20, 45, 3 << 8
 EPOCH = (0, 1 << 5 | 1)

@@ -150,7 +150,7 @@ def test_what_was_kept_of_a_prompt_is_what_the_engine_did_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one token a step, the steps before the first token of the answer are the tokens that were read."""
-    monkeypatch.setattr(steps, "PREFILL_TOKENS", 1)
+    monkeypatch.setattr(steps, "OPENVINO_PREFILL_TOKENS", 1)
     scripted.make_random_openvino(tmp_path / "model", Shape(layers=1))
     loaded = OPENVINO.load(tmp_path / "model", 512)
     assert isinstance(loaded, adapter.OpenVinoModel)

@@ -7,11 +7,10 @@ from catalog_examples import ONNX_VARIANT, QWEN3_4B, VARIANT, make_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localfirst.backends.llama_cpp.server import BATCH_TOKENS, CHECKPOINTS
-from localfirst.backends.onnx.adapter import PREFILL_TOKENS
 from localfirst.catalog.fit import find_context, find_need
-from localfirst.catalog.memory import litert, llama, onnx, openvino
+from localfirst.catalog.memory import litert, openvino
 from localfirst.catalog.memory.build import describe
+from localfirst.choices import ONNX_PREFILL_TOKENS
 from localfirst.types import Architecture, KvGroup, Need, RecurrentGroup, Variant
 from localfirst.units import GIB, MIB
 
@@ -132,7 +131,7 @@ def test_an_onnx_prompt_takes_what_the_engine_was_seen_to_take(
     )
     need = find_need(make_model(architecture=shape), ONNX_VARIANT, 8192)
     assert need is not None
-    assert need.compute_bytes * 256 / onnx.CHUNK_TOKENS / MIB == pytest.approx(measured_mib, abs=1.5)
+    assert need.compute_bytes * 256 / ONNX_PREFILL_TOKENS / MIB == pytest.approx(measured_mib, abs=1.5)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +248,7 @@ def test_openvino_takes_what_it_was_seen_to_take_reading_256_tokens_at_a_time(
     need_mib: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openvino, "BATCH_TOKENS", 256)
+    monkeypatch.setattr(openvino, "OPENVINO_PREFILL_TOKENS", 256)
     monkeypatch.setattr(openvino, "NARROW", 0)
     found_mib = find_openvino_mib(group, hidden, feed_forward, heads, vocab, untied)
     assert found_mib == pytest.approx(need_mib, rel=0.05)
@@ -343,11 +342,6 @@ def test_a_purely_recurrent_model_caches_no_keys() -> None:
     mamba = Architecture(layers=64, hidden_size=4096, recurrent_groups=(RecurrentGroup(64, 8192, 16),))
     short, full = (find_terms(mamba, tokens) for tokens in (4096, 32_768))
     assert short.kv_bytes == full.kv_bytes == 64 * 4 * (3 * (8192 + 2 * 16) + 8192 * 16)
-
-
-def test_what_the_adapters_choose_is_what_is_counted() -> None:
-    assert onnx.CHUNK_TOKENS == PREFILL_TOKENS
-    assert (llama.BATCH_TOKENS, llama.CHECKPOINTS) == (BATCH_TOKENS, CHECKPOINTS)
 
 
 def test_unknown_weights_make_the_need_unknown() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from localfirst.errors import RuntimeMissingError
-from localfirst.runtimes.find import this_system
+from localfirst.runtimes.find import this_system, variable_of
 from localfirst.runtimes.programs import PROGRAMS, find_programs
 from localfirst.types import Runtime
 
@@ -27,7 +27,7 @@ def find(name: str, *system: str) -> Runtime:
 def _bare_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for program in PROGRAMS:
-        monkeypatch.delenv(f"LF_RUNTIME_{program.name.upper().replace('-', '_')}", raising=False)
+        monkeypatch.delenv(variable_of(program.name), raising=False)
 
 
 def test_what_is_nowhere_says_how_to_learn_what_it_takes() -> None:

@@ -20,6 +20,7 @@ from localfirst.errors import (
     ModelFileError,
     RuntimeMissingError,
 )
+from localfirst.headers.llamafile import REST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -163,7 +164,7 @@ def find_obstacle(main: Path, arguments: Sequence[str], platform: str) -> str | 
     """Why a llamafile cannot be started as it is; `None` where it can."""
     if platform == "win32" and main.stat().st_size >= MOST_WINDOWS_BYTES:
         return "Windows runs no program of 4 GB or more"
-    if files.REST in arguments and arguments[-1] != files.REST:
+    if REST in arguments and arguments[-1] != REST:
         return "its own arguments would win over lf's"
     if platform != "win32" and not os.access(main, os.X_OK):
         return f"it may not be run; `chmod +x {main}` allows it"

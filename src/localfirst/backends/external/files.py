@@ -17,14 +17,12 @@ from localfirst.backends.model_folder import (
     read_optional_json,
 )
 from localfirst.errors import ModelFileError
+from localfirst.headers.llamafile import ARGUMENTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ARGUMENTS = ".args"
 MOST_ARGUMENTS_BYTES = 2**20
-REST = "..."
-"""The place in `.args` for what is typed; without it, whatever is typed replaces all of it."""
 
 
 class Described(NamedTuple):

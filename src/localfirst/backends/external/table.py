@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.backends.llama_cpp import options
+from localfirst.choices import LLAMA_BATCH_TOKENS, LLAMA_CHECKPOINTS
 from localfirst.errors import UsageError
 from localfirst.types import ALONE
 
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 OPTIONS = {"tensor": "--tensor-parallel", "pipeline": "--pipeline-parallel", "ray": "--ray"}
 """What the fields of `Parallel` are called on the command line."""
 HOST = "127.0.0.1"
-BATCH_TOKENS = 128
-"""Prompt tokens that llama.cpp computes at once: the unit in which reading a prompt can be cancelled."""
-CHECKPOINTS = 2
-"""Copies of a sliding-window cache for the next turn; llama.cpp's 32 take gigabytes on large models."""
 LOCAL_NAME = "local"
 """What the model is called in requests, for servers that can be told."""
 
@@ -97,7 +94,7 @@ def _start_llama(start: Start) -> list[str]:
         *("--host", HOST, "--port", str(start.port)),
         *("--ctx-size", str(start.context_tokens), "--parallel", "1", "--n-gpu-layers", "0"),
         *("--threads", str(start.threads), "--threads-batch", str(start.threads)),
-        *("--batch-size", str(BATCH_TOKENS), "--ubatch-size", str(BATCH_TOKENS)),
+        *("--batch-size", str(LLAMA_BATCH_TOKENS), "--ubatch-size", str(LLAMA_BATCH_TOKENS)),
         *("--cache-type-k", start.cache, "--cache-type-v", start.cache),
         *("--no-warmup", "--chat-template", "chatml"),
     ]
@@ -117,7 +114,7 @@ def _set_llama(start: Start) -> dict[str, str]:
         "LLAMA_ARG_FIT": "off",
         "LLAMA_ARG_CACHE_RAM": "0",
         "LLAMA_ARG_CACHE_IDLE_SLOTS": "0",
-        "LLAMA_ARG_CTX_CHECKPOINTS": str(CHECKPOINTS),
+        "LLAMA_ARG_CTX_CHECKPOINTS": str(LLAMA_CHECKPOINTS),
         "LLAMA_ARG_CORS_ORIGINS": "",
         "LLAMA_ARG_ENDPOINT_SLOTS": "0",
         "LLAMA_ARG_UI": "0",

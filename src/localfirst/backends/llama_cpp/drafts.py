@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst import gguf
+from localfirst.choices import LLAMA_SPARE_TOKENS
 from localfirst.errors import UsageError
 
 if TYPE_CHECKING:
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 
     from localfirst.gguf import GgufHeader
 
-MOST_SPARE_TOKENS = 128
-"""Vocabularies of one family are filled up to different sizes."""
 FIRST_COMPARED = 5
 """The first tokens are special ones, which a family's models may name differently."""
 SAME_KEYS = ("model", "add_bos_token", "add_eos_token")
@@ -34,7 +33,7 @@ def check(model: Path, header: GgufHeader, draft: Path, draft_header: GgufHeader
         if None not in (wanted, found) and wanted != found:
             raise _refuse(model, draft, f"`{key}` is {found}, not {wanted}")
     tokens, draft_tokens = _read(model), _read(draft)
-    if abs(len(tokens) - len(draft_tokens)) > MOST_SPARE_TOKENS:
+    if abs(len(tokens) - len(draft_tokens)) > LLAMA_SPARE_TOKENS:
         raise _refuse(model, draft, f"it has {len(draft_tokens):,} tokens, not {len(tokens):,}")
     for number, (ours, theirs) in enumerate(zip(tokens, draft_tokens, strict=False)):
         if ours != theirs and number >= FIRST_COMPARED:

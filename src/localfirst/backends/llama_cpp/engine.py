@@ -11,7 +11,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from localfirst.backends.llama_cpp import amx, api, dry_run
-from localfirst.backends.llama_cpp.options import PENALTY_WINDOW, SEEDS
+from localfirst.backends.llama_cpp.options import CACHE_TYPES, PENALTY_WINDOW, SEEDS
+from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from localfirst.backends.llama_cpp.dry_run import Footprint
     from localfirst.conversation import Sampling
 
-BATCH_TOKENS = 128
-"""Prompt tokens computed at once; the compute buffer grows with it, the speed hardly. The same as by xllamacpp."""
-CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
 SLOW_S = 0.1
 """A step that took longer is watched for a cancel while it computes; for faster ones watching costs more than it
 helps."""
@@ -55,7 +53,7 @@ class LlamaEngine:
         recurs = self._library.llama_model_is_recurrent(self._model) or self._library.llama_model_is_hybrid(self._model)
         self.needs_copies = bool(self._window_tokens or recurs)
         """Whether its cache cannot always be cut back."""
-        self._tokens = (self._library.llama_token * BATCH_TOKENS)()
+        self._tokens = (self._library.llama_token * LLAMA_BATCH_TOKENS)()
         self._cancelled: Callable[[], bool] = bool
         self._watch = self._library.ggml_abort_callback(lambda _: self._cancelled())
         self._blind = self._library.ggml_abort_callback()
@@ -103,7 +101,7 @@ class LlamaEngine:
         return bool(self._library.llama_vocab_is_eog(self._vocabulary, token))
 
     def read(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> bool:
-        """Compute keys, values and the logits after the last of some more tokens, at most `BATCH_TOKENS`.
+        """Compute keys, values and the logits after the last of some more tokens, at most `LLAMA_BATCH_TOKENS`.
 
         Returns:
             False where it was cancelled meanwhile; how much of it is in the cache then is not known.
@@ -192,7 +190,7 @@ class LlamaEngine:
         library = self._library
         params = library.llama_context_default_params()
         params.n_ctx = context_tokens
-        params.n_batch = params.n_ubatch = BATCH_TOKENS
+        params.n_batch = params.n_ubatch = LLAMA_BATCH_TOKENS
         params.n_seq_max = params.n_outputs_max = 1
         params.n_threads = params.n_threads_batch = options.threads
         params.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_AUTO

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from localfirst.backends import limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.llama_cpp import amx, api
-from localfirst.backends.llama_cpp.engine import BATCH_TOKENS, LlamaEngine
+from localfirst.backends.llama_cpp.engine import LlamaEngine
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import find_special
+from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.conversation import Usage
 from localfirst.errors import DeviceError, EngineError
 
@@ -212,8 +213,8 @@ class _Cache:
         Raises:
             EngineError: the engine failed; nothing is kept then.
         """
-        for begin in range(0, len(tokens), BATCH_TOKENS):
-            part = tokens[begin : begin + BATCH_TOKENS]
+        for begin in range(0, len(tokens), LLAMA_BATCH_TOKENS):
+            part = tokens[begin : begin + LLAMA_BATCH_TOKENS]
             try:
                 done = not cancelled() and self._engine.read(part, cancelled)
             except EngineError:

@@ -1,4 +1,4 @@
-"""Sampling in the words of llama.cpp's server, for every adapter that speaks to it: in this process or over HTTP."""
+"""Options in llama.cpp's words, for every adapter to it: sampling for its server, in this process or over HTTP."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from localfirst.conversation import Sampling
 
+CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
 SAMPLERS = ("penalties", "top_k", "top_p", "min_p", "temperature")
 PENALTY_WINDOW = 64
 SEEDS = 2**32 - 1

@@ -24,6 +24,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from localfirst.backends.llama_cpp.options import CACHE_TYPES
+from localfirst.choices import CONTEXT_STEP_TOKENS, LLAMA_BATCH_TOKENS, LLAMA_CHECKPOINTS
 from localfirst.errors import DeviceError, EngineError
 
 if TYPE_CHECKING:
@@ -34,14 +36,6 @@ if TYPE_CHECKING:
 
 MAX_SOCKET_PATH_BYTES = 100
 """`sun_path` holds 104 bytes on macOS and 108 on Linux."""
-BATCH_TOKENS = 128
-"""Prompt tokens computed at once: the unit in which reading a prompt can be cancelled. The compute buffer grows with
-it, the speed hardly (134 M parameters, 2 threads: 64 and 512 within the noise of each other)."""
-CONTEXT_STEP_TOKENS = 256
-"""What llama.cpp rounds a context up to (`llama_context`, `GGML_PAD(n_ctx, 256)`)."""
-CHECKPOINTS = 2
-"""Copies of a sliding-window cache, and of a recurrent state, for the next turn to start from. llama.cpp's 32 take
-gigabytes on large models."""
 DRAFT_TOKENS = 8
 """The most that a draft guesses at once."""
 VERBOSITY = 1
@@ -52,7 +46,6 @@ PLACEMENTS = {
     "GGML_BACKEND_DEVICE_TYPE_IGPU": ("gpu", "igpu"),
 }
 """What a device may serve; ggml calls Apple's integrated GPUs plain GPUs."""
-CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
 REQUEST_TIMEOUT_S = 60.0
 LOG_S = 2.0
 """How long to wait for the reason of a failure in the engine's log."""
@@ -214,12 +207,12 @@ def _make_params(xllamacpp: Any, path: str, context_tokens: int, options: LoadOp
     params.n_parallel = options.requests
     params.kv_unified = False
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
-    params.n_batch = params.n_ubatch = BATCH_TOKENS
+    params.n_batch = params.n_ubatch = LLAMA_BATCH_TOKENS
     params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, CACHE_TYPES[options.cache])
     params.n_gpu_layers = _count_gpu_layers(options)
     params.no_kv_offload = params.no_op_offload = options.placement == "cpu"
     params.swa_full = False
-    params.n_ctx_checkpoints = CHECKPOINTS
+    params.n_ctx_checkpoints = LLAMA_CHECKPOINTS
     params.fit_params = False  # the plan has decided; llama.cpp's own fitting loads the model twice
     params.cache_ram_mib = 0  # by default up to 8 GiB of old prompts
     params.cache_idle_slots = False  # needs the cache above

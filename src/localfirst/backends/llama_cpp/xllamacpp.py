@@ -12,8 +12,9 @@ from localfirst.backends import constraints, limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.llama_cpp import drafts, grammar, options
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
-from localfirst.backends.llama_cpp.server import BATCH_TOKENS, LlamaServer
+from localfirst.backends.llama_cpp.server import LlamaServer
 from localfirst.backends.text import StopFilter, begin_with
+from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.conversation import Embedding, Usage
 from localfirst.errors import EngineError
 
@@ -116,7 +117,8 @@ class LlamaModel:
         yield Started(len(prompt))
         body = {"prompt": prompt, "max_tokens": allowance.tokens, "preserved_tokens": list(request.special)}
         body |= options.OPTIONS | options.describe(request.sampling)
-        body["return_progress"] = len(prompt) > BATCH_TOKENS  # of one batch it tells nothing, and the text waits for it
+        # Of a prompt of one batch it tells nothing, and the text waits for it.
+        body["return_progress"] = len(prompt) > LLAMA_BATCH_TOKENS
         answer = _Answer(len(prompt))
         if request.constraint is not None:
             trial = self._try(dict(body), request.constraint, request.cancelled)

@@ -27,6 +27,7 @@ from localfirst.backends.mlx.sampler import NOT_A_NUMBER, DeviceSampler
 from localfirst.backends.model_folder import TOKENIZER
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
+from localfirst.choices import MLX_PREFILL_TOKENS
 from localfirst.conversation import Usage
 from localfirst.errors import DeviceError, EngineError, LfError, ModelFileError
 
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-PREFILL_TOKENS = 256
-"""Prompt tokens read at once; the predicted memory is for as many."""
 POLL_S = 0.05
 """How often a cancel is looked for while a prompt is read."""
 FREED_BYTES = 256 * 2**20
@@ -170,8 +169,8 @@ class MlxModel(limits.EmbedsNothing):
     def _read(self, prompt: list[int], begin: int, cancelled: Callable[[], bool]) -> bool:
         """Read the prompt but for its last token; whether it came to that before a cancel."""
         end = len(prompt) - 1
-        for at in range(begin, end, PREFILL_TOKENS):
-            chunk = prompt[at : min(at + PREFILL_TOKENS, end)]
+        for at in range(begin, end, MLX_PREFILL_TOKENS):
+            chunk = prompt[at : min(at + MLX_PREFILL_TOKENS, end)]
             if cancelled() or not _wait(self._submit(self._network.read, chunk), cancelled):
                 return False
         return not cancelled()

@@ -26,6 +26,7 @@ from localfirst.backends.onnx.folder import read_folder
 from localfirst.backends.sampler import Sampler
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
+from localfirst.choices import ONNX_PREFILL_TOKENS
 from localfirst.conversation import Usage
 from localfirst.errors import EngineError, ModelFileError
 
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from localfirst.backends.token_bytes import Decoder
     from localfirst.conversation import Constraint, ConstraintKind, FinishReason
 
-PREFILL_TOKENS = 32
-"""Prompt tokens read at once. The engine holds Python's lock meanwhile, so a cancel waits for a chunk's end; larger
-chunks are not faster (125 M parameters in 4 bits, 2 threads: 16 are 10 % slower, 32 to 512 the same)."""
 DAMAGED = re.compile(r"Protobuf parsing failed|External data|external data|out of bounds|File doesn't exist|ModelProto")
 """What the engine says of files that are missing or cut short, which only it can see."""
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -137,7 +135,7 @@ class OnnxModel(limits.EmbedsNothing):
         started = perf_counter()
         cached_tokens = cache.keep_common(prompt)
         while len(cache.tokens) < len(prompt) and not request.cancelled():
-            cache.read(prompt[len(cache.tokens) : len(cache.tokens) + PREFILL_TOKENS])
+            cache.read(prompt[len(cache.tokens) : len(cache.tokens) + ONNX_PREFILL_TOKENS])
         if len(cache.tokens) < len(prompt):
             yield Finished("cancelled", Usage(len(prompt), 0, cached_tokens))
             return

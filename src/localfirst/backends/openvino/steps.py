@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from localfirst.choices import OPENVINO_PREFILL_TOKENS
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-PREFILL_TOKENS = 64
-"""Prompt tokens read in one step: the unit in which a cancel waits. 125 M parameters in 4 bits, 2 threads: 32 tokens
-1,800 tokens/s, 64 1,960, 128 2,170, 256 2,260."""
 BLOCK_TOKENS = {"CPU": 32, "GPU": 16}
 """What the cache is divided into. Source: openvinotoolkit/openvino.genai, `device_config.hpp`."""
 
@@ -31,7 +29,7 @@ class StepwiseAnswers:
     ) -> None:
         block_tokens = BLOCK_TOKENS[device.partition(".")[0]]
         scheduler = genai.SchedulerConfig()
-        scheduler.max_num_batched_tokens = PREFILL_TOKENS
+        scheduler.max_num_batched_tokens = OPENVINO_PREFILL_TOKENS
         scheduler.max_num_seqs = 1
         scheduler.num_kv_blocks = _count_blocks(context_tokens, block_tokens)
         scheduler.enable_prefix_caching = True

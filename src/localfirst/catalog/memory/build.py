@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.rules import find_bits
+from localfirst.choices import CONTEXT_STEP_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localfirst.types import CacheType, KvGroup, Model, RecurrentGroup, Variant
 
-CONTEXT_STEP_TOKENS = 256
-"""llama.cpp rounds a context up to a multiple of 256 cells (`llama_context`, `GGML_PAD(n_ctx, 256)`), MLX grows its
-cache by as many."""
 CONTEXT_DEFAULT_TOKENS = 8192
 """What is asked for when nobody says: long enough for a conversation, short enough for an 8 GB machine."""
 UNKNOWN_KV_SHARE = 0.3

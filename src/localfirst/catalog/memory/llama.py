@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.memory.build import CACHE_BYTES, find_kv, find_state, pad
+from localfirst.choices import LLAMA_BATCH_TOKENS, LLAMA_CHECKPOINTS
 from localfirst.types import Need
 from localfirst.units import MIB
 
@@ -12,11 +13,6 @@ if TYPE_CHECKING:
     from localfirst.catalog.memory.build import Build
     from localfirst.types import CacheType, KvGroup
 
-BATCH_TOKENS = 128
-"""Prompt tokens that our adapter computes at a time, `n_ubatch`; llama.cpp's own default is 512."""
-CHECKPOINTS = 2
-"""Copies that our adapter keeps of what cannot be cut back, for the next turn to start from: the cache of
-sliding-window layers and the state of recurrent ones."""
 RUNTIME_BYTES = 150 * MIB
 """Python with llama.cpp and its vocabulary: 40 to 110 MiB were seen with 42 shapes, most with the largest vocabularies.
 The file's pages count as weights; where the engine keeps those a second time, repacked for the processor, the system
@@ -34,7 +30,7 @@ def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
     Of 42 shapes at two contexts, some with quantized caches, the sum is within 0.02 MiB of what llama.cpp b11549 logs
     for all but four, and within 1.6 % for those (`python -m benchmarks.fit_accuracy --engine llama.cpp`).
     """
-    batch_tokens = context_tokens if build.embeds else BATCH_TOKENS
+    batch_tokens = context_tokens if build.embeds else LLAMA_BATCH_TOKENS
     kv_bytes, windowed_bytes = find_kv(
         build, context_tokens, CACHE_BYTES[cache], lambda group: find_window_cells(group, batch_tokens, context_tokens)
     )
@@ -43,7 +39,7 @@ def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
         weights_bytes=build.weights_bytes,
         kv_bytes=build.sequences * (kv_bytes + state_bytes),
         compute_bytes=find_compute(build, batch_tokens, context_tokens),
-        runtime_bytes=RUNTIME_BYTES + build.sequences * CHECKPOINTS * (windowed_bytes + state_bytes),
+        runtime_bytes=RUNTIME_BYTES + build.sequences * LLAMA_CHECKPOINTS * (windowed_bytes + state_bytes),
         draft_bytes=_find_draft(build, context_tokens),
     )
 

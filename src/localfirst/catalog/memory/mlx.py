@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.memory.build import CACHE_BYTES, find_kv, find_state, pad
+from localfirst.choices import MLX_PREFILL_TOKENS
 from localfirst.types import Need
 from localfirst.units import MIB
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from localfirst.catalog.memory.build import Build
     from localfirst.types import CacheType, KvGroup
 
-CHUNK_TOKENS = 256
-"""Prompt tokens computed at a time, `prefill_step_size`."""
 RUNTIME_BYTES = 110 * MIB
 """Python, MLX and mlx-lm: 74 MiB after the import, 55 to 134 beyond MLX's own peak at the end."""
 TOKENIZER_BYTES = 1050
@@ -29,7 +28,7 @@ def find_need(build: Build, context_tokens: int, cache: CacheType) -> Need:
     """
 
     def find_cells(group: KvGroup) -> int:
-        return min(pad(context_tokens), (group.window_tokens or 0) + CHUNK_TOKENS - 1)
+        return min(pad(context_tokens), (group.window_tokens or 0) + MLX_PREFILL_TOKENS - 1)
 
     full_bytes, windowed_bytes = find_kv(build, context_tokens, CACHE_BYTES["f16"], find_cells)
     whole_bytes = int((full_bytes - windowed_bytes) * CACHE_BYTES[cache] / CACHE_BYTES["f16"])
@@ -47,6 +46,6 @@ def _find_compute(build: Build, context_tokens: int) -> int:
     The logits of a chunk are never computed. Metal has kernels without scores for most widths of heads (not for Gemma
     3's), so that there the last term may be missing.
     """
-    activations = 2 * CHUNK_TOKENS * (5 * build.feed_forward + 10 * build.attention)
+    activations = 2 * MLX_PREFILL_TOKENS * (5 * build.feed_forward + 10 * build.attention)
     copied = max((4 * group.kv_heads * group.head_dim * context_tokens for group in build.groups), default=0)
-    return activations + copied + 2 * build.heads * CHUNK_TOKENS * context_tokens
+    return activations + copied + 2 * build.heads * MLX_PREFILL_TOKENS * context_tokens

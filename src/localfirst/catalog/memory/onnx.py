@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.memory.build import CACHE_BYTES, find_kv, find_state
+from localfirst.choices import ONNX_PREFILL_TOKENS
 from localfirst.types import Need
 from localfirst.units import MIB
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from localfirst.catalog.memory.build import Build
     from localfirst.types import CacheType
 
-CHUNK_TOKENS = 32
-"""Prompt tokens that our adapter computes at a time."""
 RUNTIME_BYTES = 102 * MIB
 FULL_BYTES = 4
 """The model builder types the cache as fp32 for int4 and int8 models for the CPU, fp16 otherwise (`default_io_dtype` in
@@ -67,4 +66,4 @@ def _find_compute(build: Build) -> int:
     MiB with a feed-forward width of 2,048, 26 with 4,096; 65 and 63 more with a vocabulary of 65,536.
     """
     floats = build.vocabulary + 8 * build.hidden + 9 * build.feed_forward // 2
-    return 4 * CHUNK_TOKENS * floats
+    return 4 * ONNX_PREFILL_TOKENS * floats

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.memory.build import find_kv, find_state
+from localfirst.choices import OPENVINO_PREFILL_TOKENS
 from localfirst.types import Need
 from localfirst.units import MIB
 
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from localfirst.catalog.memory.build import Build
     from localfirst.types import CacheType
 
-BATCH_TOKENS = 64
-"""Prompt tokens computed at a time, `max_num_batched_tokens`. Left alone, the pipeline computes a prompt in one go."""
 THREADS = 8
 """What attention keeps scratch memory for; a machine with more threads needs more of it."""
 WIDTH = 2
@@ -62,7 +61,7 @@ def _find_kv(build: Build, context_tokens: int) -> int:
 
 def _find_compute(build: Build, context_tokens: int) -> int:
     """Bytes of activations, and of attention's scratch: one layer's keys and values unpacked, and scores."""
-    activations = WIDTH * BATCH_TOKENS * (21 * build.feed_forward // 2 + 6 * build.hidden)
+    activations = WIDTH * OPENVINO_PREFILL_TOKENS * (21 * build.feed_forward // 2 + 6 * build.hidden)
     scratch = max(
         (
             WIDTH * 4 * group.kv_heads * group.head_dim + 128 * THREADS * build.heads // group.kv_heads
