@@ -14,7 +14,6 @@ import os
 import re
 import secrets
 import select
-import shutil
 import socket
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from localfirst.backends.llama_cpp.options import CACHE_TYPES
+from localfirst.backends.llama_cpp.place import SocketPlace
 from localfirst.choices import CONTEXT_STEP_TOKENS, LLAMA_BATCH_TOKENS, LLAMA_CHECKPOINTS
 from localfirst.errors import DeviceError, EngineError
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from localfirst.backends.base import LoadOptions
     from localfirst.types import Pooling
 
-MAX_SOCKET_PATH_BYTES = 100
-"""`sun_path` holds 104 bytes on macOS and 108 on Linux."""
 DRAFT_TOKENS = 8
 """The most that a draft guesses at once."""
 VERBOSITY = 1
@@ -74,11 +72,10 @@ class LlamaServer:
         import xllamacpp
 
         self.device = _find_device(xllamacpp, options.placement)
-        self._folder = _make_private_folder()
-        self._socket = str(self._folder / "s.sock")
+        self._place = SocketPlace()
         self._key = secrets.token_urlsafe(32)
         params = _make_params(xllamacpp, path, context_tokens, options)
-        params.hostnames = [self._socket]
+        params.hostnames = [self._place.path]
         params.api_keys = [self._key]
         if pooling is not None:
             _set_embedding(xllamacpp, params, pooling)
@@ -88,7 +85,7 @@ class LlamaServer:
             self._server: Any = xllamacpp.Server(params)
         except RuntimeError as error:
             words = _capture_stderr(lambda: self._fail_again(xllamacpp, params))
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._place.remove()
             raise EngineError(f"llama.cpp could not load {Path(path).name}", detail=find_reason(words)) from error
 
     def stream(self, body: dict[str, Any], on_event: Callable[[dict[str, Any]], bool]) -> None:
@@ -124,7 +121,7 @@ class LlamaServer:
         with suppress(OSError, EngineError, http.client.HTTPException):  # it has crashed: there is no loop to wait for
             self.get("/lora-adapters")
         self._server = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._place.remove()
 
     def explain(self, failing: Callable[[], None]) -> str | None:
         """What the engine logs while `failing`, which has failed before, is repeated: all from its first error on."""
@@ -133,7 +130,7 @@ class LlamaServer:
         return words[error.start(1) :].strip() if error else None
 
     def _fail_again(self, xllamacpp: Any, params: Any) -> None:
-        Path(self._socket).unlink(missing_ok=True)
+        self._place.clear()
         try:
             xllamacpp.Server(params)
         except RuntimeError:
@@ -143,7 +140,7 @@ class LlamaServer:
         self, method: str, route: str, body: str | None, cancelled: Callable[[], bool] | None = None
     ) -> dict[str, Any]:
         """One request; one that can be cancelled may take any time, others `REQUEST_TIMEOUT_S`."""
-        connection = _UnixConnection(self._socket)
+        connection = _UnixConnection(self._place.path)
         try:
             headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
             connection.request(method, route, body, headers)
@@ -174,15 +171,6 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
-
-
-def _make_private_folder() -> Path:
-    """A new folder that only this user can enter, with a path short enough for a socket."""
-    folder = tempfile.mkdtemp(prefix="lf-")
-    if len(os.fsencode(folder)) + len("/s.sock") > MAX_SOCKET_PATH_BYTES:
-        Path(folder).rmdir()
-        folder = tempfile.mkdtemp(prefix="lf-", dir="/tmp")
-    return Path(folder)
 
 
 def _find_device(xllamacpp: Any, placement: str) -> str:
