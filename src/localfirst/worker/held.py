@@ -48,7 +48,10 @@ def generate(
         yield _join(read, spent)
         return
     used = spent.usage.completion_tokens if thought.text else 0
-    left = None if asked.max_tokens is None else max(1, asked.max_tokens - used)
+    left = None if asked.max_tokens is None else asked.max_tokens - used
+    if left is not None and left < 1:  # the marker was the last token that it may have
+        yield replace(_join(read, spent), finish_reason="length")
+        return
     for chunk in _hold(model, replace(asked, prompt=asked.prompt + thought.text, max_tokens=left), asked.constraint):
         if isinstance(chunk, base.Finished):
             yield _join(read, spent, chunk) if thought.text else _join(read, chunk)
@@ -59,7 +62,8 @@ def generate(
 def _read(model: base.LoadedModel, asked: base.GenerateRequest) -> Generator[base.Chunk, None, base.Finished]:
     """Have the prompt read and the constraint looked at, so that one that is refused is told before any thinking.
 
-    The token that comes of it is dropped; what was read stays in the engine's cache.
+    The token that comes of it is dropped: it is drawn from what reading the prompt gives in any case, and costs no step
+    of its own. What was read stays in the engine's cache.
     """
     for chunk in model.generate(replace(asked, max_tokens=1)):
         if isinstance(chunk, base.Started):

@@ -79,6 +79,19 @@ def test_thinking_that_takes_all_tokens_is_cut_off(tmp_path: Path) -> None:
     assert (answer.text, answer.finish_reason, answer.usage.completion_tokens) == ("", "length", 1)
 
 
+@pytest.mark.parametrize("most", [3, 4])
+def test_an_answer_after_thinking_has_no_more_tokens_than_were_asked_for(
+    backend: str, tmp_path: Path, most: int
+) -> None:
+    load = make_load(backend, tmp_path, text="<think>two plus two</think>It is four.", template=THINKS)
+    with Worker(sys.executable) as worker:
+        start(worker, load, COLOUR)
+        _, answer = read_all(worker.answer(protocol.Chat(HI, GREEDY, max_tokens=most, constraint=COLOUR)))
+    assert answer.reasoning == "two plus two"
+    assert len(answer.text) == most - 3  # the thinking has three tokens, and a letter or a quotation mark one
+    assert (answer.finish_reason, answer.usage.completion_tokens) == ("length", most)
+
+
 def test_thinking_without_an_end_is_ended_for_the_model(tmp_path: Path) -> None:
     with Worker(sys.executable) as worker:
         start(worker, make_load("onnx", tmp_path, text="<think>hm hmm", template=THINKS), COLOUR)
