@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,6 +162,21 @@ def test_a_server_without_tls_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with Hub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("http:", "https:"))
         assert fail().message.endswith("does not answer by TLS")
+
+
+def test_what_the_hub_library_does_unasked_is_off_also_where_it_was_there_before() -> None:
+    """Else it asks its maker's hub which agents there are, whatever hub is asked for files."""
+    names = [f"HF_HUB_DISABLE_{name}" for name in ("TELEMETRY", "PROGRESS_BARS", "XET", "IMPLICIT_TOKEN")]
+    code = f"""
+from huggingface_hub import constants
+from localfirst.store.net.network import prepare_hub_library
+prepare_hub_library()
+print([name for name in {names} if not getattr(constants, name)])
+"""
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "[]\n"
 
 
 # Proxies

@@ -211,18 +211,22 @@ def _stay_home(request: httpx2.Request) -> None:
 def prepare_hub_library() -> None:
     """Switch off what huggingface_hub does unasked, and let it use our client.
 
-    It reads the variables when it is imported, so this comes first. Source: huggingface_hub, "Environment variables"
-    and "Configure the HTTP backend" in its documentation.
+    It reads the variables when it is imported, which a program that uses this package may have done before. Source:
+    huggingface_hub, "Environment variables" and "Configure the HTTP backend" in its documentation, and `constants.py`.
     """
-    for name in (
+    unasked = (
         "HF_HUB_DISABLE_TELEMETRY",
         "HF_HUB_DISABLE_PROGRESS_BARS",
         "HF_HUB_DISABLE_XET",
         "HF_HUB_DISABLE_IMPLICIT_TOKEN",
-    ):
-        os.environ[name] = "1"
+    )
+    os.environ |= dict.fromkeys(unasked, "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its log lines repeat a server's words as they come
     import huggingface_hub
+    from huggingface_hub import constants
+
+    for name in unasked:
+        setattr(constants, name, True)
 
     def refuse_offline(_: httpx2.Request) -> None:
         if huggingface_hub.is_offline_mode():
