@@ -24,13 +24,20 @@ _JSON = json.JSONDecoder()
 _NAME = re.compile(r"[\w.-]+")
 _XML_FUNCTION = re.compile(r"\s*<function=([^>]+)>(.*?)</function>", re.DOTALL)
 _XML_PARAMETER = re.compile(r"<parameter=([^>]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
+_INVOKED = re.compile(r"""<invoke name=["']?([^"'>]+)["']?\s*>(.*?)</invoke>""", re.DOTALL)
+_INVOKE_PARAMETER = re.compile(r"""<parameter name=["']?([^"'>]+)["']?\s*>\n?(.*?)\n?</parameter>""", re.DOTALL)
 _KEYED = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 _MISTRAL = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\][^\[]*)?(?:\[ARGS\])?\s*(\{.*\})\s*", re.DOTALL)
 _BAR = "\uff5c"
 """The wide bar in the markers of DeepSeek, which is not `|`."""
-_CALL, _SEP, _CALLED = (f"<{_BAR}tool\u2581{word}{_BAR}>" for word in ("call\u2581begin", "sep", "call\u2581end"))
-_CALLS, _ALL_CALLED = (f"<{_BAR}tool\u2581calls\u2581{word}{_BAR}>" for word in ("begin", "end"))
-_DEEPSEEK = re.compile(rf"{_CALL}(?:function{_SEP})?(.*?)(?:{_SEP}|\n```json\n)(.*?){_CALLED}", re.DOTALL)
+CALL, SEP, CALLED = (f"<{_BAR}tool\u2581{word}{_BAR}>" for word in ("call\u2581begin", "sep", "call\u2581end"))
+CALLS, ALL_CALLED = (f"<{_BAR}tool\u2581calls\u2581{word}{_BAR}>" for word in ("begin", "end"))
+_KIMI_CALLS = "<|tool_calls_section_begin|>"
+_DEEPSEEK = re.compile(rf"{CALL}(?:function{SEP})?(.*?)(?:{SEP}|\n```json\n)(.*?){CALLED}", re.DOTALL)
+_KIMI = re.compile(
+    r"<\|tool_call_begin\|>\s*(?:functions\.)?([\w.-]+)(?::\d+)?\s*<\|tool_call_argument_begin\|>(.*?)<\|tool_call_end\|>",
+    re.DOTALL,
+)
 _GEMMA_KEY = re.compile(r"([{,]\s*)([A-Za-z_][\w.-]*)\s*:")
 
 
@@ -121,6 +128,20 @@ def read_deepseek(body: str, _tools: Tools) -> list[ToolCall] | None:
     return _make_all((name.strip(), text.strip().removesuffix("```")) for name, text in _DEEPSEEK.findall(body))
 
 
+def read_kimi(body: str, _tools: Tools) -> list[ToolCall] | None:
+    """Calls in markers of their own, named by their ids: `functions.NAME:NUMBER`, the arguments after a marker."""
+    return None if _KIMI.sub("", body).strip() else _make_all(_KIMI.findall(body))
+
+
+def read_invoked(body: str, tools: Tools) -> list[ToolCall] | None:
+    """Tags for each call and its parameters, with the names as attributes."""
+    found = [(match[1].strip(), match[2]) for match in _INVOKED.finditer(body)]
+    left = [_INVOKED.sub("", body), *(_INVOKE_PARAMETER.sub("", inside) for _, inside in found)]
+    if not found or "".join(left).strip():
+        return None
+    return [_make_typed(name, _INVOKE_PARAMETER.findall(inside), tools) for name, inside in found]
+
+
 def read_harmony(body: str, _tools: Tools) -> list[ToolCall] | None:
     """The recipient, what else the header says, and the message."""
     header, message, arguments = body.partition("<|message|>")
@@ -176,7 +197,16 @@ FORMATS = (
         make_gemma_reader("<escape>"),
         special=("<escape>",),
     ),
-    CallFormat("deepseek", (_CALLS,), (_CALLS,), (_ALL_CALLED,), read_deepseek, special=(_CALL + _SEP + _CALLED,)),
+    CallFormat("deepseek", (CALLS,), (CALLS,), (ALL_CALLED,), read_deepseek, special=(CALL + SEP + CALLED,)),
+    CallFormat(
+        "kimi",
+        (_KIMI_CALLS, "tool_declare<|im_middle|>"),
+        (_KIMI_CALLS,),
+        ("<|tool_calls_section_end|>",),
+        read_kimi,
+        special=("<|tool_call_begin|><|tool_call_argument_begin|><|tool_call_end|>",),
+    ),
+    CallFormat("cohere", ("<|START_ACTION|>",), ("<|START_ACTION|>",), ("<|END_ACTION|>",), read_json),
     CallFormat("mistral", ("[TOOL_CALLS]",), ("[TOOL_CALLS]",), (), read_mistral, special=("[ARGS][CALL_ID]",)),
     CallFormat("granite", ("<|tool_call|>",), ("<|tool_call|>",), ("<|/tool_call|>",), read_json),
     CallFormat("phi", ("<|tool|>",), ("<|tool_call|>", "functools"), ("<|/tool_call|>",), read_json),
@@ -188,6 +218,10 @@ FORMATS = (
         read_python,
     ),
     CallFormat("seed", ("<seed:tool_call>",), ("<seed:tool_call>",), ("</seed:tool_call>",), read_tagged),
+    CallFormat(
+        "minimax-m2", ("<minimax:tool_call>",), ("<minimax:tool_call>",), ("</minimax:tool_call>",), read_invoked
+    ),
+    CallFormat("minimax", ("<tool_calls>",), ("<tool_calls>",), ("</tool_calls>",), read_json),
     CallFormat("hermes", ("<tool_call>",), ("<tool_call>",), ("</tool_call>",), read_tagged),
     CallFormat(
         "llama",
@@ -202,8 +236,9 @@ FORMATS = (
 
 Sources: openai/harmony `docs/format.md`; the chat templates of google/gemma-4 and functiongemma, deepseek-ai/
 DeepSeek-R1 and V3.1, mistralai/Mistral-Nemo and Mistral-Small-3.2, ibm-granite/granite-3.3, LiquidAI/LFM2,
-microsoft/Phi-4-mini-instruct, ByteDance-Seed/Seed-OSS, meta-llama/Llama-3.1; `<tool_call>` in those of Qwen, Hermes,
-GLM and Granite 4.
+microsoft/Phi-4-mini-instruct, ByteDance-Seed/Seed-OSS, meta-llama/Llama-3.1, CohereForAI/c4ai-command-r7b-12-2024;
+`<tool_call>` in those of Qwen, Hermes, GLM and Granite 4; MoonshotAI/Kimi-K2, `docs/tool_call_guidance.md`;
+MiniMax-AI/MiniMax-M1, `docs/function_call_guide.md`; MiniMax-AI/MiniMax-M2.5, `docs/tool_calling_guide.md`.
 """
 
 
@@ -213,14 +248,20 @@ def find_format(template: str | None) -> CallFormat | None:
 
 
 def _make_call(value: object) -> ToolCall | None:
-    """A call from `{"name": ..., "arguments": {...}}`, the arguments also as text, absent, or called `parameters`."""
+    """A call from `{"name": ..., "arguments": {...}}`, the arguments also as text, absent, or called `parameters`.
+
+    The name may be called `tool_name`.
+    """
     if isinstance(value, dict) and isinstance(value.get("function"), dict):
         value = value["function"]
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str) or not value["name"]:
+    if not isinstance(value, dict):
+        return None
+    name = value.get("name", value.get("tool_name"))
+    if not isinstance(name, str) or not name:
         return None
     arguments = value.get("arguments", value.get("parameters", {}))
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return ToolCall(value["name"], _write(json.loads(text))) if _is_object(text) else None
+    return ToolCall(name, _write(json.loads(text))) if _is_object(text) else None
 
 
 def _make_all(parts: Sequence[tuple[str, str] | None] | Iterator[tuple[str, str] | None]) -> list[ToolCall] | None:

@@ -58,6 +58,19 @@ FORMATS = (
         anywhere=True,
     ),
     _tags("gemma-channel", "<|channel>thought\n", "<channel|>", anywhere=True),
+    ReasoningFormat(
+        "cohere",
+        "<|START_THINKING|>",
+        (
+            ("<|START_THINKING|>", True),
+            ("<|END_THINKING|>", False),
+            ("<|START_RESPONSE|>", False),
+            ("<|END_RESPONSE|>", False),
+            ("<|START_TEXT|>", False),
+            ("<|END_TEXT|>", False),
+        ),
+        anywhere=True,
+    ),
     _tags("inner", "<|inner_prefix|>", "<|inner_suffix|>", anywhere=True),
     _tags("mistral", "[THINK]", "[/THINK]"),
     _tags("seed", "<seed:think>", "</seed:think>"),
@@ -66,8 +79,9 @@ FORMATS = (
 )
 """The first whose sign a template contains.
 
-Sources: openai/harmony `docs/format.md`; the chat templates of google/gemma-4, swiss-ai/Apertus, mistralai/Ministral-3,
-ByteDance-Seed/Seed-OSS, MiniMaxAI/MiniMax-M3; `<think>` in those of Qwen, DeepSeek, SmolLM3, GLM, LFM2 and others.
+Sources: openai/harmony `docs/format.md`; the chat templates of google/gemma-4, CohereForAI/c4ai-command-r7b-12-2024,
+swiss-ai/Apertus, mistralai/Ministral-3, ByteDance-Seed/Seed-OSS, MiniMaxAI/MiniMax-M3; `<think>` in those of Qwen,
+DeepSeek, SmolLM3, GLM, LFM2 and others.
 """
 
 

@@ -121,6 +121,35 @@ CALLS = [
         [call({"a": "x"}), call({}, "g")],
         id="deepseek",
     ),
+    pytest.param(
+        "kimi",
+        "Ok.<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>"
+        '{"a": "x"}<|tool_call_end|><|tool_call_begin|>functions.g:1 <|tool_call_argument_begin|> {}<|tool_call_end|>'
+        "<|tool_calls_section_end|>",
+        ["Ok.", call({"a": "x"}), call({}, "g")],
+        id="kimi",
+    ),
+    pytest.param(
+        "cohere",
+        '<|START_ACTION|>[\n    {"tool_call_id": "0", "tool_name": "f", "parameters": {"a": "x"}},\n'
+        '    {"tool_call_id": "1", "tool_name": "g", "parameters": {}}\n]<|END_ACTION|>',
+        [call({"a": "x"}), call({}, "g")],
+        id="cohere",
+    ),
+    pytest.param(
+        "minimax",
+        'Ok.\n<tool_calls>\n{"name": "f", "arguments": {"a": "x"}}\n{"name": "g", "arguments": {}}\n</tool_calls>',
+        ["Ok.", call({"a": "x"}), call({}, "g")],
+        id="minimax-m1",
+    ),
+    pytest.param(
+        "minimax-m2",
+        'Ok.\n<minimax:tool_call>\n<invoke name="f">\n<parameter name="a">["12"]</parameter>\n'
+        '<parameter name="n">3</parameter>\n<parameter name="l">["\\"x\\" y"]</parameter>\n</invoke>\n'
+        '<invoke name="g">\n</invoke>\n</minimax:tool_call>',
+        ["Ok.", call({"a": '["12"]', "n": 3, "l": ['"x" y']}), call({}, "g")],
+        id="minimax-m2",
+    ),
     pytest.param("granite", '<|tool_call|>[{"name": "f", "arguments": {"n": 1}}]', [call({"n": 1})], id="granite"),
     pytest.param("phi", '<|tool_call|>[{"name": "f", "arguments": {}}]<|/tool_call|>', [call({})], id="phi"),
     pytest.param("phi", 'functools[{"name": "f", "arguments": {"n": 1}}]', [call({"n": 1})], id="phi-functools"),
@@ -158,6 +187,12 @@ MALFORMED = [
     ("lfm", "<|tool_call_start|>[f(open('x'))]<|tool_call_end|>"),
     ("lfm", "<|tool_call_start|>" + "(" * 3000 + "<|tool_call_end|>"),
     ("harmony", "<|channel|>commentary to=functions.f<|message|>x<|call|>"),
+    ("kimi", "<|tool_calls_section_begin|>f<|tool_calls_section_end|>"),
+    ("kimi", "<|tool_calls_section_begin|><|tool_call_begin|>f:0<|tool_call_argument_begin|>[]<|tool_call_end|>"),
+    ("cohere", '<|START_ACTION|>[{"tool_call_id": "0", "parameters": {}}]<|END_ACTION|>'),
+    ("minimax", "<tool_calls>none</tool_calls>"),
+    ("minimax-m2", '<minimax:tool_call><invoke name="f">x</invoke></minimax:tool_call>'),
+    ("minimax-m2", "<minimax:tool_call></minimax:tool_call>"),
 ]
 
 
@@ -188,6 +223,9 @@ PIECES = st.sampled_from(
         "f()",
         "f[ARGS]{}",
         "<|message|>{}",
+        "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{}<|tool_call_end|>",
+        '<invoke name="f"><parameter name="a">1</parameter></invoke>',
+        '[{"tool_name": "f", "parameters": {}}]',
         "<",
         "é",
     ]
@@ -223,6 +261,10 @@ def test_text_that_cannot_be_a_call_is_not_held_back():
         ("{{ '[TOOL_CALLS]' }}", "mistral"),
         ("{{ '<|tool|>' + tools }}", "phi"),
         ("{{ '<|channel|>' }} <tool_call>", "harmony"),
+        ("<|im_system|>tool_declare<|im_middle|>", "kimi"),
+        ("<|START_ACTION|>[", "cohere"),
+        ("<minimax:tool_call>", "minimax-m2"),
+        ("respond with <tool_calls></tool_calls> XML tags", "minimax"),
         ('Respond in the format {"name": function name, "parameters": ...}', "llama"),
     ],
 )
@@ -258,6 +300,15 @@ def test_harmony_s_channels_are_thinking_answer_and_calls():
         '<|constrain|>json<|message|>{"n": 1}<|call|><|start|>assistant<|channel|>final<|message|>Done'
     )
     assert read("<|channel|>", text) == [TextDelta("hm", reasoning=True), ToolCall("f", '{"n": 1}'), TextDelta("Done")]
+
+
+def test_cohere_s_plan_is_thinking_and_its_response_the_answer():
+    plan = "<|START_THINKING|>I will look.<|END_THINKING|>"
+    action = '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "f", "parameters": {}}]<|END_ACTION|>'
+    template = "<|START_THINKING|> <|START_ACTION|>"
+    assert read(template, plan + action) == [TextDelta("I will look.", reasoning=True), ToolCall("f", "{}")]
+    said = "<|START_RESPONSE|>It is warm.<|END_RESPONSE|>"
+    assert read(template, plan + said)[1:] == read(template, said) == [TextDelta("It is warm.")]
 
 
 def test_without_tools_nothing_is_a_call():
