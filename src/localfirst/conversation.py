@@ -6,17 +6,64 @@ Plain frozen data, which travels between `lf` and a worker as JSON objects. `Non
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Role = Literal["system", "user", "assistant"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that the model asks for. Nobody has looked at whether there is such a tool."""
+
+    name: str
+    arguments_json: str
+    """The text of one JSON object."""
+    id: str = ""
+    """What its result names it by; empty in what was just read out of a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation; of role `tool`, the result of one call."""
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What an assistant asks for, beside what it says."""
+    tool_call_id: str | None = None
+    """Which call this is the result of."""
+    name: str | None = None
+    """The tool that gave this result."""
+
+
+def find_waiting(messages: Sequence[Message]) -> tuple[ToolCall, ...]:
+    """The calls at the end of a conversation that have no result yet, in their order."""
+    answered: set[str | None] = set()
+    for message in reversed(messages):
+        if message.role != "tool":
+            return tuple(call for call in message.tool_calls if call.id not in answered)
+        answered.add(message.tool_call_id)
+    return ()
+
+
+ToolUse = Literal["auto", "none", "required"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether the model calls a tool: as it likes (`auto`), not at all, or in any case."""
+
+    use: ToolUse = "auto"
+    name: str | None = None
+    """The one tool that it has to call, where `use` is `required`."""
+    parallel: bool = True
+    """Whether one answer may ask for several calls. One that has to call asks for one only."""
+
+
+FREE_CHOICE = ToolChoice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +88,6 @@ class Constraint:
     kind: ConstraintKind
     text: str = ""
     """The JSON schema, the regular expression or the grammar; empty for `json_object`, which is any JSON object."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call that the model asks for. Nobody has looked at whether there is such a tool."""
-
-    name: str
-    arguments_json: str
-    """The text of one JSON object."""
 
 
 @dataclass(frozen=True, slots=True)

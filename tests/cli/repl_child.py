@@ -10,12 +10,15 @@ import termios
 import time
 
 from localfirst.cli.repl import run_chat
-from localfirst.conversation import Answer, Message, Sampling, TextDelta, Timings, Usage
+from localfirst.conversation import Answer, Message, Sampling, TextDelta, Timings, ToolCall, Usage
 from localfirst.errors import EngineError
 
 
 class EchoSession:
-    """Answers each message with itself; `slow` goes on until it is stopped, `deaf` until it is interrupted."""
+    """Answers each message with itself; `slow` goes on until it is stopped, `deaf` until it is interrupted.
+
+    `calls f g` is answered with a call of each.
+    """
 
     def __init__(self):
         self.system = None
@@ -36,6 +39,9 @@ class EchoSession:
         self.messages.append(Message("user", text))
         return self._answer(text)
 
+    def answer_call(self, call, text):
+        self.messages.append(Message("tool", text, tool_call_id=call.id, name=call.name))
+
     def regenerate(self):
         while self.messages[-1].role == "assistant":
             self.messages.pop()
@@ -46,16 +52,18 @@ class EchoSession:
         self.last = None
 
     def _answer(self, text):
-        said = []
+        said, calls = [], ()
         try:
             for piece in self._pieces(text):
                 if not piece.reasoning:
                     said.append(piece.text)
                 yield piece
             usage = Usage(len(text.split()), len(said), cached_tokens=2)
-            self.last = Answer("".join(said), "", "stop", usage, Timings(None, 0.08, None, 21.43))
+            names = text.removeprefix("calls").removesuffix("(again)").split() if text.startswith("calls") else []
+            calls = tuple(ToolCall(name, "{}", f"id{number}") for number, name in enumerate(names))
+            self.last = Answer("".join(said), "", "stop", usage, Timings(None, 0.08, None, 21.43), calls)
         finally:
-            self.messages.append(Message("assistant", "".join(said)))
+            self.messages.append(Message("assistant", "".join(said), calls))
 
     def _pieces(self, text):
         self._cancelled = False

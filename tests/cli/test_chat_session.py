@@ -107,3 +107,25 @@ def test_an_answer_under_a_schema_that_is_cut_off_is_said_to_be_none_and_the_cha
     chat.expect(PROMPT)
     chat.sendeof()
     chat.expect(pexpect.EOF)
+
+
+def test_a_model_goes_on_from_the_result_of_its_call(lf: Lf, tmp_path: Path) -> None:
+    template = (
+        "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ m.content }}"
+        "{% for call in m.tool_calls %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}{% endfor %}"
+    )
+    make_onnx(tmp_path / "caller", 'Let me see. <tool_call>{"name": "f"}</tool_call>', template=template)
+    (tmp_path / "tools.json").write_text('[{"name": "f"}]')
+    chat = start(lf, str(tmp_path / "caller"), "--tools", str(tmp_path / "tools.json"), "--stats")
+    for typed, expected in (
+        ("hi", r"f\(\{\}\)"),
+        ("/tool f 21", r"Let me see"),
+        ("/regen", r"Let me see"),
+    ):
+        chat.expect(PROMPT)
+        chat.sendline(typed)
+        chat.expect(expected)
+        chat.expect("waits for the result")
+    chat.expect(PROMPT)
+    chat.sendeof()
+    chat.expect(pexpect.EOF)

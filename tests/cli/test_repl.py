@@ -239,3 +239,19 @@ def test_a_home_that_cannot_be_written_gives_one_notice_and_a_chat(open_chat, tm
     assert chat.shown.count("What you type is not kept: ") == 1
     assert "you said: hello" in chat.say("hello")
     leave(chat)
+
+
+def test_a_call_is_shown_and_waits_for_its_result(open_chat):
+    chat = open_chat()
+    shown = chat.say("calls f g")
+    assert "f({})" in shown
+    assert "/tool g RESULT" in " ".join(shown.split())
+    assert "waits" in chat.say("never mind")
+    assert "/tool g RESULT" in " ".join(chat.say("/tool f one").split())
+    assert "you said" in chat.say("/tool g two")
+    assert leave(chat)["messages"][:4] == [
+        "user: calls f g",
+        "assistant: you said: calls f g",
+        "tool: one",
+        "tool: two",
+    ]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.cli.repl_commands import ALIASES, COMMANDS, PARAMETERS, Chat, Outcome, find_completions, run_command
-from localfirst.conversation import Answer, Message, Sampling, Timings, Usage
+from localfirst.conversation import Answer, Message, Sampling, Timings, ToolCall, Usage, find_waiting
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def chat():
         info=lambda: {"model": "Echo", "device": "CPU"},
     )
     session.clear = session.messages.clear
+    session.answer_call = lambda call, text: session.messages.append(Message("tool", text, tool_call_id=call.id))
     return Chat(session)
 
 
@@ -40,6 +41,7 @@ def chat():
         pytest.param("/show", "Write `/show info` or `/show stats`", id="show"),
         pytest.param("/show stats", "There is no answer yet", id="no-stats"),
         pytest.param("/regen", "There is no question yet to answer again", id="regen"),
+        pytest.param("/tool f 1", "No call waits for a result", id="no-call"),
         pytest.param("/file", "Write `/file PATH`", id="no-path"),
         pytest.param("/file /dev/zero", "`/dev/zero` is not a file", id="device"),
     ],
@@ -149,3 +151,42 @@ def test_no_value_outside_its_range_reaches_the_session(name, value):
     found = session.max_tokens if name == "max_tokens" else getattr(session.sampling, name)
     rule = PARAMETERS[name]
     assert found is None or rule.low <= found <= (rule.high or math.inf)
+
+
+F, G, F2 = ToolCall("f", "{}", "id1"), ToolCall("g", "{}", "id2"), ToolCall("f", "{}", "id3")
+
+
+@pytest.mark.parametrize(
+    ("calls", "typed", "answered"),
+    [
+        pytest.param((F,), "/tool f 21 °C", ("id1", "21 °C"), id="by-name"),
+        pytest.param((F,), "/tool id1 f", ("id1", "f"), id="by-id"),
+        pytest.param((F,), "/tool 21 °C", ("id1", "21 °C"), id="the-only-one"),
+        pytest.param((F, G), "/tool g  x", ("id2", "x"), id="of-two"),
+        pytest.param((F, F2), "/tool f x", ("id1", "x"), id="first-of-the-name"),
+        pytest.param((F,), "/tool f <b>x</b>", ("id1", "<b>x</b>"), id="no-file"),
+    ],
+)
+def test_a_result_is_given_to_the_call_that_is_meant(chat, calls, typed, answered):
+    chat.session.messages += [Message("user", "x"), Message("assistant", "", calls)]
+    outcome = run_command(chat, typed)
+    message = chat.session.messages[-1]
+    assert (message.tool_call_id, message.content) == answered
+    assert outcome.then == ("ask" if len(calls) > 1 else "answer again")
+    assert ("waits" in outcome.text) == (len(calls) > 1)
+
+
+@pytest.mark.parametrize("typed", ["/tool", "/tool f", "/tool h 1", "/tool f < /nowhere/at/all"])
+def test_a_result_that_is_none_leaves_the_call_waiting_and_says_what_to_type(chat, typed):
+    chat.session.messages += [Message("user", "x"), Message("assistant", "", (F, G))]
+    outcome = run_command(chat, typed)
+    assert outcome.then == "ask"
+    assert "/tool f RESULT" in outcome.text or "/nowhere" in outcome.text
+    assert find_waiting(chat.session.messages) == (F, G)
+
+
+def test_a_result_is_read_from_a_file(chat, tmp_path):
+    (tmp_path / "a result.json").write_text('{"a":\n1}')
+    chat.session.messages += [Message("user", "x"), Message("assistant", "", (F,))]
+    assert run_command(chat, f'/tool f < "{tmp_path}/a result.json"').then == "answer again"
+    assert chat.session.messages[-1].content == '{"a":\n1}'

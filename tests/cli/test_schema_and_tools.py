@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -108,8 +109,25 @@ def test_calls_are_printed_and_are_in_the_json(lf: Lf, caller: str, tmp_path: Pa
     assert (done.returncode, done.stdout) == (0, 'Let me see.\nget_weather({"city": "Köln"})\n')
     told = json.loads(lf(*words, "--json").stdout)
     assert told["text"] == "Let me see."
-    assert told["tool_calls"] == [{"name": "get_weather", "arguments": {"city": "Köln"}}]
+    (call,) = told["tool_calls"]
+    assert call == {"id": call["id"], "name": "get_weather", "arguments": {"city": "Köln"}}
+    assert re.fullmatch("[A-Za-z0-9]{9}", call["id"])
     assert json.loads(lf("run", caller, "weather?", "--json").stdout)["text"].endswith(CALL)
+
+
+def test_a_call_can_be_required_forbidden_or_named(lf: Lf, tmp_path: Path) -> None:
+    make_onnx(tmp_path / "talker", REPLY, template=TOOL_TEMPLATE)
+    parameters = {"type": "object", "properties": {"city": {"enum": ["Köln"]}}, "required": ["city"]}
+    (tmp_path / "tools.json").write_text(json.dumps([{"name": "get_weather", "parameters": parameters}]))
+    words = ("run", str(tmp_path / "talker"), "hi", "--tools", str(tmp_path / "tools.json"), "--tool-choice")
+    for choice in ("required", "get_weather"):
+        assert lf(*words, choice).stdout == 'get_weather({"city": "Köln"})\n'
+    assert lf(*words, "none").stdout == REPLY + "\n"
+    unknown = lf(*words, "sing")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "There is no tool `sing`" in unknown.stderr
+    assert "get_weather" in unknown.stderr
+    assert lf("run", "starter", "hi", "--tool-choice", "required").returncode == 2
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "[1]", '[{"name": ""}]', '[{"name": "f", "parameters": 3}]'])

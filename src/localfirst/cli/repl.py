@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from localfirst import paths
 from localfirst.cli import output
 from localfirst.cli.answer import AnswerPrinter
-from localfirst.cli.repl_commands import Chat, find_completions, run_command
+from localfirst.cli.repl_commands import Chat, find_completions, run_command, say_waiting
 from localfirst.cli.screen import block, stdout_screen
+from localfirst.conversation import find_waiting
 from localfirst.errors import LfError
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ def run_chat(session: Session, *, stats: bool = False, raw: bool = False, keep_h
         if not message.text.strip():
             continue
         if message.fenced or not message.text.startswith("/"):
+            if waiting := find_waiting(session.messages):
+                output.print_notice(f"{say_waiting(waiting)}; `/regen` answers the question again")
+                continue
             _answer(_say(chat, message.text), session, stats=stats, raw=raw)
             continue
         outcome = run_command(chat, message.text)
@@ -96,6 +100,8 @@ def _answer(pieces: Iterator[TextDelta], session: Session, *, stats: bool, raw: 
             output.print_notice("stopped")
         if session.last is not None:
             output.print_calls(session.last.tool_calls)
+            if session.last.tool_calls:
+                output.print_notice(say_waiting(session.last.tool_calls))
             if stats:
                 output.print_stats(session.last)
             _tell_cut_off(session)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from localfirst.cli.screen import line
-from localfirst.conversation import Constraint, Sampling
+from localfirst.conversation import Constraint, Sampling, find_waiting
 from localfirst.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from localfirst.conversation import Answer, Message, TextDelta
+    from localfirst.conversation import Answer, Message, TextDelta, ToolCall
 
 
 class Session(Protocol):
@@ -43,8 +43,12 @@ class Session(Protocol):
         """Let the answer in flight end soon with what it has; called from a signal handler."""
         ...
 
+    def answer_call(self, call: ToolCall, text: str) -> None:
+        """Keep the result of a call."""
+        ...
+
     def regenerate(self) -> Iterator[TextDelta]:
-        """Answer the last question again."""
+        """Answer the last question, or go on from results of calls, again."""
         ...
 
     def clear(self) -> None:
@@ -230,13 +234,49 @@ def _attach(chat: Chat, argument: str) -> Outcome:
 
     if not argument:
         raise UsageError("Write `/file PATH`")
-    path = Path(argument.strip("\"'")).expanduser()
+    path = _find_path(argument)
     if path.exists() and not path.is_file():
         raise UsageError(f"`{path}` is not a file")
     text = read_text_file(path)
     chat.attachments.append(attach(path.name, text))
     count = len(text.splitlines())
     return Outcome(f"{line(path.name)} goes with your next message ({count} line{'' if count == 1 else 's'})")
+
+
+def _find_path(argument: str) -> Path:
+    return Path(argument.strip().strip("\"'")).expanduser()
+
+
+def _give(chat: Chat, argument: str) -> Outcome:
+    waiting = find_waiting(chat.session.messages)
+    if not waiting:
+        raise UsageError("No call waits for a result")
+    word, _, rest = argument.partition(" ")
+    call = next((call for call in waiting if word in {call.id, call.name}), None)
+    if call is None and len(waiting) == 1:
+        call, rest = waiting[0], argument
+    if call is None or not rest.strip():
+        raise UsageError(say_waiting(waiting))
+    chat.session.answer_call(call, _read_result(rest.strip()))
+    left = find_waiting(chat.session.messages)
+    return Outcome(say_waiting(left)) if left else Outcome(then="answer again")
+
+
+def _read_result(text: str) -> str:
+    """A result as it is typed, or what is in the file after `<`."""
+    from localfirst.services.prompt import read_text_file
+
+    sign, _, path = text.partition(" ")
+    return read_text_file(_find_path(path)) if sign == "<" and path.strip() else text
+
+
+def say_waiting(calls: Sequence[ToolCall]) -> str:
+    """Which calls wait for their results, and what to type."""
+    names = [call.name for call in calls]
+    labels = [call.name if names.count(call.name) == 1 else call.id for call in calls]
+    ways = ", ".join(f"`/tool {line(label)} RESULT`" for label in labels)
+    count = "the result of its call" if len(calls) == 1 else f"the results of {len(calls)} calls"
+    return f"The model waits for {count}: {ways} (`< FILE` reads one from a file)"
 
 
 COMMANDS = {
@@ -258,6 +298,13 @@ COMMANDS = {
     ),
     "/regen": Command((("/regen", "Answer the last question again"),), _regenerate),
     "/file": Command((("/file PATH", "Attach a text file to the next message"),), _attach),
+    "/tool": Command(
+        (
+            ("/tool NAME RESULT", "Give the result of a call, named or by its id"),
+            ("/tool NAME < FILE", "The same from a file"),
+        ),
+        _give,
+    ),
 }
 """Every command by its name, in the order of `/help`."""
 KEYS = (

@@ -61,6 +61,12 @@ def run(
         Path | None,
         typer.Option("--tools", metavar="FILE", help="Offer these tools, a JSON list as OpenAI has it."),
     ] = None,
+    tool_choice: Annotated[
+        str | None,
+        typer.Option(
+            "--tool-choice", metavar="CHOICE", help="auto, none, required, or the tool that has to be called."
+        ),
+    ] = None,
     ctx: options.Context = None,
     device: options.Device = None,
     backend: options.Backend = None,
@@ -98,11 +104,12 @@ def run(
     from localfirst.services.planning import make_wanted
     from localfirst.services.prompt import attach, compose, read_piped, read_text_file
     from localfirst.services.session import Allowed, make_sampling, open_session
-    from localfirst.services.structure import check_together, read_constraint, read_tools
+    from localfirst.services.structure import check_together, parse_choice, read_constraint, read_tools
     from localfirst.types import Parallel
 
     constraint = read_constraint(schema=schema, regex=regex, grammar=grammar)
     offered = () if tools is None else read_tools(tools)
+    choice = parse_choice(tool_choice, offered)
     check_together(constraint, offered)
     attachments = [attach(path.name, read_text_file(path)) for path in file or ()]
     text = compose(" ".join(prompt or ()), attachments, read_piped(sys.stdin))
@@ -138,7 +145,7 @@ def run(
         asked = {"temperature": temp, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
         session.sampling = make_sampling(session.plan, asked)
         session.max_tokens, session.stop = max_tokens, tuple(stop or ())
-        session.constraint, session.tools = constraint, offered
+        session.constraint, session.tools, session.choice = constraint, offered, choice
         if interactive:
             from localfirst.cli.repl import run_chat
 

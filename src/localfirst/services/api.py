@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Self, cast, get_args
+from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.constraint import make_schema
-from localfirst.conversation import Answer, Message, Role, TextDelta
+from localfirst.conversation import Answer, TextDelta
 from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
+from localfirst.services.messages import parse_messages
 from localfirst.services.planning import plan_model
 from localfirst.services.session import Allowed, Session, open_session
-from localfirst.services.structure import check_together, parse_tools
+from localfirst.services.structure import check_together, parse_choice, parse_tools
 from localfirst.types import Wanted
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class LoadedModel:
 
     def stream(
         self,
-        prompt: str | Sequence[Mapping[str, str]],
+        prompt: str | Sequence[Mapping[str, Any]],
         *,
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
@@ -98,25 +99,44 @@ class LoadedModel:
             max_tokens: the longest answer, in tokens.
             schema: a JSON schema; the answer is JSON that fits it.
         """
-        for piece in self._ask(prompt, sampling, max_tokens, schema):
+        for piece in self._ask(prompt, schema, sampling=sampling, max_tokens=max_tokens):
             if isinstance(piece, TextDelta) and not piece.reasoning:
                 yield piece.text
 
-    def chat(
+    def chat(  # noqa: PLR0913 - one keyword per thing that a request may have of its own
         self,
-        messages: str | Sequence[Mapping[str, str]],
+        messages: str | Sequence[Mapping[str, Any]],
         *,
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         schema: Mapping[str, object] | None = None,
         tools: Sequence[Mapping[str, object]] = (),
+        tool_choice: str | Mapping[str, Any] | None = None,
+        parallel_tool_calls: bool = True,
     ) -> Answer:
         """The whole answer to messages with `role` and `content`, with its token counts and timings.
 
         As `stream`; and `tools`, as OpenAI's API has them, are what the model may call: `Answer.tool_calls` says what
-        it asks for. Under a `schema` there are none.
+        it asks for. Calls go back to it in an assistant's message (`tool_calls`), their results in messages of role
+        `tool`. Under a `schema` there are none.
+
+        Args:
+            messages: a question, or messages as OpenAI's API has them, with text as content.
+            sampling: as in `stream`.
+            max_tokens: as in `stream`.
+            schema: as in `stream`.
+            tools: what the model may call.
+            tool_choice: `auto`, `none`, `required` (one call of any tool), or the name of the one to call.
+            parallel_tool_calls: whether the model may ask for several calls at once.
+
+        Raises:
+            UsageError: a message, a tool or the choice is none.
+            ConstraintError: a call is required, and the engine or the model cannot be held to one.
+            TemplateError: the model knows no tools.
         """
-        *_, answer = self._ask(messages, sampling, max_tokens, schema, tools)
+        offered = parse_tools(tools, "`tools`")
+        choice = parse_choice(tool_choice, offered, parallel=parallel_tool_calls)
+        *_, answer = self._ask(messages, schema, offered, sampling=sampling, max_tokens=max_tokens, choice=choice)
         assert isinstance(answer, Answer)  # noqa: S101 - an answer's iterator ends with one, or raises
         return answer
 
@@ -131,21 +151,14 @@ class LoadedModel:
 
     def _ask(
         self,
-        prompt: str | Sequence[Mapping[str, str]],
-        sampling: Sampling | None,
-        max_tokens: int | None,
+        prompt: str | Sequence[Mapping[str, Any]],
         schema: Mapping[str, object] | None,
-        tools: Sequence[Mapping[str, object]] = (),
+        tools: tuple[dict[str, Any], ...] = (),
+        **asked: Any,
     ) -> Iterator[TextDelta | ToolCall | Answer]:
         constraint = None if schema is None else make_schema(json.dumps(schema))
         check_together(constraint, tools)
-        return self._session.ask(
-            _read_messages(prompt),
-            sampling=sampling,
-            max_tokens=max_tokens,
-            constraint=constraint,
-            tools=parse_tools(tools, "`tools`"),
-        )
+        return self._session.ask(parse_messages(prompt), constraint=constraint, tools=tools, **asked)
 
     def close(self) -> None:
         """End the worker."""
@@ -156,18 +169,3 @@ class LoadedModel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _read_messages(prompt: str | Sequence[Mapping[str, str]]) -> tuple[Message, ...]:
-    if isinstance(prompt, str):
-        return (Message("user", prompt),)
-    messages = []
-    for number, item in enumerate(prompt, 1):
-        role, content = item.get("role"), item.get("content")
-        if role not in get_args(Role) or not isinstance(content, str):
-            raise UsageError(
-                f"Message {number} needs `role` (one of {', '.join(get_args(Role))}) and `content` (text)",
-                detail=f"found: {dict(item)!r}"[:200],
-            )
-        messages.append(Message(cast("Role", role), content))
-    return tuple(messages)

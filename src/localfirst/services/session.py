@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.catalog.names import parse_remote
-from localfirst.conversation import Answer, Message, Sampling, TextDelta, ToolCall
+from localfirst.conversation import FREE_CHOICE, Answer, Message, Sampling, TextDelta, ToolCall
 from localfirst.errors import LfError, NetworkError, RuntimeMissingError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import consent, engines
@@ -24,7 +24,7 @@ from localfirst.worker.client import Reply, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from localfirst.conversation import Constraint, Embedding
+    from localfirst.conversation import Constraint, Embedding, ToolChoice
     from localfirst.services.planning import Planned
     from localfirst.types import InstalledModel, Machine, Plan, Runtime, Wanted
 
@@ -98,6 +98,7 @@ def open_session(  # noqa: PLR0913 - one keyword per thing that callers decide
         requests=plan.requests,
         pooling=wanted.pooling,
         budget_bytes=plan.free_bytes,
+        title=plan.model.title,
     )
     if plan.variant.format == "llamafile":
         verify.allow_to_run(installed)
@@ -225,6 +226,7 @@ class Session:
         self.stop: tuple[str, ...] = ()
         self.constraint: Constraint | None = None
         self.tools: tuple[dict[str, Any], ...] = ()
+        self.choice = FREE_CHOICE
         self.messages: list[Message] = []
         self.last: Answer | None = None
         self._python, self._load, self._machine = python, load, machine
@@ -253,7 +255,7 @@ class Session:
                 self._worker.close()
                 self._start()
 
-    def ask(
+    def ask(  # noqa: PLR0913 - one keyword per thing that a request may have of its own
         self,
         messages: Sequence[Message],
         *,
@@ -261,6 +263,7 @@ class Session:
         max_tokens: int | None = None,
         constraint: Constraint | None = None,
         tools: tuple[dict[str, Any], ...] = (),
+        choice: ToolChoice | None = None,
     ) -> Iterator[TextDelta | ToolCall | Answer]:
         """Answer `messages` as they stand, remembering nothing: the pieces and calls, then the `Answer`.
 
@@ -268,7 +271,7 @@ class Session:
         replaced first. Several threads may ask; `plan.requests` are answered at a time.
         """
         self._restart()
-        constraint = constraint or self.constraint
+        constraint, choice = constraint or self.constraint, choice or self.choice
         asked = protocol.Chat(
             tuple(messages),
             sampling or self.sampling,
@@ -276,12 +279,13 @@ class Session:
             self.stop,
             constraint=constraint,
             tools=tools or self.tools,
+            choice=choice,
         )
         reply = self._reply = self._worker.answer(asked)
         for piece in reply:
             if isinstance(piece, Answer):
                 answer = replace(piece, timings=replace(piece.timings, load_s=self.load_s))
-                if constraint is None:  # which takes its own time
+                if constraint is None and choice.use != "required":  # being held takes its own time
                     self._measure(answer)
                 yield answer
             else:
@@ -305,8 +309,12 @@ class Session:
         self.messages.append(Message("user", text))
         return self._converse()
 
+    def answer_call(self, call: ToolCall, text: str) -> None:
+        """Keep the result of a call, for the model to go on from: `regenerate`, when no other call waits."""
+        self.messages.append(Message("tool", text, tool_call_id=call.id, name=call.name))
+
     def regenerate(self) -> Iterator[TextDelta]:
-        """Answer the last question again; nothing where nothing was asked."""
+        """Answer what was said last, a question or results of calls, again; nothing where nothing was said."""
         while self.messages and self.messages[-1].role == "assistant":
             self.messages.pop()
         return self._converse() if self.messages else iter(())
@@ -344,7 +352,7 @@ class Session:
         said: list[str] = []
         self.last = None
         try:
-            for piece in self.ask((*system, *self.messages)):
+            for piece in self.ask((*system, *self.messages), choice=self._find_choice()):
                 if isinstance(piece, Answer):
                     self.last = piece
                     continue
@@ -355,6 +363,11 @@ class Session:
                 yield piece
         finally:
             self._keep("".join(said))
+
+    def _find_choice(self) -> ToolChoice:
+        """What the user chose, for the answer to a question: one that goes on from results may end in words."""
+        answers_results = self.messages[-1].role == "tool" and self.choice.use == "required"
+        return replace(self.choice, use="auto", name=None) if answers_results else self.choice
 
     def _measure(self, answer: Answer) -> None:
         """Keep the speed of an answer, where the build and how it ran are what an estimate would be for."""
@@ -383,6 +396,6 @@ class Session:
     def _keep(self, said: str) -> None:
         """Remember what was said, whole or cut short; a question that got no answer at all is taken back."""
         if said or self.last is not None:
-            self.messages.append(Message("assistant", said))
+            self.messages.append(Message("assistant", said, self.last.tool_calls if self.last else ()))
         else:
             self.messages.pop()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from localfirst import constraint
+from localfirst.conversation import ToolChoice, ToolUse
 from localfirst.errors import ConstraintError, UsageError
 from localfirst.services.prompt import read_text_file
 
@@ -22,6 +23,8 @@ CUT_OFF: dict[FinishReason, str] = {
 }
 """Ends of an answer that are not its own, and what to type next."""
 EXAMPLE = '[{"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}}]'
+
+EXAMPLE_CHOICE = '{"type": "function", "function": {"name": "get_time"}}'
 
 
 def read_constraint(*, schema: Path | None, regex: str | None, grammar: Path | None) -> Constraint | None:
@@ -68,6 +71,40 @@ def parse_tools(items: Iterable[object], source: str) -> tuple[dict[str, Any], .
         UsageError: one has no name, or parameters that are no schema.
     """
     return tuple(_parse_tool(item, f"Tool {number} in {source}") for number, item in enumerate(items, 1))
+
+
+def parse_choice(
+    asked: str | Mapping[str, Any] | None, tools: Sequence[Mapping[str, Any]], *, parallel: bool = True
+) -> ToolChoice:
+    """Whether a tool is called: `auto`, `none`, `required`, or a tool's name, also as OpenAI's API writes that.
+
+    Args:
+        asked: the choice; `None` is `auto`.
+        tools: what `parse_tools` gave.
+        parallel: whether one answer may have several calls.
+
+    Raises:
+        UsageError: it is no choice, or asks for a tool that is not offered.
+    """
+    if isinstance(asked, Mapping):
+        name = (asked.get("function") or {}).get("name")
+        if not isinstance(name, str):
+            raise UsageError("The tool choice names no function", hint=f"It looks like {EXAMPLE_CHOICE}")
+    elif asked is None or asked in get_args(ToolUse):
+        use = cast("ToolUse", asked or "auto")
+        if use == "required" and not tools:
+            raise UsageError("A tool call is required, and no tools are offered", hint="Offer some: `--tools FILE`")
+        return ToolChoice(use, parallel=parallel)
+    else:
+        name = asked
+    names = [tool["function"]["name"] for tool in tools]
+    if name not in names:
+        raise UsageError(
+            f"There is no tool `{name}` to call",
+            detail=f"there are: {', '.join(names)}" if names else "no tools are offered",
+            hint="Choose one of them, or `auto`, `none` or `required`",
+        )
+    return ToolChoice("required", name, parallel)
 
 
 def check_together(asked: Constraint | None, tools: Sequence[object]) -> None:

@@ -241,7 +241,7 @@ class Reply:
                     pieces.append(TextDelta(event.text, event.reasoning))
                     yield pieces[-1]
                 elif isinstance(event, protocol.Called):
-                    calls.append(ToolCall(event.name, event.arguments_json))
+                    calls.append(event.call)
                     yield calls[-1]
                 event = self.wait()
             yield _make_answer(pieces, calls, event, first_token_s)

@@ -15,7 +15,7 @@ from localfirst.constraint import is_kept
 from localfirst.errors import ConstraintError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from localfirst.chat.parse import ReasoningFormat
     from localfirst.conversation import Constraint
@@ -35,26 +35,45 @@ def generate(
         yield from model.generate(asked)
         return
     constraints.require(asked.constraint, model.info)
+    yield from think_first(model, asked, thinking, hold)
+
+
+def think_first(  # noqa: PLR0913 - what is generated, and what stands between
+    model: base.LoadedModel,
+    asked: base.GenerateRequest,
+    thinking: ReasoningFormat | None,
+    after: Callable[[base.LoadedModel, base.GenerateRequest], Iterator[base.Chunk]],
+    *,
+    end: str | None = None,
+    resume: str = "",
+) -> Iterator[base.Chunk]:
+    """Let a model think freely, where it does, and then answer by `after`, from the prompt and the thinking.
+
+    `end` is what ends the thinking, where that is not what an answer begins with; `resume` is written after it.
+    """
     if thinking is None or not isinstance(asked.prompt, str):
-        yield from _hold(model, asked, asked.constraint)
+        yield from after(model, asked)
         return
     read = yield from _read(model, asked)
     if read.finish_reason == "cancelled":
         yield read
         return
-    thought = _Thought(thinking, asked.prompt)
+    thought = _Thought(thinking, asked.prompt, end or thinking.answer)
     spent = yield from _think(model, asked, thought)
     if not thought.over:  # the answer has ended before it began
-        yield _join(read, spent)
+        yield join(read, spent)
         return
     used = spent.usage.completion_tokens if thought.text else 0
     left = None if asked.max_tokens is None else asked.max_tokens - used
     if left is not None and left < 1:  # the marker was the last token that it may have
-        yield replace(_join(read, spent), finish_reason="length")
+        yield replace(join(read, spent), finish_reason="length")
         return
-    for chunk in _hold(model, replace(asked, prompt=asked.prompt + thought.text, max_tokens=left), asked.constraint):
+    written = thought.text + resume if thought.text else ""
+    if written and resume:
+        yield base.Piece(resume)
+    for chunk in after(model, replace(asked, prompt=asked.prompt + written, max_tokens=left)):
         if isinstance(chunk, base.Finished):
-            yield _join(read, spent, chunk) if thought.text else _join(read, chunk)
+            yield join(read, spent, chunk) if written else join(read, chunk)
         elif isinstance(chunk, base.Piece):
             yield chunk
 
@@ -76,8 +95,8 @@ def _read(model: base.LoadedModel, asked: base.GenerateRequest) -> Generator[bas
 class _Thought:
     """What a model writes up to the marker that its answer begins with; empty where it does not think."""
 
-    def __init__(self, form: ReasoningFormat, prompt: str) -> None:
-        self._form = form
+    def __init__(self, form: ReasoningFormat, prompt: str, end: str) -> None:
+        self._form, self._end = form, end
         self._thinks = form.is_open(prompt)
         self._shown = 0
         self.text = ""
@@ -87,21 +106,21 @@ class _Thought:
         """The part of a piece that belongs to the thinking; afterwards `over` may be true."""
         self.text += text
         if not self._thinks:
-            beginnings, start = (*self._form.openings, self._form.answer), self.text.lstrip()
+            beginnings, start = (*self._form.openings, self._end), self.text.lstrip()
             self._thinks = start.startswith(beginnings)
             if not self._thinks:
                 if not any(word.startswith(start) for word in beginnings):
                     self.text, self.over = "", True
                 return ""
-        if (at := self.text.find(self._form.answer)) >= 0:
-            self.text, self.over = self.text[: at + len(self._form.answer)], True
+        if (at := self.text.find(self._end)) >= 0:
+            self.text, self.over = self.text[: at + len(self._end)], True
         fresh, self._shown = self.text[self._shown :], len(self.text)
         return fresh
 
     def end(self) -> str:
         """What closes a thinking that the model ended with its end token, without the marker."""
         self.over = True
-        closing = self._form.answer if self._thinks else ""
+        closing = self._end if self._thinks else ""
         self.text = self.text + closing if self._thinks else ""
         return closing
 
@@ -122,8 +141,10 @@ def _think(
     raise AssertionError("an answer ends with its end")
 
 
-def _hold(model: base.LoadedModel, asked: base.GenerateRequest, constraint: Constraint) -> Iterator[base.Chunk]:
+def hold(model: base.LoadedModel, asked: base.GenerateRequest) -> Iterator[base.Chunk]:
     """Generate under the constraint, and see at the end that it was kept to, where that can be seen."""
+    constraint = asked.constraint
+    assert constraint is not None  # noqa: S101 - nobody holds an answer to nothing
     said: list[str] = []
     for chunk in model.generate(asked):
         if isinstance(chunk, base.Piece):
@@ -142,7 +163,7 @@ def _check_kept(info: base.LoadedInfo, constraint: Constraint, answer: str) -> N
         )
 
 
-def _join(read: base.Finished, *parts: base.Finished) -> base.Finished:
+def join(read: base.Finished, *parts: base.Finished) -> base.Finished:
     """One end for several parts of an answer to a prompt that was read before: tokens and seconds of all of them."""
     completion_tokens = sum(part.usage.completion_tokens for part in parts)
     drafted_tokens = sum(part.usage.drafted_tokens for part in parts)

@@ -9,32 +9,38 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import secrets
 import shutil
+import string
 import sys
 import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from localfirst.backends import base, constraints, registry
-from localfirst.chat import calls, render
+from localfirst.chat import call_writing, calls, render
 from localfirst.conversation import ToolCall
 from localfirst.errors import LfError, RuntimeMissingError, UsageError
-from localfirst.worker import held, protocol
+from localfirst.worker import called, held, protocol
 
 if sys.platform != "win32":
     import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from localfirst.conversation import TextDelta
 
 FRAME_INTERVAL_S = 0.03
 """Text is sent on this often at the most. On 2 cores of which both compute, 15 ms cost an engine of 240 tokens/s three
 hundredths of its speed, and 30 ms one."""
+ID_CHARACTERS = string.ascii_letters + string.digits
+ID_LENGTH = 9
+"""As Mistral's templates want ids of calls: others take any."""
 
 
 def main() -> None:
@@ -57,6 +63,7 @@ class Child:
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._cancelled: dict[int, threading.Event] = {}
         self._model: base.LoadedModel | None = None
+        self._title = "This model"
 
     def accept(self, request_id: int, request: protocol.Request) -> None:
         """Start a request, or cancel one."""
@@ -120,6 +127,7 @@ class Child:
     def _load(self, request: protocol.Load, report: Callable[[str, bool], None]) -> base.LoadedInfo:
         if self._model is not None:
             raise UsageError("This worker already holds a model")
+        self._title = request.title
         backend = registry.make_backend(request.backend, request.program)
         options = base.LoadOptions(
             context_tokens=request.context_tokens,
@@ -153,33 +161,65 @@ class Child:
         template, stop = model.info.template, request.stop
         if template is None:
             template, stop = render.FALLBACK_TEMPLATE, (*stop, *render.FALLBACK_STOP)
+        offered = () if request.choice.use == "none" else request.tools
         prompt = render.render_chat(
             template,
             request.messages,
             bos_token=model.info.bos_token,
             eos_token=model.info.eos_token,
             options=request.options,
-            tools=request.tools,
+            tools=offered,
+            model=self._title,
         )
         send(protocol.Rendered())
-        reader = calls.AnswerReader(template, prompt, request.tools)
+        reader = calls.AnswerReader(template, prompt, offered)
+        enough = threading.Event()
         asked = base.GenerateRequest(
-            prompt, request.sampling, request.max_tokens, stop, cancelled, request.constraint, reader.special
+            prompt,
+            request.sampling,
+            request.max_tokens,
+            stop,
+            lambda: enough.is_set() or cancelled(),
+            request.constraint,
+            reader.special,
         )
         texts = _Texts(send)
 
         def send_pieces(pieces: Iterable[TextDelta | ToolCall]) -> None:
             for piece in pieces:
+                if enough.is_set():
+                    return
                 if isinstance(piece, ToolCall):
-                    texts.send(protocol.Called(piece.name, piece.arguments_json))
+                    texts.send(protocol.Called(replace(piece, id=_make_id())))
+                    if not request.choice.parallel:
+                        enough.set()
                 else:
                     texts.add(piece.text, reasoning=piece.reasoning)
 
         with contextlib.closing(texts):
-            for chunk in held.generate(model, asked, reader.thinking):
-                if isinstance(chunk, base.Finished):
-                    send_pieces(reader.flush())
-                _send_chunk(chunk, texts, lambda text: send_pieces(reader.feed(text)))
+            for chunk in self._generate(request, template, asked, reader):
+                if not isinstance(chunk, base.Finished):
+                    _send_chunk(chunk, texts, lambda text: send_pieces(reader.feed(text)))
+                    continue
+                send_pieces(reader.flush())
+                ended = enough.is_set() and not cancelled()
+                _send_chunk(replace(chunk, finish_reason="stop") if ended else chunk, texts, lambda _: None)
+
+    def _generate(
+        self, request: protocol.Chat, template: str, asked: base.GenerateRequest, reader: calls.AnswerReader
+    ) -> Iterator[base.Chunk]:
+        """The answer, held to whatever it has to be."""
+        model = self._loaded()
+        if request.choice.use != "required":
+            return held.generate(model, asked, reader.thinking)
+        schemas = called.find_schemas(request.tools, request.choice)
+        if not schemas:
+            raise UsageError(f"There is no tool {f'`{request.choice.name}` ' if request.choice.name else ''}to call")
+        writing = call_writing.find_writing(template)
+        if writing is None:
+            raise called.refuse(self._title)
+        number = sum(len(message.tool_calls) for message in request.messages)
+        return called.generate(model, asked, schemas, writing.at(number), reader.thinking)
 
     def _converse(
         self,
@@ -244,6 +284,10 @@ class _Texts:
         """Send another event, after the text before it."""
         self.flush()
         self._send(event)
+
+
+def _make_id() -> str:
+    return "".join(secrets.choice(ID_CHARACTERS) for _ in range(ID_LENGTH))
 
 
 def _tell(error: LfError) -> protocol.Failed:

@@ -17,7 +17,17 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from localfirst.backends.base import LoadedInfo
-from localfirst.conversation import Constraint, Embedding, FinishReason, Message, Sampling, Usage
+from localfirst.conversation import (
+    FREE_CHOICE,
+    Constraint,
+    Embedding,
+    FinishReason,
+    Message,
+    Sampling,
+    ToolCall,
+    ToolChoice,
+    Usage,
+)
 from localfirst.types import ALONE, Parallel
 
 if TYPE_CHECKING:
@@ -50,6 +60,8 @@ class Load:
     draft: str | None = None
     pooling: Pooling | None = None
     budget_bytes: int | None = None
+    title: str = "This model"
+    """What people call the model, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,8 @@ class Chat:
     """What the answer is held to; the thinking before it is free."""
     tools: tuple[dict[str, Any], ...] = ()
     """What the model may call: JSON objects as OpenAI's API has them. `Called` says that it does."""
+    choice: ToolChoice = FREE_CHOICE
+    """Whether it calls any of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +176,7 @@ class Text:
 class Called:
     """A call of a tool, whole; nobody has looked at whether there is such a tool."""
 
-    name: str
-    arguments_json: str
+    call: ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +212,9 @@ ENDS = (Loaded, Seen, Finished, Embedded, Failed)
 """Events after which nothing of their request comes."""
 
 _NESTED: dict[str, Callable[[Any], object]] = {
-    "messages": lambda items: tuple(Message(**item) for item in items),
+    "messages": lambda items: tuple(_read_message(item) for item in items),
+    "choice": lambda item: ToolChoice(**item),
+    "call": lambda item: ToolCall(**item),
     "sampling": lambda item: Sampling(**item),
     "usage": lambda item: Usage(**item),
     "info": lambda item: LoadedInfo(**item | {"constraints": tuple(item["constraints"])}),
@@ -271,6 +286,10 @@ def _decode(line: bytes, key: str, classes: Mapping[str, type[_Frame]]) -> tuple
         return request_id, cls(**{name: _NESTED.get(name, _as_is)(value) for name, value in frame.items()})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a frame: {line[:200]!r}") from error
+
+
+def _read_message(item: dict[str, Any]) -> Message:
+    return Message(**item | {"tool_calls": tuple(ToolCall(**call) for call in item["tool_calls"])})
 
 
 def _as_is(value: object) -> object:

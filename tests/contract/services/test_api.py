@@ -137,6 +137,35 @@ def test_a_schema_holds_one_answer_and_tools_come_back_as_calls(tmp_path: Path) 
         with pytest.raises(UsageError, match="Tool 1 in `tools` has no name"):
             model.chat("hi", tools=[{"function": "f"}])
     assert {held.text, streamed} <= {'"red"', '"green"'}
-    assert (asked.text, asked.tool_calls) == ("Blue.", (ToolCall("f", '{"n": 1}'),))
+    (call,) = asked.tool_calls
+    assert (asked.text, call) == ("Blue.", ToolCall("f", '{"n": 1}', call.id))
     assert free.tool_calls == ()
     assert free.text.endswith("</tool_call>")
+
+
+def test_a_result_goes_back_in_openai_s_form(tmp_path: Path) -> None:
+    need_engine("onnx")
+    template = (
+        "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}"
+        "{% for call in m.tool_calls %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}{% endfor %}"
+    )
+    make_onnx(tmp_path / "model", 'Ok. <tool_call>{"name": "f"}</tool_call>', template=template)
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+    asked = {"role": "user", "content": "hi"}
+    with localfirst.load(str(tmp_path / "model"), offline=True) as model:
+        first = model.chat([asked], tools=tools, parallel_tool_calls=False)
+        (call,) = first.tool_calls
+        function = {"name": call.name, "arguments": call.arguments_json}
+        said = {"role": "assistant", "content": None, "tool_calls": [{"id": call.id, "function": function}]}
+        result = {"role": "tool", "tool_call_id": call.id, "content": "21°C"}
+        second = model.chat([asked, said, result], tools=tools)
+        none = model.chat([asked], tools=tools, tool_choice="none")
+        for choice in ("required", "f", {"type": "function", "function": {"name": "f"}}):
+            forced = model.chat([asked], tools=tools, tool_choice=choice)
+            assert [(one.name, one.arguments_json) for one in forced.tool_calls] == [("f", "{}")]
+        with pytest.raises(UsageError, match="no tool `g`"):
+            model.chat([asked], tools=tools, tool_choice="g")
+        with pytest.raises(UsageError, match="no tools are offered"):
+            model.chat([asked], tool_choice="required")
+    assert second.usage.prompt_tokens > first.usage.prompt_tokens
+    assert none.tool_calls == ()

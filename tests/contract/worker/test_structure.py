@@ -141,7 +141,8 @@ def test_a_call_is_an_event_of_its_own(backend: str, tmp_path: Path) -> None:
         worker.load(load)
         pieces, answer = read_all(worker.answer(protocol.Chat(HI, GREEDY, tools=TOOLS)))
         _, plain = read_all(worker.answer(protocol.Chat(HI, GREEDY)))
-    assert (answer.text, answer.tool_calls) == ("Let me see.", (ToolCall("f", '{"q": "é"}'),))
+    (call,) = answer.tool_calls
+    assert (answer.text, call) == ("Let me see.", ToolCall("f", '{"q": "é"}', call.id))
     assert pieces[-1] == answer.tool_calls[0]
     assert (plain.text, plain.tool_calls) == (text, ())
 

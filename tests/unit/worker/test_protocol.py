@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.backends.base import LoadedInfo
-from localfirst.conversation import Constraint, Embedding, Message, Sampling, Usage
+from localfirst.conversation import Constraint, Embedding, Message, Sampling, ToolCall, ToolChoice, Usage
 from localfirst.worker import protocol
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no text that UTF-8 carries
@@ -20,12 +20,17 @@ INFO = LoadedInfo(
 REQUESTS = [
     protocol.Load("onnx", "/models/x", None, 2, "cpu"),
     protocol.Chat(
-        (Message("user", "hi"),),
+        (
+            Message("user", "hi"),
+            Message("assistant", "", (ToolCall("f", '{"a": "é"}', "abcdefgh1"), ToolCall("g", "{}", "abcdefgh2"))),
+            Message("tool", "21°C", tool_call_id="abcdefgh1", name="f"),
+        ),
         Sampling(temperature=0, seed=3),
         12,
         ("\n",),
         {"enable_thinking": False},
         tools=({"type": "function", "function": {"name": "f"}},),
+        choice=ToolChoice("required", "f", parallel=False),
     ),
     protocol.Complete("once", Sampling(min_p=0.1), constraint=Constraint("regex", "é+")),
     protocol.Embed(("hi", "", "漢\u2028")),
@@ -37,7 +42,7 @@ EVENTS = [
     protocol.Rendered(),
     protocol.Started(11),
     protocol.Text("é漢😀\u2028", reasoning=True),
-    protocol.Called("get_weather", '{"city": "Köln"}'),
+    protocol.Called(ToolCall("get_weather", '{"city": "Köln"}', "abcdefgh1")),
     protocol.Finished("length", Usage(11, 12, 3), 0.5, None),
     protocol.Embedded((Embedding((0.6, -0.8), 3), Embedding((1.0, 0.0), 1))),
     protocol.Failed("context", "too long", None, "shorter"),

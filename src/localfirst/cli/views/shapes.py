@@ -265,7 +265,9 @@ def answer_to_json(plan: Plan, answer: Answer) -> Json:
         "draft": name_draft(plan),
         "text": answer.text,
         "reasoning": answer.reasoning,
-        "tool_calls": [{"name": call.name, "arguments": loads(call.arguments_json)} for call in answer.tool_calls],
+        "tool_calls": [
+            {"id": call.id, "name": call.name, "arguments": loads(call.arguments_json)} for call in answer.tool_calls
+        ],
         "finish_reason": answer.finish_reason,
         "usage": asdict(answer.usage),
         "timings": asdict(answer.timings),
