@@ -84,8 +84,8 @@ class RemoteModel(limits.EmbedsNothing):
 
     def converse(self, messages: Sequence[Message], request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a conversation."""
-        said = [{"role": message.role, "content": message.content} for message in messages]
-        yield from self._answer("/v1/chat/completions", {"messages": said}, request)
+        said = {"messages": [_describe(message) for message in messages]}
+        yield from self._answer("/v1/chat/completions", said, request)
 
     def close(self) -> None:
         """Nothing of ours is there."""
@@ -100,6 +100,19 @@ class RemoteModel(limits.EmbedsNothing):
         ended: FinishReason = "context" if request.max_tokens is None else "length"
         allowance = limits.Allowance(request.max_tokens or 0, ended)
         yield from follow(stream, request, allowance, None)
+
+
+def _describe(message: Message) -> dict[str, Any]:
+    """A message in OpenAI's words, with the calls and the result that it may carry."""
+    told: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        told["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments_json}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        told["tool_call_id"] = message.tool_call_id
+    return told
 
 
 def _find_context(listed: dict[str, Any]) -> int | None:
