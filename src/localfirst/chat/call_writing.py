@@ -6,13 +6,14 @@ for the calls of the turns before.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localfirst.chat import call_formats
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from localfirst.conversation import ToolCall
 
@@ -21,7 +22,7 @@ _NUMBER = "{number}"
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """What stands before the name of a call, between the name and the arguments as JSON, and after them.
+    """What stands before the name of a call, between the name and the arguments, and after them.
 
     `{number}` is how many calls there were before.
     """
@@ -33,6 +34,8 @@ class Writing:
     """What ends the thinking before a call, where that is not what ends the thinking before an answer."""
     resume: str = ""
     """What stands between the end of the thinking and the call."""
+    spell: Callable[[str], str] | None = None
+    """How arguments are written where that is not JSON; a model cannot be held to such ones."""
 
     def at(self, number: int) -> Writing:
         """The same for a call after so many others."""
@@ -45,7 +48,13 @@ class Writing:
     def write(self, call: ToolCall, number: int) -> str:
         """One call."""
         one = self.at(number)
-        return f"{one.before}{call.name}{one.between}{call.arguments_json}{one.after}"
+        arguments = self.spell(call.arguments_json) if self.spell else call.arguments_json
+        return f"{one.before}{call.name}{one.between}{arguments}{one.after}"
+
+
+def _spell_python(arguments_json: str) -> str:
+    """Arguments as Python writes named literals."""
+    return ", ".join(f"{name}={value!r}" for name, value in json.loads(arguments_json).items())
 
 
 def _object(before: str, after: str, *, name: str = '"name"', arguments: str = '"arguments"') -> Writing:
@@ -100,6 +109,7 @@ WRITINGS: Mapping[str, tuple[tuple[str, Writing | None], ...]] = {
     ),
     "granite": (("", _object("<|tool_call|>[", "]")),),
     "phi": (("", _object("<|tool_call|>[", "]<|/tool_call|>")),),
+    "lfm": (("", Writing("<|tool_call_start|>[", "(", ")]<|tool_call_end|>", spell=_spell_python)),),
     "minimax": (("", _object("<tool_calls>\n", "\n</tool_calls>")),),
     "hermes": (
         ("<function=", None),
@@ -108,15 +118,15 @@ WRITINGS: Mapping[str, tuple[tuple[str, Writing | None], ...]] = {
     ),
     "llama": (("", _object("", "", arguments='"parameters"')),),
 }
-"""How each format is written, the first whose sign the template contains; `None`, and those that are not here: the
-arguments are no JSON there.
+"""How each format is written, the first whose sign the template contains; `None`, and those that are not here: they
+need no writing, since their templates have a place for calls, and allow no holding, since their arguments are no JSON.
 
 Sources: as of `call_formats.FORMATS`; deepseek-ai/DeepSeek-V3.1, `assets/chat_template.jinja`, has no fence.
 """
 
 
 def find_writing(template: str) -> Writing | None:
-    """How the model of this template writes a call, or `None` where its arguments are not written as JSON."""
+    """How the model of this template writes a call, or `None` where nothing here can write one."""
     form = call_formats.find_format(template)
     rows = WRITINGS.get(form.name, ()) if form is not None else ()
     return next((writing for sign, writing in rows if sign in template), None)

@@ -95,10 +95,11 @@ def _call(
     if len(schemas) > 1:
         yield from call.write(writing.before)
         name = yield from call.generate(_name_one_of(schemas))
-        yield from call.write(writing.between)
+        text = writing.between
     else:
-        yield from call.write(writing.before + name + writing.between)
-    if name in schemas and call.whole:
+        text = writing.before + name + writing.between
+    if call.whole:
+        yield from call.write(text)
         yield from call.generate(schemas[name])
         if call.whole:
             yield from call.write(writing.after)

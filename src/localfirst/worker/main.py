@@ -216,7 +216,7 @@ class Child:
         if not schemas:
             raise UsageError(f"There is no tool {f'`{request.choice.name}` ' if request.choice.name else ''}to call")
         writing = call_writing.find_writing(template)
-        if writing is None:
+        if writing is None or writing.spell is not None:
             raise called.refuse(self._title)
         number = sum(len(message.tool_calls) for message in request.messages)
         return called.generate(model, asked, schemas, writing.at(number), reader.thinking)

@@ -153,9 +153,14 @@ def test_an_engine_or_a_model_that_cannot_be_made_to_call_says_so(backend: str, 
 
 def test_a_call_that_is_cut_off_is_none(tmp_path: Path) -> None:
     load = make_load("onnx", tmp_path, text=SAYS, template=TOOL_TEMPLATE)
-    _, answer = ask(load, choice=FORCED, max_tokens=1)
-    assert (answer.finish_reason, answer.tool_calls) == ("length", ())
-    assert answer.text.startswith('<tool_call>\n{"name": "paint", "arguments": {')
+    for choice, text in (
+        (FORCED, '<tool_call>\n{"name": "paint", "arguments": {'),
+        (REQUIRED, '<tool_call>\n{"name": "'),
+    ):
+        _, answer = ask(load, choice=choice, max_tokens=1)
+        assert (answer.finish_reason, answer.tool_calls) == ("length", ())
+        assert answer.text.startswith(text)
+        assert "arguments" not in answer.text or choice == FORCED
 
 
 def test_a_choice_of_none_offers_nothing(backend: str, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ LLAMA = """{# '{"name": function name' #}{% for m in messages %}{% if 'tool_call
 {%- set call = m.tool_calls[0].function %}{"name": "{{ call.name }}", "parameters": {{ call.arguments | tojson }}}
 {%- elif m.role == 'tool' %}<ipython>{{ m.content | tojson }}
 {%- else %}<{{ m.role }}>{{ m.content }}{% endif %}{% endfor %}"""
+LFM = "{# <|tool_list_start|> #}{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
 NO_PLACE = (chat.FALLBACK_TEMPLATE, (Path(__file__).parent / "templates" / "gemma.jinja").read_text("utf-8"))
 PHI = """{% for m in messages %}{% if m['role'] == 'system' and 'tools' in m and m['tools'] is not none %}
 {{- '<|system|>' + m['content'] + '<|tool|>' + m['tools'] + '<|/tool|><|end|>' }}{% else %}
@@ -122,6 +123,11 @@ def render(template, messages=TALK, tools=TOOLS, **options):
             '<|assistant|><|tool_call|>[{"name": "get_weather", "arguments": {"city": "Köln", "days": 2}}]'
             "<|/tool_call|><|end|><|tool|>21°C<|end|>",
             id="phi-has-no-place-for-calls",
+        ),
+        pytest.param(
+            LFM,
+            "<assistant><|tool_call_start|>[get_weather(city='Köln', days=2)]<|tool_call_end|><tool>21°C",
+            id="lfm-has-none-either",
         ),
     ],
 )
