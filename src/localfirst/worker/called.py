@@ -95,6 +95,10 @@ def _call(
     if len(schemas) > 1:
         yield from call.write(writing.before)
         name = yield from call.generate(_name_one_of(schemas))
+        if call.whole and name not in schemas:
+            raise ConstraintError(
+                f"{model.info.engine} did not keep to the names of the tools", detail=f"found: {name}"
+            )
         text = writing.between
     else:
         text = writing.before + name + writing.between
