@@ -62,6 +62,10 @@ class ToolChoice:
     parallel: bool = True
     """Whether one answer may ask for several calls. One that has to call asks for one only."""
 
+    def find_for(self, said: Message) -> ToolChoice:
+        """The choice for what was said last: an answer to a result need not be another call."""
+        return ToolChoice(parallel=self.parallel) if said.role == "tool" and self.use == "required" else self
+
 
 FREE_CHOICE = ToolChoice()
 

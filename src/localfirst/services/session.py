@@ -352,7 +352,7 @@ class Session:
         said: list[str] = []
         self.last = None
         try:
-            for piece in self.ask((*system, *self.messages), choice=self._find_choice()):
+            for piece in self.ask((*system, *self.messages), choice=self.choice.find_for(self.messages[-1])):
                 if isinstance(piece, Answer):
                     self.last = piece
                     continue
@@ -363,11 +363,6 @@ class Session:
                 yield piece
         finally:
             self._keep("".join(said))
-
-    def _find_choice(self) -> ToolChoice:
-        """What the user chose, for the answer to a question: one that goes on from results may end in words."""
-        answers_results = self.messages[-1].role == "tool" and self.choice.use == "required"
-        return replace(self.choice, use="auto", name=None) if answers_results else self.choice
 
     def _measure(self, answer: Answer) -> None:
         """Keep the speed of an answer, where the build and how it ran are what an estimate would be for."""

@@ -10,7 +10,7 @@ from localfirst.chat import turns
 from localfirst.chat.call_formats import FORMATS, find_format
 from localfirst.chat.call_writing import WRITINGS, Writing, find_writing
 from localfirst.chat.calls import CallSplitter
-from localfirst.conversation import Message, ToolCall, find_waiting
+from localfirst.conversation import Message, ToolCall, ToolChoice, find_waiting
 from localfirst.errors import TemplateError
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
@@ -172,6 +172,13 @@ def test_a_template_without_a_place_for_results_is_an_error_that_names_the_model
 def test_what_a_message_has_not_its_template_does_not_see():
     plain = [{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": "Sun."}]
     assert turns.describe((ASK, Message("assistant", "Sun.")), turns.SHAPES[0]) == plain
+
+
+def test_who_had_to_call_a_tool_may_answer_its_result_in_words():
+    choice = ToolChoice("required", "f", parallel=False)
+    assert choice.find_for(ASK) == choice
+    assert choice.find_for(RESULT) == ToolChoice("auto", parallel=False)
+    assert ToolChoice("none").find_for(RESULT) == ToolChoice("none")
 
 
 def test_calls_wait_until_each_has_its_result():
