@@ -1,7 +1,7 @@
 """How fast an engine reads a model's weights on this machine, by what it reached before. Pure.
 
-`seconds per token = step + bytes per token * seconds per byte`. Where nothing was measured, both numbers are assumptions
-about a class of devices; each measurement moves them, the more the further its model is from those measured before.
+`seconds per token = step + bytes per token * seconds per byte`. Where nothing was measured, both are assumptions about
+a class of devices; each measurement moves them, the more the further its model is from those measured before.
 """
 
 from __future__ import annotations
