@@ -80,7 +80,7 @@ _LLAMA_PY = RuntimeRow(
     note="portable processor code, from its maker's index",
     index_url=f"{_LLAMA_PY_INDEX}cpu",
     on_demand=True,
-    needs=("diskcache>=5.6.1", "numpy>=1.20.0", "typing-extensions>=4.5.0"),
+    needs=("diskcache>=5.6.1", "numpy>=1.20.0", "typing-extensions>=4.5.0", "llguidance==1.6.1"),
 )
 """Source: `README.md` and `pyproject.toml` in abetlen/llama-cpp-python."""
 _BITNET_NOTE = "experimental: llama.cpp with BitNet's activation, on files that lf has repacked"

@@ -14,8 +14,8 @@ from tests.fixtures.scripted import Shape, make_gguf, make_random_gguf, render
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles
 from localfirst.backends.llama_cpp.dry_run import parse_footprint
 from localfirst.backends.registry import make_backend
-from localfirst.conversation import Sampling
-from localfirst.errors import NoFitError
+from localfirst.conversation import Constraint, Sampling
+from localfirst.errors import ConstraintError, NoFitError
 from localfirst.paths import starter_dir
 
 pytestmark = SKIP
@@ -94,6 +94,43 @@ def test_what_cannot_be_cut_back_is_taken_from_a_copy(other_path: Path, prompt: 
     assert third.end.usage.cached_tokens == len(prompt) - 1
     reused = second.end.usage.cached_tokens
     assert reused >= len(FIRST) - 1 if prompt[:299] == FIRST[:299] else reused == 0
+
+
+BRACKETS = 20_000
+GRAMMARS = {
+    "brackets": f'root ::= {"(" * BRACKETS}"a"{")" * BRACKETS}',
+    "empty": " ",
+    "no root": 'other ::= "a"',
+    "no token": 'root ::= <[99999999]> "a"',
+    "no character": "root ::= [z-a]",
+}
+"""What llama.cpp's own grammars end the process at, take for no grammar at all, or find no token for."""
+
+
+@pytest.mark.parametrize("grammar", GRAMMARS.values(), ids=GRAMMARS)
+def test_a_grammar_that_is_none_is_refused_by_a_worker_that_lives(grammar: str) -> None:
+    model = load(STARTER)
+    if "gbnf" not in model.info.constraints:
+        pytest.skip("llguidance is not beside it here")
+    with pytest.raises(ConstraintError):
+        ask(model, MESSAGES, constraint=Constraint("gbnf", grammar))
+    assert ask(model, MESSAGES, max_tokens=4).text
+    model.close()
+
+
+def test_every_token_that_ends_an_answer_may_end_a_held_one(tmp_path: Path) -> None:
+    make_gguf(tmp_path / "model.gguf", "ha")
+    model = load(tmp_path / "model.gguf")
+    if "regex" not in model.info.constraints:
+        pytest.skip("llguidance is not beside it here")
+    ends = model._engine.list_ends()
+    held = model._make_guide(Constraint("regex", "(ha)+"))
+    assert len(ends) > 1
+    assert not held.find_allowed()[ends].any()
+    for token in model.tokenize("ha"):
+        held.note(token)
+    assert held.find_allowed()[ends].all()
+    model.close()
 
 
 def test_a_cancel_inside_a_part_of_the_prompt_leaves_a_model_that_answers(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Computing releases Python's lock. Whoever calls is the only one: nothing here is
 from __future__ import annotations
 
 import ctypes
+import math
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from localfirst.backends.base import LoadOptions
+    from localfirst.backends.guide import Guide
     from localfirst.backends.llama_cpp.dry_run import Footprint
     from localfirst.conversation import Sampling
 
@@ -48,7 +50,7 @@ class LlamaEngine:
         self._model, self._context, _ = self._open(context_tokens, options, dry=False)
         self._vocabulary = self._library.llama_model_get_vocab(self._model)
         self._memory = self._library.llama_get_memory(self._context)
-        self._vocabulary_size: int = self._library.llama_vocab_n_tokens(self._vocabulary)
+        self.vocabulary_size: int = self._library.llama_vocab_n_tokens(self._vocabulary)
         self._window_tokens: int = self._library.llama_model_n_swa(self._model)
         recurs = self._library.llama_model_is_recurrent(self._model) or self._library.llama_model_is_hybrid(self._model)
         self.needs_copies = bool(self._window_tokens or recurs)
@@ -95,6 +97,21 @@ class LlamaEngine:
             if count >= 0:
                 return room.raw[:count]
             size = -count
+
+    def list_ends(self) -> list[int]:
+        """The tokens that end an answer."""
+        return [token for token in range(self.vocabulary_size) if self.is_end(token)]
+
+    def spell_all(self) -> tuple[list[bytes], list[int]]:
+        """The bytes of every token, as they are written out, and which of them are special: those have a name instead.
+
+        For 150,000 tokens it takes a third of a second.
+        """
+        tokens = [self.spell(token) for token in range(self.vocabulary_size)]
+        special = {token: self.spell(token, special=True) for token, text in enumerate(tokens) if not text}
+        for token, name in special.items():
+            tokens[token] = name
+        return tokens, [token for token, name in special.items() if name]
 
     def is_end(self, token: int) -> bool:
         """Whether a token ends an answer."""
@@ -212,7 +229,7 @@ class Sampler:
     """llama.cpp's own chain of samplers, in the order in which its server has them."""
 
     def __init__(self, library: Any, context: Any, vocabulary: Any, sampling: Sampling, prompt: Sequence[int]) -> None:
-        self._library, self._context = library, context
+        self._library, self._context, self._vocabulary = library, context, vocabulary
         self._chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
         size: int = library.llama_vocab_n_tokens(vocabulary)
         for sampler in self._make(sampling, vocabulary, size):
@@ -223,6 +240,25 @@ class Sampler:
     def draw(self) -> int:
         """The next token, after the last one that was read."""
         return int(self._library.llama_sampler_sample(self._chain, self._context, -1))
+
+    def draw_held(self, held: Guide) -> int:
+        """The next token, of those that a guide allows: all else is forbidden before the chain draws as ever.
+
+        Raises:
+            EngineError: none of them could be drawn.
+            ConstraintError: the constraint has become too much for the guide.
+        """
+        import numpy as np
+
+        allowed = held.find_allowed()
+        logits = np.ctypeslib.as_array(self._library.llama_get_logits_ith(self._context, -1), allowed.shape)
+        logits[~allowed] = -math.inf
+        token = self.draw()
+        if not np.isfinite(logits[token]):  # none is, or the file never wants those drawn that are allowed
+            raise EngineError("The model has no token left that the constraint allows", detail=f"drawn: {token}")
+        if not self._library.llama_vocab_is_eog(self._vocabulary, token):
+            held.note(token)
+        return token
 
     def close(self) -> None:
         """Free it."""

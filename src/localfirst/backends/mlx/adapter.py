@@ -97,7 +97,7 @@ class MlxModel(limits.EmbedsNothing):
         self._tokenizer = _open_tokenizer(path / TOKENIZER)  # first: a wrong one is told before gigabytes are read
         self._bos = self._find_added_bos()
         self._ends = folder.end_ids | {self._tokenizer.token_to_id(folder.eos_token)}
-        self._guides = guide.Guides(path / TOKENIZER, self._ends - {None})
+        self._guides = guide.Guides(lambda: (str(path / TOKENIZER), self._ends - {None}))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlx")
         try:
             self._network = self._submit(_Network, path, options).result()
