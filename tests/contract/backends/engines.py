@@ -96,7 +96,7 @@ ENGINES = (
         r"version: \d+ \(\w+\)",
     ),
 )
-BINDINGS = Engine("llama-cpp-python", "model.gguf", scripted.make_gguf, scripted.make_random_gguf)
+BINDINGS = Engine("llama-cpp-python", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True)
 BITNET = Engine("bitnet", "model.gguf", scripted.make_bitnet, scripted.make_random_bitnet)
 """These two are held to the same contract where there is a build of llama-cpp-python."""
 find_bindings()

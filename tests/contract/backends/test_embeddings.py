@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.contract.backends.engines import ENGINES, GREEDY, Engine, never
+from tests.contract.backends.conftest import SKIP
+from tests.contract.backends.engines import BINDINGS, ENGINES, GREEDY, Engine, find_engine, never
 from tests.fixtures import scripted
 from tests.fixtures.scripted import bert, embedding, network
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 SHAPE = scripted.Shape(layers=2, context=512)
 TEXTS = ["hi", "The second text is longer, 12345.", "Grüße 😀"]
-LLAMA = next(engine for engine in ENGINES if engine.backend == "xllamacpp")
+LLAMAS = [find_engine("xllamacpp"), pytest.param(BINDINGS, marks=SKIP)]
 POOLINGS = ["mean", "cls", "last"]
 
 
@@ -72,10 +73,11 @@ def test_the_vectors_are_those_of_the_network(embedder: LoadedModel, pooling: st
     assert embedder.info.pooling == pooling
 
 
+@pytest.mark.parametrize("llama", LLAMAS, ids=lambda engine: engine.backend)
 @pytest.mark.parametrize("pooling_", ["mean", "cls"])
-def test_an_encoder_computes_its_vectors(pooling_: str, tmp_path: Path) -> None:
+def test_an_encoder_computes_its_vectors(llama: Engine, pooling_: str, tmp_path: Path) -> None:
     bert.make_bert(tmp_path / "bert.gguf", pooling_)
-    loaded = LLAMA.load(tmp_path / "bert.gguf")
+    loaded = llama.load(tmp_path / "bert.gguf")
     texts = ["hi", "the second text is longer", "ab" * (bert.CONTEXT // 2 - 1)]
     for text, one in zip(texts, loaded.embed(texts, never), strict=True):
         assert np.abs(np.array(one.vector) - bert.embed(text, pooling_)).max() < 2e-3

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from localfirst.backends.guide import Guide
     from localfirst.backends.llama_cpp.dry_run import Footprint
     from localfirst.conversation import Sampling
+    from localfirst.types import Pooling
 
 SLOW_S = 0.1
 """A step that took longer is watched for a cancel while it computes; for faster ones watching costs more than it
@@ -55,7 +56,8 @@ class LlamaEngine:
         recurs = self._library.llama_model_is_recurrent(self._model) or self._library.llama_model_is_hybrid(self._model)
         self.needs_copies = bool(self._window_tokens or recurs)
         """Whether its cache cannot always be cut back."""
-        self._tokens = (self._library.llama_token * LLAMA_BATCH_TOKENS)()
+        self._batch_tokens = find_batch_tokens(context_tokens, options.pooling)
+        self._tokens = (self._library.llama_token * self._batch_tokens)()
         self._cancelled: Callable[[], bool] = bool
         self._watch = self._library.ggml_abort_callback(lambda _: self._cancelled())
         self._blind = self._library.ggml_abort_callback()
@@ -66,12 +68,12 @@ class LlamaEngine:
         self._library.llama_free(self._context)
         self._library.llama_model_free(self._model)
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of a text, special tokens parsed, nothing added."""
+    def tokenize(self, text: str, *, add_special: bool = False) -> list[int]:
+        """Token ids of a text, special tokens parsed; with `add_special` also what the file wants around each."""
         raw = text.encode("utf-8", "replace")
         size = len(raw) + 8  # a token has at least one byte, but for a space that some tokenizers put before all
         tokens = (self._library.llama_token * size)()
-        count = self._library.llama_tokenize(self._vocabulary, raw, len(raw), tokens, size, False, True)
+        count = self._library.llama_tokenize(self._vocabulary, raw, len(raw), tokens, size, add_special, True)
         if count < 0:
             raise EngineError("llama.cpp could not tokenize the prompt", detail=f"{len(raw)} bytes, {count}")
         return list(tokens[:count])
@@ -118,7 +120,7 @@ class LlamaEngine:
         return bool(self._library.llama_vocab_is_eog(self._vocabulary, token))
 
     def read(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> bool:
-        """Compute keys, values and the logits after the last of some more tokens, at most `LLAMA_BATCH_TOKENS`.
+        """Compute keys, values and the logits after the last of some more tokens, no more than are computed at once.
 
         Returns:
             False where it was cancelled meanwhile; how much of it is in the cache then is not known.
@@ -138,6 +140,23 @@ class LlamaEngine:
         if outcome not in {0, ABORTED}:
             raise EngineError("llama.cpp failed while computing", detail=f"llama_decode returned {outcome}")
         return bool(outcome == 0)
+
+    def embed(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> list[float] | None:
+        """The vector of a text, of length 1; `None` where it was cancelled.
+
+        Raises:
+            EngineError: it failed, or the vector has no length.
+        """
+        self.forget()
+        for begin in range(0, len(tokens), self._batch_tokens):
+            if cancelled() or not self.read(tokens[begin : begin + self._batch_tokens], cancelled):
+                return None
+        size = self._library.llama_model_n_embd_out(self._model)
+        vector = self._library.llama_get_embeddings_seq(self._context, 0)[:size]
+        length = math.hypot(*vector)
+        if not 0 < length < math.inf:
+            raise EngineError("The model computed a vector without a length", detail=f"length: {length}")
+        return [value / length for value in vector]
 
     def cut(self, length: int) -> bool:
         """Forget all but the first `length` tokens; `False` where it cannot, and nothing has changed.
@@ -207,8 +226,12 @@ class LlamaEngine:
         library = self._library
         params = library.llama_context_default_params()
         params.n_ctx = context_tokens
-        params.n_batch = params.n_ubatch = LLAMA_BATCH_TOKENS
+        params.n_batch = params.n_ubatch = find_batch_tokens(context_tokens, options.pooling)
         params.n_seq_max = params.n_outputs_max = 1
+        if options.pooling is not None:
+            params.embeddings = True
+            params.pooling_type = getattr(library, f"LLAMA_POOLING_TYPE_{options.pooling.upper()}")
+            params.n_outputs_max = params.n_batch
         params.n_threads = params.n_threads_batch = options.threads
         params.flash_attn_type = library.LLAMA_FLASH_ATTN_TYPE_AUTO
         params.type_k = params.type_v = getattr(library, CACHE_TYPES[options.cache])
@@ -216,6 +239,11 @@ class LlamaEngine:
         params.swa_full = False  # by default the whole context, four times as much for Gemma 3
         params.no_perf = True
         return params
+
+
+def find_batch_tokens(context_tokens: int, pooling: Pooling | None) -> int:
+    """Tokens computed at once: a text in one piece, but for one whose last token stands for it."""
+    return LLAMA_BATCH_TOKENS if pooling in {None, "last"} else context_tokens
 
 
 def count_gpu_layers(options: LoadOptions) -> int:

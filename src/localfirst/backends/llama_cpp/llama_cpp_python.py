@@ -23,7 +23,7 @@ from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import find_special
 from localfirst.choices import LLAMA_BATCH_TOKENS
-from localfirst.conversation import Usage
+from localfirst.conversation import Embedding, Usage
 from localfirst.errors import DeviceError, EngineError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class LlamaCppPythonBackend:
         path = Path(files.main)
         header = read_header(path)
         context_tokens = find_context(header, options.context_tokens, path)
+        options = replace(options, pooling=options.pooling or header.pooling)
         device = _find_device(api.find_devices(), options.placement)
         info = LoadedInfo(
             backend=self.name,
@@ -79,6 +80,7 @@ class LlamaCppPythonBackend:
             placement=options.placement,
             parallel=1,
             template=header.template,
+            pooling=options.pooling,
         )
         return LlamaModel(self._make_engine(path, header, context_tokens, options), info)
 
@@ -106,6 +108,8 @@ class LlamaModel:
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt. A cancel is seen while a part of the prompt is computed, and after each token."""
+        if self.info.pooling is not None:
+            raise limits.refuse_as_loaded(embeds=True)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         held = self._make_guide(request.constraint)
@@ -128,6 +132,20 @@ class LlamaModel:
             yield Piece(rest)
         usage = Usage(len(prompt), answer.generated, cached_tokens)
         yield Finished(answer.reason or "cancelled", usage, prefill_s, answer.decode_s)
+
+    def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:
+        """The vectors of texts, one text after the other: together they are not computed faster on a CPU."""
+        if self.info.pooling is None:
+            raise limits.refuse_as_loaded(embeds=False)
+        prompts = [self._engine.tokenize(text, add_special=True) for text in texts]
+        limits.check_texts(texts, [len(prompt) for prompt in prompts], self.info.context_tokens)
+        embeddings = []
+        for prompt in prompts:
+            vector = self._engine.embed(prompt, cancelled)
+            if vector is None:
+                return []
+            embeddings.append(Embedding(tuple(vector), len(prompt)))
+        return embeddings
 
     def close(self) -> None:
         """Free the model."""
