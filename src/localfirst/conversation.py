@@ -137,8 +137,8 @@ class Embedding:
     """What a text means, as a vector of length 1: the nearer two are, the more alike are their texts."""
 
     vector: tuple[float, ...]
-    tokens: int
-    """Of the text, with those that the model wants before and after it."""
+    tokens: int | None
+    """Of the text, with those that the model wants before and after it; `None`: a server does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,10 +104,38 @@ def test_what_a_server_elsewhere_cannot_be_asked(
     assert key not in done.stderr
 
 
+def test_programs_and_servers_elsewhere_embed(lf: Lf, tmp_path: Path) -> None:
+    path = tmp_path / "embed.gguf"
+    scripted.make_random_gguf(path, scripted.Shape(layers=2, context=512), pooling="mean")
+    program = servers.make_program(tmp_path / "bin" / "llama-server", "llama_server.py")
+    lf.environment["LF_RUNTIME_LLAMA_SERVER"] = program
+    texts = ("one text", "and another")
+    own, served = (
+        [json.loads(line) for line in lf("embed", str(path), *texts, "--json", *words).stdout.splitlines()]
+        for words in ((), ("--backend", "llama-server"))
+    )
+    loaded = make_backend("llama-server", program).load(ModelFiles(str(path)), LoadOptions(None, 1))
+    try:
+        lf.environment["LF_REMOTE_KEY"] = loaded._address.key
+        name = f"remote:http://127.0.0.1:{loaded._address.port}/v1"
+        elsewhere = [json.loads(line) for line in lf("embed", name, *texts, "--json").stdout.splitlines()]
+        refused = lf("embed", name, *texts, "--pooling", "mean")
+    finally:
+        loaded.close()
+    assert len(own) == len(served) == len(elsewhere) == 2
+    for ours, theirs, others in zip(own, served, elsewhere, strict=True):
+        assert theirs["embedding"] == pytest.approx(ours["embedding"], abs=1e-4)
+        assert others["embedding"] == pytest.approx(ours["embedding"], abs=1e-4)
+        assert theirs["tokens"] == ours["tokens"]
+        assert others["tokens"] is None
+    assert refused.returncode == 2
+    assert "it has no `--pooling`" in refused.stderr
+
+
 def test_a_server_elsewhere_is_only_ever_run(lf: Lf, remote: tuple[str, str]) -> None:
     done = lf("model", "info", remote[0])
     assert done.returncode == 2
-    assert "Only `lf run` speaks to it" in done.stderr
+    assert "Only `lf run` and `lf embed` speak to it" in done.stderr
 
 
 def test_a_model_is_packed_into_a_program_and_runs_from_there(lf: Lf, tmp_path: Path) -> None:

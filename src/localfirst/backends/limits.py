@@ -61,14 +61,23 @@ def check_texts(texts: Sequence[str], counts: Sequence[int], context_tokens: int
         ContextError: a text is too long.
     """
     for text, tokens in zip(texts, counts, strict=True):
-        if not text.strip() or tokens == 0:
-            raise UsageError("An empty text has no embedding")
+        refuse_empty([text] if tokens else [""])
         if tokens > context_tokens:
             raise ContextError(
                 f"A text has {tokens} tokens; the model reads {context_tokens} at once",
                 detail=f"it begins: {text[:SHOWN_CHARACTERS]}",
                 hint="Cut it into parts, or set `--ctx`, up to the model's own",
             )
+
+
+def refuse_empty(texts: Sequence[str]) -> None:
+    """Refuse what has no vector.
+
+    Raises:
+        UsageError: a text is empty.
+    """
+    if not all(text.strip() for text in texts):
+        raise UsageError("An empty text has no embedding")
 
 
 class EmbedsNothing:

@@ -73,7 +73,9 @@ def parse_name(text: str) -> ModelName:
     if url := re.match(_HUB_URL, typed):
         raise UsageError(f"`{typed}` is an address, not a model name", hint=f"Write hf:{url['repo']}")
     if parse_remote(typed):
-        raise UsageError(f"`{typed}` is a server, of which nothing is kept here", hint="Only `lf run` speaks to it")
+        raise UsageError(
+            f"`{typed}` is a server, of which nothing is kept here", hint="Only `lf run` and `lf embed` speak to it"
+        )
     if "://" in typed:
         raise UsageError(f"`{typed}` is an address, not a model name", hint="Write hf:org/repo, or a file's path")
     if typed[:3].lower() == "hf:":

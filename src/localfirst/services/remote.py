@@ -26,6 +26,7 @@ def refuse(wanted: Wanted) -> None:
         "--quant": wanted.quantization is not None,
         "--tier": wanted.tier is not None,
         "--min-tps": wanted.min_tps != PLAIN.min_tps,
+        "--pooling": wanted.pooling is not None,
         "--kv-cache": wanted.cache != PLAIN.cache,
         "--tensor-parallel, --pipeline-parallel or --ray": wanted.parallel != PLAIN.parallel,
     }

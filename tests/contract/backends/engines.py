@@ -87,6 +87,7 @@ ENGINES = (
         scripted.make_random_gguf,
         r"version: \d+ \(\w+\)",
         script="llama_server.py",
+        embeds=True,
     ),
     Engine(
         "llamafile",
@@ -94,6 +95,7 @@ ENGINES = (
         servers.make_llamafile,
         servers.make_random_llamafile,
         r"version: \d+ \(\w+\)",
+        embeds=True,
     ),
 )
 BINDINGS = Engine("llama-cpp-python", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,15 +16,16 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
 import pytest
-from tests.contract.backends.engines import GREEDY, ask
+from tests.contract.backends.engines import GREEDY, ask, never
 from tests.fixtures import scripted, servers
 from tests.fixtures.proxy import Proxy
-from tests.fixtures.scripted import Shape, render
+from tests.fixtures.scripted import Shape, embedding, network, render
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
-from localfirst.backends.external import http
+from localfirst.backends.external import embeddings, http
 from localfirst.backends.external.adapter import find_obstacle, wrap_program
 from localfirst.backends.external.http import parse_address
 from localfirst.backends.registry import make_backend
@@ -116,6 +118,43 @@ def test_a_folder_is_served_and_its_tokens_are_counted(name: str, hub_folder: Pa
     assert caught.value.message == "The prompt has 2003 tokens; the context is 1024"
     assert info.engine_version == "0.33.0"
     assert ["other users of this machine" in text for text in told] == ([] if name == "sglang" else [True])
+
+
+@pytest.mark.parametrize(("name", "pooling"), [("vllm", "mean"), ("vllm", "last"), ("sglang", "last")])
+def test_a_folder_is_served_to_embed(name: str, pooling: str, hub_folder: Path, folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "hf"
+    shutil.copytree(hub_folder, path)
+    shape = Shape(layers=2, context=512)
+    scripted.make_random_gguf(path / "model.gguf", shape)
+    program = servers.make_program(folder / "folder-server", "folder_server.py")
+    loaded = load(name, path, program, placement="gpu", pooling=pooling)
+    try:
+        (found,) = loaded.embed(["a text"], never)
+        with pytest.raises(UsageError, match="answers nothing"):
+            ask(loaded, render("hi"))
+    finally:
+        loaded.close()
+    vocabulary = scripted.Vocabulary(minimum_size=512)
+    weights = network.random_weights(shape, vocabulary.size, seed=0)
+    expected = embedding.embed(weights, shape, vocabulary.tokenize("a text"), pooling)
+    assert np.abs(np.array(found.vector) - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize(("name", "pooling"), [("sglang", "mean"), ("tensorrt-llm", "last")])
+def test_a_pooling_that_a_server_has_no_option_for_is_refused(name: str, pooling: str, hub_folder: Path) -> None:
+    with pytest.raises(UsageError, match=f"has no `--pooling {pooling}`") as caught:
+        load(name, hub_folder, "/nowhere", placement="gpu", pooling=pooling)
+    assert "vLLM" in (caught.value.hint or "")
+
+
+def test_a_server_that_has_no_embeddings_says_so(hub_folder: Path, folder: Path) -> None:
+    program = servers.make_program(folder / "folder-server", "folder_server.py")
+    loaded = load("tensorrt-llm", hub_folder, program, placement="gpu")
+    try:
+        with pytest.raises(EngineError, match="TensorRT-LLM computes no embeddings here"):
+            loaded.embed(["a text"], never)
+    finally:
+        loaded.close()
 
 
 def test_what_a_server_does_not_know_is_refused_by_its_name(hub_folder: Path, folder: Path) -> None:
@@ -386,6 +425,61 @@ def test_a_server_elsewhere_answers_messages_and_counts(address: str) -> None:
     assert converse(model, "hi", max_tokens=3)[1].finish_reason == "length"
     assert converse(model, "hi", stop=("there! The",))[0] == "Hello "
     assert ask(model, render("hi")).text == TEXT
+
+
+@pytest.fixture(scope="module")
+def embedding_address(folder: Path, program: str) -> Iterator[str]:
+    scripted.make_random_gguf(folder / "embed.gguf", Shape(layers=2, context=512), pooling="mean")
+    loaded = load("llama-server", folder / "embed.gguf", program)
+    yield f"http://127.0.0.1:{loaded._address.port}/v1#{loaded._address.key}"
+    loaded.close()
+
+
+def test_a_server_elsewhere_embeds(embedding_address: str) -> None:
+    shape = Shape(layers=2, context=512)
+    vocabulary = scripted.Vocabulary(minimum_size=512)
+    weights = network.random_weights(shape, vocabulary.size, seed=0)
+    texts = ["hi", "Grüße 😀", "one more"]
+    found = reach(embedding_address).embed(texts, never)
+    for text, one in zip(texts, found, strict=True):
+        expected = embedding.embed(weights, shape, vocabulary.tokenize(text), "mean")
+        assert np.abs(np.array(one.vector) - expected).max() < 1e-3
+        assert one.tokens is None
+    assert reach(embedding_address).embed([], never) == []
+    with pytest.raises(UsageError, match="empty text"):
+        reach(embedding_address).embed(["full", " "], never)
+
+
+def test_a_cancel_hangs_up_on_a_server_elsewhere_that_embeds(embedding_address: str) -> None:
+    began = time.monotonic()
+    assert reach(embedding_address).embed(["x" * 500] * 4000, lambda: time.monotonic() > began + 0.2) == []
+    assert time.monotonic() - began < 10
+
+
+def test_a_server_elsewhere_that_does_not_embed_is_told_in_its_own_words(address: str) -> None:
+    with pytest.raises(EngineError, match="refused a request") as caught:
+        reach(address).embed(["hi"], never)
+    assert "embeddings" in (caught.value.detail or "")
+
+
+ANSWERS = {"no list": {"data": 3}, "too few": {"data": []}, "no numbers": {"data": [{"index": 0, "embedding": "AAAA"}]}}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_that_is_no_embedding_is_told(answer: object) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as caller:
+                caller.recv(4096)
+                body = json.dumps(answer).encode()
+                caller.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(EngineError, match="no embedding"):
+            embeddings.embed(http.Address("127.0.0.1", server.getsockname()[1]), "any", ["hi"], never)
+        thread.join()
 
 
 def test_a_server_that_refuses_a_long_prompt_is_told_with_both_numbers(address: str) -> None:

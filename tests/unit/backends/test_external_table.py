@@ -42,6 +42,27 @@ def test_a_server_is_started_with_these_words(name: str) -> None:
     assert table.SERVERS[name].command(START) == COMMANDS[name].split()
 
 
+EMBEDDING = {
+    "llamafile": ("mean", "--embeddings --pooling mean --model /models/m --server --gpu disable"),
+    "llama-server": ("last", "--embeddings --pooling last --model /models/m"),
+    "vllm": ("cls", '--runner pooling --convert embed --pooler-config {"pooling_type":~"CLS"}'),
+    "sglang": ("last", "--is-embedding"),
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDING)
+def test_a_server_that_is_to_embed_is_started_with_these_words_more(name: str) -> None:
+    pooling, words = EMBEDDING[name]
+    told = table.SERVERS[name].command(START._replace(pooling=pooling))
+    assert told[-len(words.split()) :] == [word.replace("~", " ") for word in words.split()]
+
+
+@pytest.mark.parametrize(("pooling", "tokens"), [("last", "128"), ("mean", "8192")])
+def test_llama_cpp_reads_a_text_in_one_piece_where_all_of_it_counts(pooling: str, tokens: str) -> None:
+    told = table.LLAMA_SERVER.command(START._replace(pooling=pooling))
+    assert [told[told.index(name) + 1] for name in ("--batch-size", "--ubatch-size")] == [tokens, tokens]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_key_is_nowhere_where_other_users_can_read_it_and_nothing_is_fetched_or_reported(name: str) -> None:
     server = table.SERVERS[name]

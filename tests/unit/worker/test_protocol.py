@@ -44,7 +44,7 @@ EVENTS = [
     protocol.Text("é漢😀\u2028", reasoning=True),
     protocol.Called(ToolCall("get_weather", '{"city": "Köln"}', "abcdefgh1")),
     protocol.Finished("length", Usage(11, 12, 3), 0.5, None),
-    protocol.Embedded((Embedding((0.6, -0.8), 3), Embedding((1.0, 0.0), 1))),
+    protocol.Embedded((Embedding((0.6, -0.8), 3), Embedding((1.0, 0.0), None))),
     protocol.Failed("context", "too long", None, "shorter"),
 ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class ServerBackend:
 
         Raises:
             ModelFileError: a file is missing or damaged.
-            UsageError: it cannot spread a model as it is asked to.
+            UsageError: it cannot spread a model, or make vectors, as it is asked to.
             DeviceError: it does not compute where it is asked to.
             EngineError: it ends, or does not answer; its last words are in the detail.
         """
@@ -70,6 +71,8 @@ class ServerBackend:
             message = f"{self.server.engine} is not started for a device of kind `{options.placement}`"
             raise DeviceError(message, detail=f"it is for: {', '.join(self.placements)}")
         described = self._describe(main)
+        options = replace(options, pooling=options.pooling or described.pooling)
+        table.refuse_pooling(self.server, options.pooling)
         context_tokens = min(filter(None, (options.context_tokens, described.context_tokens)), default=None)
         if context_tokens is None:
             raise ModelFileError(f"{main.name} does not say how long its context is")

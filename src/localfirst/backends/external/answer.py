@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from localfirst.backends.external import table
     from localfirst.conversation import FinishReason, Sampling
 
-POLL_S = 0.05
-"""How often a cancel is looked for while a server is busy."""
-
 
 def follow(
     stream: http.Stream, request: GenerateRequest, allowance: limits.Allowance, prompt_tokens: int | None
@@ -32,7 +29,7 @@ def follow(
     try:
         reason: FinishReason | None = None
         while reason is None:
-            event = stream.wait(POLL_S)
+            event = stream.wait(http.POLL_S)
             if request.cancelled():
                 reason = "cancelled"
             elif event is http.OVER:

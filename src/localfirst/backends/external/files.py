@@ -22,6 +22,8 @@ from localfirst.headers.llamafile import ARGUMENTS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from localfirst.types import Pooling
+
 MOST_ARGUMENTS_BYTES = 2**20
 
 
@@ -32,6 +34,8 @@ class Described(NamedTuple):
     context_tokens: int | None
     bos_token: str = ""
     eos_token: str = ""
+    pooling: Pooling | None = None
+    """How it makes one vector of a text; `None`: it answers."""
     member: str | None = None
     """The name of the GGUF in a llamafile."""
     arguments: tuple[str, ...] = ()
@@ -103,4 +107,4 @@ def _describe(file: BinaryIO, size_bytes: int, name: str) -> Described:
         header = gguf.read_header(file, size_bytes)
     except ModelFileError as error:
         raise ModelFileError(f"{name}: {error.message}", detail=error.detail, hint=error.hint) from error
-    return Described(header.template, header.context_tokens)
+    return Described(header.template, header.context_tokens, pooling=header.pooling)

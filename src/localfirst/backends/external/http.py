@@ -15,6 +15,7 @@ import http.client
 import json
 import queue
 import re
+import select
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,11 +24,13 @@ from urllib.parse import unquote, urlsplit
 from localfirst.errors import ContextError, EngineError, LfError, NetworkError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TIMEOUT_S = 60.0
 HEALTH_S = 5.0
+POLL_S = 0.05
+"""How often a cancel is looked for while a server is busy."""
 OVER: dict[str, Any] = {}
 """What `Stream.wait` returns when an answer is over."""
 MOST_ANSWER_BYTES = 2**26
@@ -107,6 +110,22 @@ def ask(address: Address, route: str, body: dict[str, Any] | None = None, timeou
     """
     with _explained(address), _connected(address, timeout_s) as way:
         return _read_json(_read_some(_send(way, address, route, body)), str(address))
+
+
+def ask_until(
+    address: Address, route: str, body: dict[str, Any], cancelled: Callable[[], bool]
+) -> dict[str, Any] | None:
+    """The answer of a route that takes its time; `None` where it was cancelled: then the server is hung up on.
+
+    Raises as `ask`.
+    """
+    with _explained(address), _connected(address, None) as way:
+        _request(way, address, route, body)
+        while not select.select([way.connection.sock], [], [], POLL_S)[0]:
+            if cancelled():
+                return None
+        answer: dict[str, Any] = _read_json(_read_some(_receive(way, address, route)), str(address))
+        return answer
 
 
 def is_healthy(address: Address) -> bool:
@@ -195,11 +214,19 @@ class _Way(NamedTuple):
 
 
 def _send(way: _Way, address: Address, route: str, body: dict[str, Any] | None) -> http.client.HTTPResponse:
+    _request(way, address, route, body)
+    return _receive(way, address, route)
+
+
+def _request(way: _Way, address: Address, route: str, body: dict[str, Any] | None) -> None:
     headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream", **way.headers}
     if address.key:
         headers["Authorization"] = f"Bearer {address.key}"
     content = None if body is None else json.dumps(body).encode("utf-8", "replace")
     way.connection.request("GET" if body is None else "POST", way.root + route, content, headers)
+
+
+def _receive(way: _Way, address: Address, route: str) -> http.client.HTTPResponse:
     response = way.connection.getresponse()
     if response.status != http.HTTPStatus.OK:
         with response:

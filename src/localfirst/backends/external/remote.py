@@ -8,10 +8,12 @@ from localfirst.backends import limits
 from localfirst.backends.base import Chunk, LoadedInfo, Started
 from localfirst.backends.external import http, table
 from localfirst.backends.external.answer import follow, refuse_sampling
+from localfirst.backends.external.embeddings import embed
+from localfirst.conversation import Embedding
 from localfirst.errors import EngineError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.conversation import FinishReason, Message
@@ -52,7 +54,7 @@ class RemoteBackend:
         return RemoteModel(address, name, _find_context(models.get(name, {})) or options.context_tokens, options)
 
 
-class RemoteModel(limits.EmbedsNothing):
+class RemoteModel:
     """A model in a server that is not ours. It renders prompts itself, from the messages."""
 
     def __init__(self, address: http.Address, name: str, context_tokens: int | None, options: LoadOptions) -> None:
@@ -86,6 +88,11 @@ class RemoteModel(limits.EmbedsNothing):
         """Answer a conversation."""
         said = {"messages": [_describe(message) for message in messages]}
         yield from self._answer("/v1/chat/completions", said, request)
+
+    def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:
+        """The vectors of texts. The server tells the tokens of all together only."""
+        limits.refuse_empty(texts)
+        return [Embedding(vector, None) for vector in embed(self._address, self._name, texts, cancelled)]
 
     def close(self) -> None:
         """Nothing of ours is there."""

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING
 from localfirst.backends import limits
 from localfirst.backends.base import Chunk, LoadedInfo, Started
 from localfirst.backends.external import files, http, table
-from localfirst.backends.external.answer import POLL_S, follow, refuse_sampling
+from localfirst.backends.external.answer import follow, refuse_sampling
+from localfirst.backends.external.embeddings import embed
 from localfirst.backends.external.process import ServerProcess
 from localfirst.backends.text import begin_with
+from localfirst.conversation import Embedding
 from localfirst.errors import EngineError, LfError, NetworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions
 
@@ -61,6 +63,7 @@ class Launcher:
             options.cache,
             options.parallel,
             str(folder),
+            options.pooling,
         )
         for name, content in self.server.files(start).items():
             path = folder / name
@@ -98,13 +101,14 @@ class ServedModel(limits.EmbedsNothing):
                 backend=self.server.name,
                 engine=self.server.engine,
                 engine_version=version,
-                context_tokens=context_tokens,
+                context_tokens=context_tokens - (options.pooling == "last"),  # room for a token to come
                 device=options.placement.upper(),
                 placement=options.placement,
                 parallel=self.server.requests,
                 template=described.template,
                 bos_token=described.bos_token or tokens[0],
                 eos_token=described.eos_token or tokens[1],
+                pooling=options.pooling,
             )
             self._first = self._find_first_tokens()
         except BaseException:
@@ -121,6 +125,8 @@ class ServedModel(limits.EmbedsNothing):
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt; a program that died before is started again."""
+        if self.info.pooling is not None:
+            raise limits.refuse_as_loaded(embeds=True)
         refuse_sampling(self.server, request.sampling)
         self._revive()
         try:
@@ -133,6 +139,22 @@ class ServedModel(limits.EmbedsNothing):
             yield from follow(stream, request, allowance, count)
         except (EngineError, NetworkError) as error:
             raise self._explain(error) from error
+
+    def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:
+        """The vectors of texts; a program that died before is started again. A cancel hangs up on the server."""
+        if not self.server.poolings:
+            return super().embed(texts, cancelled)
+        if self.info.pooling is None:
+            raise limits.refuse_as_loaded(embeds=False)
+        self._revive()
+        try:
+            prompts = [self._tokenize(text, special=True) for text in texts]
+            counts = [len(prompt) for prompt in prompts]
+            limits.check_texts(texts, counts, self.info.context_tokens)
+            vectors = embed(self._address, self._name, prompts, cancelled)
+        except (EngineError, NetworkError) as error:
+            raise self._explain(error) from error
+        return [Embedding(vector, count) for vector, count in zip(vectors, counts, strict=False)]
 
     def close(self) -> None:
         """End the program."""
@@ -195,7 +217,7 @@ class ServedModel(limits.EmbedsNothing):
                 return self._process.explain_end("died while it answered")
             if time.monotonic() > deadline:
                 break
-            time.sleep(POLL_S)
+            time.sleep(http.POLL_S)
         return error
 
 

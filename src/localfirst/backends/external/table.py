@@ -1,9 +1,9 @@
 """The programs that serve OpenAI's dialect over HTTP, as data: how each is started, and how each wants to be asked.
 
 Pure: values in, command lines and request bodies out. Sources: llama.cpp, `tools/server/README.md`; mozilla-ai's
-llamafile, `docs/cli_arguments.md` and `docs/security.md`; vLLM, "vllm serve", "Parallelism and Scaling", "Security" and
-"Usage Stats Collection"; Ray, "Starting Ray"; SGLang, "Server Arguments" and `srt/entrypoints/openai`; TensorRT-LLM,
-"trtllm-serve", `tensorrt_llm/serve` and `tensorrt_llm/usage`.
+llamafile, `docs/cli_arguments.md` and `docs/security.md`; vLLM, "vllm serve", "Parallelism and Scaling", "Pooling
+Models", "Security" and "Usage Stats Collection"; Ray, "Starting Ray"; SGLang, "Server Arguments", "Embedding Models" and
+`srt/entrypoints/openai`; TensorRT-LLM, "trtllm-serve", `tensorrt_llm/serve` and `tensorrt_llm/usage`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from localfirst.conversation import Sampling
-    from localfirst.types import Parallel
+    from localfirst.types import Parallel, Pooling
 
 OPTIONS = {"tensor": "--tensor-parallel", "pipeline": "--pipeline-parallel", "ray": "--ray"}
 """What the fields of `Parallel` are called on the command line."""
@@ -48,6 +48,8 @@ class Start(NamedTuple):
     parallel: Parallel
     folder: str
     """A folder that only this user can enter."""
+    pooling: Pooling | None = None
+    """How to make one vector of a text; `None`: it is to answer."""
 
 
 class Tokenizing(NamedTuple):
@@ -82,21 +84,26 @@ class Server(NamedTuple):
     """Requests that it computes at the same time."""
     warning: str | None = None
     """What a user should know who shares the machine with others; told when it starts."""
+    poolings: Sequence[Pooling] = ()
+    """How it can make one vector of a text; none: it computes no embeddings here."""
 
 
 def _start_llama(start: Start) -> list[str]:
     """llama.cpp's server, in options that it has had for years.
 
-    `chatml` is never used: without it, the file's own template runs while the model loads, and may never end.
+    `chatml` is never used: without it, the file's own template runs while the model loads, and may never end. A text to
+    embed is computed in one piece, but for one whose last token stands for it.
     """
+    batch_tokens = str(LLAMA_BATCH_TOKENS if start.pooling in {None, "last"} else start.context_tokens)
     return [
         *start.program,
         *("--host", HOST, "--port", str(start.port)),
         *("--ctx-size", str(start.context_tokens), "--parallel", "1", "--n-gpu-layers", "0"),
         *("--threads", str(start.threads), "--threads-batch", str(start.threads)),
-        *("--batch-size", str(LLAMA_BATCH_TOKENS), "--ubatch-size", str(LLAMA_BATCH_TOKENS)),
+        *("--batch-size", batch_tokens, "--ubatch-size", batch_tokens),
         *("--cache-type-k", start.cache, "--cache-type-v", start.cache),
         *("--no-warmup", "--chat-template", "chatml"),
+        *(("--embeddings", "--pooling", start.pooling) if start.pooling else ()),
     ]
 
 
@@ -142,6 +149,8 @@ def _start_vllm(start: Start) -> list[str]:
         *("--max-model-len", str(start.context_tokens), "--generation-config", "vllm"),
         *("--tensor-parallel-size", str(parallel.tensor), "--pipeline-parallel-size", str(parallel.pipeline)),
         *(("--distributed-executor-backend", "ray") if parallel.ray else ()),
+        *(("--runner", "pooling", "--convert", "embed") if start.pooling else ()),
+        *(("--pooler-config", json.dumps({"pooling_type": start.pooling.upper()})) if start.pooling else ()),
     ]
 
 
@@ -153,6 +162,7 @@ def _start_sglang(start: Start) -> list[str]:
         *("--host", HOST, "--port", str(start.port), "--served-model-name", LOCAL_NAME),
         *("--context-length", str(start.context_tokens), "--sampling-defaults", "openai"),
         *("--tp-size", str(parallel.tensor), "--pp-size", str(parallel.pipeline)),
+        *(("--is-embedding",) if start.pooling else ()),
     ]
 
 
@@ -198,6 +208,7 @@ _LLAMA: dict[str, Any] = {
     "environment": _set_llama,
     "tokenizing": Tokenizing("/tokenize", "content", "add_special", {"parse_special": True}),
     "caches": ("f16", "q8_0", "q4_0"),
+    "poolings": ("mean", "cls", "last"),
 }
 _OPENAI: dict[str, Any] = {"describe": lambda sampling: _describe_openai(sampling) | COUNTED, "requests": 16}
 
@@ -211,6 +222,7 @@ VLLM = Server(
     tokenizing=_HUGGING_FACE,
     spreads=("tensor", "pipeline", "ray"),
     warning=f"vLLM asks for its key on some routes only: {_OPEN}",
+    poolings=("mean", "cls", "last"),
     **_OPENAI,
 )
 SGLANG = Server(
@@ -221,6 +233,7 @@ SGLANG = Server(
     environment=lambda _: QUIET,
     files=lambda start: {"sglang.yaml": f"api-key: {json.dumps(start.key)}\n"},
     tokenizing=_HUGGING_FACE,
+    poolings=("last",),
     spreads=("tensor", "pipeline"),
     **_OPENAI,
 )
@@ -236,6 +249,17 @@ TENSORRT = Server(
 REMOTE = Server("remote", "a server", refused=("top_k", "min_p", "repetition_penalty"), **_OPENAI)
 SERVERS = {one.name: one for one in (LLAMAFILE, LLAMA_SERVER, VLLM, SGLANG, TENSORRT, REMOTE)}
 """SGLang draws with a seed only under `--enable-deterministic-inference`, which costs a third of its speed."""
+
+
+def refuse_pooling(server: Server, pooling: Pooling | None) -> None:
+    """Refuse to make vectors in a way that a server has no option for.
+
+    Raises:
+        UsageError: the engine and the option are in the message.
+    """
+    if pooling is not None and pooling not in server.poolings:
+        able = ", ".join(one.engine for one in SERVERS.values() if pooling in one.poolings)
+        raise UsageError(f"{server.engine} has no `--pooling {pooling}`", hint=f"Use an engine that has: {able}")
 
 
 def refuse_spreading(engine: str, spreads: Sequence[str], parallel: Parallel) -> None:

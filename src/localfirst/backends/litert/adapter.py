@@ -10,7 +10,7 @@ What the engine lacks, and what is done about it:
 | Prompts of token ids | It takes text; ids are written as the text that has just these tokens, or refused. |
 | A cancel while a prompt is read | It is read in pieces as long as the file does them; an answer ends at once. |
 | Special tokens | It writes them into the answer; they are left out, as by all others. |
-| Constraints | Refused: only conversations take them, and let no space through (google-ai-edge/LiteRT-LM, issue 3510). |
+| Constraints | Refused: conversations alone take them, and let no space through (google-ai-edge/LiteRT-LM#3510). |
 | Reasons of failures | Its exceptions have none; the library is asked for it. |
 | The end token at the very end | An answer that ends by itself with the last token allowed counts as cut off. |
 """

@@ -142,21 +142,18 @@ class LlamaEngine:
         return bool(outcome == 0)
 
     def embed(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> list[float] | None:
-        """The vector of a text, of length 1; `None` where it was cancelled.
+        """The vector of a text, of any length; `None` where it was cancelled.
 
         Raises:
-            EngineError: it failed, or the vector has no length.
+            EngineError: it failed.
         """
         self.forget()
         for begin in range(0, len(tokens), self._batch_tokens):
             if cancelled() or not self.read(tokens[begin : begin + self._batch_tokens], cancelled):
                 return None
         size = self._library.llama_model_n_embd_out(self._model)
-        vector = self._library.llama_get_embeddings_seq(self._context, 0)[:size]
-        length = math.hypot(*vector)
-        if not 0 < length < math.inf:
-            raise EngineError("The model computed a vector without a length", detail=f"length: {length}")
-        return [value / length for value in vector]
+        vector: list[float] = self._library.llama_get_embeddings_seq(self._context, 0)[:size]
+        return vector
 
     def cut(self, length: int) -> bool:
         """Forget all but the first `length` tokens; `False` where it cannot, and nothing has changed.

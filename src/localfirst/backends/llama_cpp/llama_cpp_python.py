@@ -22,6 +22,7 @@ from localfirst.backends.llama_cpp.engine import LlamaEngine
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import find_special
+from localfirst.backends.vectors import make_unit
 from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.conversation import Embedding, Usage
 from localfirst.errors import DeviceError, EngineError
@@ -144,7 +145,7 @@ class LlamaModel:
             vector = self._engine.embed(prompt, cancelled)
             if vector is None:
                 return []
-            embeddings.append(Embedding(tuple(vector), len(prompt)))
+            embeddings.append(Embedding(make_unit(vector), len(prompt)))
         return embeddings
 
     def close(self) -> None:

@@ -148,7 +148,8 @@ def say_embedding(index: int, text: str, embedding: Embedding) -> str:
     """`0  [0.0612, -0.0889, 0.0659, ...]  384 numbers  6 tokens  the text`."""
     numbers = ", ".join(f"{number:.4f}" for number in embedding.vector[:SHOWN_NUMBERS])
     size = f"{len(embedding.vector)} numbers"
-    return "  ".join((str(index), f"[{numbers}, ...]", size, _count(embedding.tokens), line(text)))
+    counted = () if embedding.tokens is None else (_count(embedding.tokens),)
+    return "  ".join((str(index), f"[{numbers}, ...]", size, *counted, line(text)))
 
 
 def _count(tokens: int) -> str:
