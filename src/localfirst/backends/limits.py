@@ -93,7 +93,7 @@ class EmbedsNothing:
         """
         raise EngineError(
             f"{self.info.engine} computes no embeddings here",
-            detail="llama.cpp does, from GGUF files",
+            detail="llama.cpp does, from GGUF files, and OpenVINO, from folders exported for it",
             hint="Use a GGUF build: `--backend llama.cpp`",
         )
 

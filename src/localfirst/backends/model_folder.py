@@ -16,9 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from localfirst.types import Pooling
+
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 TEMPLATE, OLD_TEMPLATE = "chat_template.jinja", "chat_template.json"
+POOLING = "1_Pooling/config.json"
+POOLING_KEYS: dict[str, Pooling] = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_lasttoken": "last",
+}
+"""Source: huggingface/sentence-transformers, `models/Pooling.py`."""
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 HEAD_BYTES = 64
 MAX_JSON_BYTES = 256 * 2**20
@@ -98,6 +107,17 @@ def find_context(config: Mapping[str, Any]) -> int | None:
     """The tokens that a model was trained for, of its text part where it has several; `None` where nobody says."""
     found = (one.get(key) for one in (config, _find_text_part(config)) for key in CONTEXT_KEYS)
     return next((value for value in found if type(value) is int and value > 0), None)
+
+
+def find_pooling(folder: Path) -> Pooling | None:
+    """How a model of Sentence Transformers makes one vector of a text; `None` where it does not say, or in two ways.
+
+    Raises:
+        ModelFileError: the file is damaged.
+    """
+    told = read_optional_json(folder / POOLING)
+    found = [pooling for key, pooling in POOLING_KEYS.items() if told.get(key) is True]
+    return found[0] if len(found) == 1 else None
 
 
 def find_ends(generation: Mapping[str, Any], config: Mapping[str, Any]) -> frozenset[int]:

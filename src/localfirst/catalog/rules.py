@@ -54,7 +54,7 @@ def find_bits(variant: Variant) -> int:
 
 
 CHAT_TASKS = ("chat", "vision-chat")
-EMBEDDING_BACKENDS = ("xllamacpp", "llama-cpp-python", "llama-server", "llamafile", "vllm", "sglang")
+EMBEDDING_BACKENDS = ("xllamacpp", "llama-cpp-python", "openvino", "llama-server", "llamafile", "vllm", "sglang")
 """Backends that compute embeddings."""
 DRAFTING_BACKENDS = ("xllamacpp",)
 """Backends that let a smaller model draft."""

@@ -51,6 +51,8 @@ class Engine:
         return None if self.script is None else make_program(self.script)
 
     embeds: bool = False
+    embeds_any: bool = True
+    """Whether it also embeds by a model that was made to answer."""
     batches: bool = False
     drafts: bool = False
 
@@ -69,7 +71,15 @@ ENGINES = (
     ),
     Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx),
     Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+"),
-    Engine("openvino", "model", scripted.make_openvino, scripted.make_random_openvino, reuse_tokens=32),
+    Engine(
+        "openvino",
+        "model",
+        scripted.make_openvino,
+        scripted.make_random_openvino,
+        reuse_tokens=32,
+        embeds=True,
+        embeds_any=False,
+    ),
     Engine(
         "litert",
         "model.litertlm",

@@ -14,7 +14,7 @@ from tests.fixtures import scripted
 from tests.fixtures.scripted import bert, embedding, network
 
 from localfirst.backends.base import GenerateRequest
-from localfirst.errors import ContextError, EngineError, UsageError
+from localfirst.errors import ContextError, EngineError, ModelFileError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,7 +123,7 @@ def test_a_model_that_embeds_does_not_answer(embedder: LoadedModel) -> None:
 def test_a_model_that_answers_embeds_only_with_a_pooling_that_is_named(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / engine.file_name
     engine.make_random(path, SHAPE)
-    for pooling in (None, "mean"):
+    for pooling in (None, "mean") if engine.embeds_any else (None,):
         loaded = engine.load(path, pooling=pooling)
         try:
             assert loaded.info.pooling == pooling
@@ -136,6 +136,14 @@ def test_a_model_that_answers_embeds_only_with_a_pooling_that_is_named(engine: E
                 assert np.abs(np.array(found.vector) - expect("hi", pooling)).max() < 1e-3
         finally:
             loaded.close()
+
+
+def test_a_model_that_only_answers_is_refused_with_what_to_take(tmp_path: Path) -> None:
+    openvino = find_engine("openvino")
+    openvino.make_random(tmp_path / "model", SHAPE)
+    with pytest.raises(ModelFileError, match="gives no states") as caught:
+        openvino.load(tmp_path / "model", pooling="mean")
+    assert "feature-extraction" in (caught.value.hint or "")
 
 
 def test_a_cancel_ends_it_without_the_texts_that_were_left(engine: Engine, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.fixtures import scripted
 from tests.fixtures.scripted import Shape, render
 
 from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles, Piece
-from localfirst.backends.openvino import adapter
+from localfirst.backends.openvino import adapter, shared
 from localfirst.conversation import Sampling
 from localfirst.errors import ContextError, DeviceError
 
@@ -33,7 +33,7 @@ def load(path: Path) -> LoadedModel:
 
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(adapter.DEVICES, "npu", "CPU")
+    monkeypatch.setitem(shared.DEVICES, "npu", "CPU")
 
 
 @pytest.fixture
@@ -90,6 +90,6 @@ def test_a_seed_repeats(tmp_path: Path) -> None:
 
 
 def test_without_an_npu_it_is_refused(model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(adapter.DEVICES, "npu", "NPU")
+    monkeypatch.setitem(shared.DEVICES, "npu", "NPU")
     with pytest.raises(DeviceError, match="sees no NPU"):
         load(tmp_path / "model")

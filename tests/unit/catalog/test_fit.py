@@ -417,3 +417,14 @@ def test_a_longer_context_never_needs_less(architecture: Architecture, variant: 
     assert shorter is not None
     assert longer is not None
     assert shorter.total_bytes <= longer.total_bytes
+
+
+@pytest.mark.parametrize(("tokens", "measured_mib"), [(500, 28), (1000, 84), (2000, 124), (4000, 306)])
+def test_openvino_embeds_in_about_what_it_was_seen_to_take(tokens: int, measured_mib: float) -> None:
+    """One network of random weights; what a text took beyond a model that had read a short one."""
+    groups = (KvGroup(8, 4, 64),)
+    architecture = Architecture(layers=8, hidden_size=512, feed_forward_size=1536, heads=8, kv_groups=groups)
+    build = describe(make_model(architecture=architecture), OPENVINO_VARIANT, 10 * MIB)._replace(embeds=True)
+    need = openvino.find_need(build, tokens, "f16")
+    assert need.kv_bytes == 0
+    assert abs(need.compute_bytes / MIB - measured_mib) < 40

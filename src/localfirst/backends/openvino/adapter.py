@@ -8,46 +8,35 @@ The engine takes no notice of the context that a model was made for, and holds P
 
 from __future__ import annotations
 
-import os
-import re
 import secrets
-import sys
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from localfirst.backends import constraints, limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
-from localfirst.backends.openvino import structure
-from localfirst.backends.openvino.folder import DETOKENIZER_GRAPH, TOKENIZER_GRAPH, read_folder
+from localfirst.backends.openvino import shared, structure
+from localfirst.backends.openvino.embedder import OpenVinoEmbedder
+from localfirst.backends.openvino.folder import read_folder
 from localfirst.backends.openvino.npu import WholeAnswers
 from localfirst.backends.openvino.steps import StepwiseAnswers
 from localfirst.backends.sampler import COLDEST
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
 from localfirst.conversation import Usage
-from localfirst.errors import ContextError, DeviceError, EngineError, ModelFileError
+from localfirst.errors import ContextError, EngineError, ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.openvino.folder import OpenVinoFolder
     from localfirst.backends.token_bytes import Decoder
-    from localfirst.conversation import FinishReason, Sampling
-    from localfirst.types import Placement
+    from localfirst.conversation import Embedding, FinishReason, Sampling
 
-LEAST_THREADS = 2
-"""With one thread the engine divides by zero on processors with AMX (2026.4.1, SIGFPE)."""
-DEVICES = {"cpu": "CPU", "gpu": "GPU", "igpu": "GPU", "npu": "NPU"}
-KINDS = {"gpu": "discrete", "igpu": "integrated"}
-"""What the engine calls the two kinds of GPU, which both are `GPU.<number>`."""
 SEEDS = 2**64
 EVERY_TOKEN = 2**64 - 1
 """The engine's top-k that leaves all."""
-DAMAGED = re.compile(r"Unable to read the model|pugi::status_ok|weights")
-"""What the engine says of files that are damaged or cut short, which only it can see."""
-NO_REASON = re.compile(r"^(Exception from .*|Check '.*' failed at .*:\d+:)$")
 BROKEN = "\ufffd"
 
 
@@ -56,50 +45,54 @@ class OpenVinoBackend:
 
     def list_devices(self) -> tuple[str, ...]:
         """The GPUs and NPUs that the engine sees, as it calls them."""
-        core = _import_openvino().Core()
+        core = shared.import_openvino().Core()
         names = (name for name in core.available_devices if name != "CPU")
         return tuple(str(core.get_property(name, "FULL_DEVICE_NAME")) for name in names)
 
     def describe_build(self) -> str:
         """Version, build number and commit of OpenVINO below, which computes."""
-        words = zip(("OpenVINO", "build", "commit"), _import_openvino().get_version().split("-"), strict=False)
+        words = zip(("OpenVINO", "build", "commit"), shared.import_openvino().get_version().split("-"), strict=False)
         return ", ".join(map(" ".join, words))
 
-    def load(self, files: ModelFiles, options: LoadOptions) -> OpenVinoModel:
-        """Load a model.
+    def load(self, files: ModelFiles, options: LoadOptions) -> OpenVinoModel | OpenVinoEmbedder:
+        """Load a model, to answer or to embed.
 
         Raises:
             ModelFileError: a file of the folder is missing or damaged, or nothing says how long the context is.
             DeviceError: the engine does not see such a device.
             EngineError: the engine refuses the folder or lacks the memory.
         """
-        return OpenVinoModel(Path(files.main), read_folder(Path(files.main)), options)
+        path = Path(files.main)
+        folder = read_folder(path)
+        if (pooling := options.pooling or folder.pooling) is not None:
+            return OpenVinoEmbedder(path, folder, options, pooling)
+        return OpenVinoModel(path, folder, options)
 
 
-class OpenVinoModel(limits.EmbedsNothing):
+class OpenVinoModel:
     """A model in OpenVINO GenAI. One request at a time."""
 
     def __init__(self, path: Path, folder: OpenVinoFolder, options: LoadOptions) -> None:
-        openvino = _import_openvino()
+        openvino = shared.import_openvino()
         import openvino_genai
 
         self._openvino, self._genai = openvino, openvino_genai
-        context_tokens = _find_context(path, folder, options)
-        device, full_name = _find_device(openvino, options.placement)
+        context_tokens = shared.find_context(path, folder, options)
+        device, full_name = shared.find_device(openvino, options.placement)
         make = WholeAnswers if options.placement == "npu" else StepwiseAnswers
         try:
-            self._tokenizer = _open_tokenizer(openvino, openvino_genai, path)
+            self._tokenizer = shared.open_tokenizer(openvino, openvino_genai, path)
             self._answers: Answers = make(
                 openvino_genai,
                 self._tokenizer,
                 path,
                 device,
                 context_tokens,
-                _make_properties(options),
+                shared.make_properties(options),
             )
             self._bos = self._find_added_bos()
         except RuntimeError as error:
-            raise _translate(error, path) from error
+            raise shared.translate(error, path) from error
         self._ends = folder.ends or _find_ends(self._tokenizer, path)
         self._token_bytes = folder.token_bytes
         self.info = LoadedInfo(
@@ -132,7 +125,11 @@ class OpenVinoModel(limits.EmbedsNothing):
         except RuntimeError as error:
             if request.constraint is not None and (reason := structure.find_refusal(str(error))):
                 raise constraints.refuse(request.constraint, "OpenVINO GenAI", reason) from error
-            raise EngineError("OpenVINO GenAI failed while answering", detail=_find_words(error)) from error
+            raise EngineError("OpenVINO GenAI failed while answering", detail=shared.find_words(error)) from error
+
+    def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:  # noqa: ARG002
+        """Refuse: it was loaded to answer."""
+        raise limits.refuse_as_loaded(embeds=False)
 
     def close(self) -> None:
         """Free the model."""
@@ -261,72 +258,12 @@ class _GraphDecoder:
         return text[len(shown) :]
 
 
-def _import_openvino() -> Any:
-    """The engine, without what calls home, and so that it can run on one core.
-
-    A stub stands for the telemetry package that `openvino` looks for when it is imported; what is in `sys.modules` is
-    not looked for. On one core, two threads count as one to the engine, so it must not use AMX (see `LEAST_THREADS`).
-    """
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # the documented way to forbid an import
-    if _count_cores() == 1:
-        os.environ.setdefault("OV_CPU_MAX_ISA", "AVX2")
-    import openvino
-
-    return openvino
-
-
-def _count_cores() -> int | None:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
-def _find_context(path: Path, folder: OpenVinoFolder, options: LoadOptions) -> int:
-    found = min(filter(None, (options.context_tokens, folder.context_tokens)), default=None)
-    if found is None:
-        raise ModelFileError(
-            f"{path.name} does not say how long its context is",
-            detail="config.json has no max_position_embeddings",
-            hint="Say it: `--ctx 4096`",
-        )
-    return found
-
-
-def _find_device(openvino: Any, placement: Placement) -> tuple[str, str]:
-    """The engine's short and full names of the device that a placement means.
-
-    Raises:
-        DeviceError: it does not see such a device.
-    """
-    core, device = openvino.Core(), DEVICES[placement]
-    found = core.available_devices
-    names = [name for name in found if name.partition(".")[0] == device]
-    if not names:
-        raise DeviceError(f"OpenVINO sees no {device} here", detail=f"it sees: {', '.join(found)}")
-    if placement == "cpu":
-        return device, device
-    kind = KINDS.get(placement, "")
-    name = next((one for one in names if kind in str(core.get_property(one, "DEVICE_TYPE")).lower()), names[0])
-    return name, str(core.get_property(name, "FULL_DEVICE_NAME"))
-
-
 def _make_refusal(prompt_tokens: int, most_tokens: int, context_tokens: int) -> ContextError:
     return ContextError(
         f"The prompt has {prompt_tokens} tokens; of the context of {context_tokens}, {most_tokens} are for it",
         detail="The device computes graphs of fixed sizes, in which a part of the context is kept for the answer",
         hint="Shorten the prompt, or set a longer context: `--ctx`",
     )
-
-
-def _open_tokenizer(openvino: Any, genai: Any, path: Path) -> Any:
-    """The tokenizer, from its two graphs alone: of the whole folder the engine would also read and run the template."""
-    import numpy as np
-
-    parts: list[Any] = []
-    for name in (TOKENIZER_GRAPH, DETOKENIZER_GRAPH):
-        parts.append((path / f"{name}.xml").read_text("utf-8", errors="replace"))
-        parts.append(openvino.Tensor(np.fromfile(path / f"{name}.bin", np.uint8)))
-    return genai.Tokenizer(*parts)
 
 
 def _find_ends(tokenizer: Any, path: Path) -> frozenset[int]:
@@ -338,23 +275,3 @@ def _find_ends(tokenizer: Any, path: Path) -> frozenset[int]:
             detail="neither generation_config.json, nor config.json, nor the tokenizer's graph has an eos_token_id",
         )
     return frozenset({end})
-
-
-def _make_properties(options: LoadOptions) -> dict[str, Any]:
-    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-    if options.placement == "cpu":
-        properties["INFERENCE_NUM_THREADS"] = max(options.threads, LEAST_THREADS)
-    return properties
-
-
-def _translate(error: Exception, path: Path) -> EngineError | ModelFileError:
-    words = _find_words(error)
-    if DAMAGED.search(str(error)):
-        return ModelFileError(f"A file of {path.name} is missing or damaged", detail=words)
-    return EngineError(f"OpenVINO GenAI could not load {path.name}", detail=words)
-
-
-def _find_words(error: Exception) -> str:
-    """What the engine says, without the places in its source that it begins with."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return " ".join(line for line in lines if line and not NO_REASON.match(line)) or type(error).__name__

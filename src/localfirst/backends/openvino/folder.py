@@ -18,6 +18,7 @@ from localfirst.backends.model_folder import (
     describe_file,
     find_context,
     find_ends,
+    find_pooling,
     find_template,
     find_token_text,
     read_optional_json,
@@ -28,6 +29,8 @@ from localfirst.errors import ModelFileError
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from localfirst.types import Pooling
 
 MODEL, TOKENIZER_GRAPH, DETOKENIZER_GRAPH = "openvino_model", "openvino_tokenizer", "openvino_detokenizer"
 PICTURES = "openvino_language_model.xml"
@@ -49,6 +52,8 @@ class OpenVinoFolder:
     """Tokens that end an answer; empty where only the graph of the tokenizer says."""
     token_bytes: Mapping[int, bytes] | None
     """What each token stands for, or `None` where only the engine knows."""
+    pooling: Pooling | None = None
+    """How an embedding model makes one vector of a text; `None`: its files do not say."""
 
 
 def read_folder(folder: Path) -> OpenVinoFolder:
@@ -80,6 +85,7 @@ def read_folder(folder: Path) -> OpenVinoFolder:
         find_token_text(described.get("eos_token")),
         find_ends(generation, config),
         token_bytes,
+        find_pooling(folder),
     )
 
 
