@@ -176,7 +176,7 @@ def test_the_same_seed_draws_the_same_answer_and_another_seed_another(noise: Loa
 
 
 def test_without_a_seed_answers_differ(noise: LoadedModel) -> None:
-    assert len({ask(noise, render("hi"), Sampling(2.0), max_tokens=24).text for _ in range(3)}) == 3
+    assert len({ask(noise, render("hi"), Sampling(5.0), max_tokens=24).text for _ in range(3)}) == 3
 
 
 @pytest.mark.parametrize(("option", "value"), [("top_k", 1), ("top_p", 1e-6), ("min_p", 1.0)])
