@@ -64,6 +64,8 @@ class LoadOptions:
     """Which of the models of a server elsewhere; `None`: its only one."""
     report: Callable[[str, bool], None] = ignore
     """Told now and then how far a load of minutes is, and, lasting, what the user has to know of it."""
+    starting: set[Callable[[], None]] = field(default_factory=set)
+    """What ends the programs that are being started and do not answer yet, for a worker that leaves meanwhile."""
     requests: int = 1
     """Requests to compute at the same time, each with the whole context; an engine that cannot computes one."""
     pooling: Pooling | None = None

@@ -37,6 +37,10 @@ LOOK_TIMEOUT_S = 20.0
 """A driver that wakes a sleeping GPU takes a second or two; one that hangs is not waited for."""
 CANCEL_TIMEOUT_S = 5.0
 """An engine that does not see a cancel within this time is stopped with its process."""
+CLOSE_TIMEOUT_S = 3.0
+"""A worker whose pipe is closed ends in milliseconds, unless its engine keeps the interpreter to itself."""
+ABANDON_TIMEOUT_S = 0.5
+"""The same for one whose model nobody waits for any longer: it ends the program that it is starting, if any."""
 _POLL_S = 0.1
 """How long a wait may be deaf to `Reply.cancel`, and on Windows to Ctrl-C."""
 _Single = TypeVar("_Single", protocol.Loaded, protocol.Seen, protocol.Embedded)
@@ -106,10 +110,13 @@ class Worker:
             RuntimeMissingError: the interpreter cannot import the engine.
             WorkerCrashError: the process died.
         """
-        return Reply(self, request).wait_for(protocol.Loaded, LOAD_TIMEOUT_S, LATE_LOAD, report).info
+        reply = Reply(self, request, cancellable=False)
+        return reply.wait_for(protocol.Loaded, LOAD_TIMEOUT_S, LATE_LOAD, report).info
 
     def look(self, backend: str, program: str | None = None) -> protocol.Seen:
         """The devices that the engine of `backend` sees, besides the CPU, and what it says of its build.
+
+        Whoever leaves before (Ctrl-C, any exception) ends the process, as with `load`: no engine can be interrupted.
 
         `program` is the engine, where that is one.
 
@@ -117,7 +124,8 @@ class Worker:
             EngineError: it does not come up, or does not answer in time.
             WorkerCrashError: the process died.
         """
-        return Reply(self, protocol.Look(backend, program)).wait_for(protocol.Seen, LOOK_TIMEOUT_S, LATE_LOOK)
+        reply = Reply(self, protocol.Look(backend, program), cancellable=False)
+        return reply.wait_for(protocol.Seen, LOOK_TIMEOUT_S, LATE_LOOK)
 
     def answer(self, request: protocol.Chat | protocol.Complete) -> Reply:
         """Ask; iterate over what is returned.
@@ -137,11 +145,11 @@ class Worker:
         """
         return Reply(self, protocol.Embed(texts))
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """End the process: politely by closing its pipe, then by force."""
         try:
             self._stdin.close()
-            self._process.wait(timeout=3)
+            self._process.wait(timeout_s)
         except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
         self._process.wait()
@@ -215,8 +223,10 @@ class Reply:
     Leaving the loop early (a `break`, Ctrl-C, any exception) stops the request.
     """
 
-    def __init__(self, worker: Worker, request: protocol.Request) -> None:
+    def __init__(self, worker: Worker, request: protocol.Request, *, cancellable: bool = True) -> None:
+        """Send the request; to leave one that is not `cancellable` ends the worker."""
         self._worker = worker
+        self._cancellable = cancellable
         self._cancel_asked = False
         self._over = False
         self._id, self._events = worker.subscribe()
@@ -289,7 +299,9 @@ class Reply:
                     return event
 
     def _leave(self) -> None:
-        if not self._over:
+        if not self._over and not self._cancellable:
+            self._worker.close(ABANDON_TIMEOUT_S)
+        elif not self._over:
             self.cancel()
             deadline = time.monotonic() + CANCEL_TIMEOUT_S
             try:

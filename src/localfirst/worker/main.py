@@ -50,6 +50,7 @@ def main() -> None:
     child = Child(frames_out)
     for line in frames_in:
         child.accept(*protocol.decode_request(line))
+    child.leave()
     shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
     os._exit(0)
 
@@ -64,6 +65,7 @@ class Child:
         self._cancelled: dict[int, threading.Event] = {}
         self._model: base.LoadedModel | None = None
         self._title = "This model"
+        self._starting: set[Callable[[], None]] = set()
 
     def accept(self, request_id: int, request: protocol.Request) -> None:
         """Start a request, or cancel one."""
@@ -73,6 +75,11 @@ class Child:
             return
         self._cancelled[request_id] = threading.Event()
         self._pool.submit(self._run, request_id, request)
+
+    def leave(self) -> None:
+        """End the programs that are still being started; one that answers has longer than this process to end."""
+        for end in tuple(self._starting):
+            end()
 
     def _run(self, request_id: int, request: protocol.Request) -> None:
         def send(event: protocol.Event) -> None:
@@ -140,6 +147,7 @@ class Child:
             key=request.key,
             model=request.model,
             report=report,
+            starting=self._starting,
             requests=request.requests,
             pooling=request.pooling,
             budget_bytes=request.budget_bytes,

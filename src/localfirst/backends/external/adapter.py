@@ -7,20 +7,16 @@ started and asked in `served`.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localfirst.backends.external import files, table
+from localfirst.backends.external.process import ServerProcess
 from localfirst.backends.external.served import Launcher, ServedModel
-from localfirst.errors import (
-    DeviceError,
-    EngineError,
-    ModelFileError,
-    RuntimeMissingError,
-)
+from localfirst.errors import DeviceError, ModelFileError, RuntimeMissingError
 from localfirst.headers.llamafile import REST
 
 if TYPE_CHECKING:
@@ -29,7 +25,8 @@ if TYPE_CHECKING:
     from localfirst.backends.base import LoadOptions, ModelFiles
     from localfirst.types import Placement
 
-VERSION_TIMEOUT_S = 30.0
+VERSION_TIMEOUT_S = 15.0
+"""For `--version`, in which vLLM imports PyTorch; less than a worker has to say what it sees."""
 MOST_WINDOWS_BYTES = 4 * 2**30
 """Windows runs no program of 4 GiB or more. Source: mozilla-ai/llamafile, `docs/troubleshooting.md`."""
 OLDEST_LLAMAFILE = (0, 10)
@@ -198,17 +195,10 @@ def _ask_version(program: tuple[str, ...]) -> str:
     Raises:
         EngineError: it cannot be run, or does not answer.
     """
-    try:
-        done = subprocess.run(
-            [*program, "--version"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=VERSION_TIMEOUT_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise EngineError(f"`{program[-1]}` cannot be run", detail=str(error)) from error
-    lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
+    with tempfile.TemporaryDirectory(prefix="lf-server-") as folder:
+        process = ServerProcess(f"`{program[-1]} --version`", [*program, "--version"], os.environ, Path(folder))
+        try:
+            lines = process.wait_for_words(VERSION_TIMEOUT_S).splitlines()
+        finally:
+            process.close()
     return next((line for line in lines if "version" in line or " v" in line), lines[0] if lines else "no version")

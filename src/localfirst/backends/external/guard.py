@@ -20,6 +20,8 @@ from typing import Any
 
 GRACE_S = 3.0
 """What a server has to end by itself, so that it frees a GPU's memory and its shared memory in order."""
+LOADING_GRACE_S = 0.2
+"""The same for one that is not said to be ready: there is nothing to finish yet, and somebody waits for its end."""
 PR_SET_PDEATHSIG = 1
 KILL_ON_JOB_CLOSE = 0x2000
 EXTENDED_LIMITS = 9
@@ -59,9 +61,10 @@ def _start(command: list[str]) -> subprocess.Popen[bytes]:
 
 
 def _watch(child: subprocess.Popen[bytes]) -> None:
-    sys.stdin.buffer.read()
+    """Whatever is written to standard input says that the server is ready."""
+    is_ready = sys.stdin.buffer.read()
     _end(child, hard=False)
-    time.sleep(GRACE_S)
+    time.sleep(GRACE_S if is_ready else LOADING_GRACE_S)
     _end(child, hard=True)
 
 

@@ -12,6 +12,7 @@ import socket
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,14 @@ if TYPE_CHECKING:
 
     from localfirst.backends.base import GenerateRequest, LoadOptions
 
+ATTEMPTS = 3
+"""How often a program is started whose port somebody else took before it could."""
 DEATH_S = 2.0
 """How long the end of a program may come after that of its connections."""
+
+
+class PortTakenError(EngineError):
+    """A server program found that somebody else listens on its port."""
 
 
 class Launcher:
@@ -44,20 +51,36 @@ class Launcher:
         self._program, self._opened, self._context_tokens, self._options = program, opened, context_tokens, options
 
     def launch(self) -> tuple[ServerProcess, http.Address, Path]:
-        """Start it and wait until it answers.
+        """Start it and wait until it answers; anew where its port was taken before it could take it.
+
+        A port can be found free, and not kept for a program that opens it by itself.
 
         Raises:
-            EngineError: it does not.
+            EngineError: it does not answer.
         """
+        for _ in range(ATTEMPTS - 1):
+            with suppress(PortTakenError):
+                return self._launch()
+        return self._launch()
+
+    def _launch(self) -> tuple[ServerProcess, http.Address, Path]:
         folder = Path(tempfile.mkdtemp(prefix="lf-server-"))
-        key = secrets.token_urlsafe(32)
-        port = _find_port()
+        try:
+            process, address = self._start(folder)
+            self._wait_for(process, address)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return process, address, folder
+
+    def _start(self, folder: Path) -> tuple[ServerProcess, http.Address]:
         options = self._options
+        address = http.Address(table.HOST, find_port(), key=secrets.token_urlsafe(32))
         start = table.Start(
             self._program,
             self._opened,
-            port,
-            key,
+            address.port,
+            address.key or "",
             self._context_tokens,
             options.threads,
             options.cache,
@@ -71,15 +94,21 @@ class Launcher:
             path.write_text(content, encoding="utf-8")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_")}
         environment = inherited | self.server.environment(start)
-        process = ServerProcess(self.server.engine, self.server.command(start), environment, folder)
-        address = http.Address(table.HOST, port, key=key)
+        return ServerProcess(self.server.engine, self.server.command(start), environment, folder), address
+
+    def _wait_for(self, process: ServerProcess, address: http.Address) -> None:
+        """Wait until it answers; whatever comes between ends it."""
+        end, starting = process.close, self._options.starting
+        starting.add(end)
         try:
-            process.wait_for(lambda: http.is_healthy(address), options.report)
-        except BaseException:
-            process.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            process.wait_for(lambda: http.is_healthy(address), self._options.report)
+        except BaseException as error:
+            end()
+            if isinstance(error, EngineError) and process.has_said(self.server.port_taken):
+                raise PortTakenError(error.message, detail=error.detail, hint=error.hint) from error
             raise
-        return process, address, folder
+        finally:
+            starting.discard(end)
 
 
 class ServedModel(limits.EmbedsNothing):
@@ -221,7 +250,7 @@ class ServedModel(limits.EmbedsNothing):
         return error
 
 
-def _find_port() -> int:
+def find_port() -> int:
     """A port that nothing listens on."""
     with socket.socket() as one:
         one.bind((table.HOST, 0))

@@ -2,7 +2,7 @@
 
 Pure: values in, command lines and request bodies out. Sources: llama.cpp, `tools/server/README.md`; mozilla-ai's
 llamafile, `docs/cli_arguments.md` and `docs/security.md`; vLLM, "vllm serve", "Parallelism and Scaling", "Pooling
-Models", "Security" and "Usage Stats Collection"; Ray, "Starting Ray"; SGLang, "Server Arguments", "Embedding Models" and
+Models", "Security" and "Usage Stats Collection"; Ray, "Starting Ray"; SGLang, "Server Arguments", "Embedding Models",
 `srt/entrypoints/openai`; TensorRT-LLM, "trtllm-serve", `tensorrt_llm/serve` and `tensorrt_llm/usage`.
 """
 
@@ -86,6 +86,11 @@ class Server(NamedTuple):
     """What a user should know who shares the machine with others; told when it starts."""
     poolings: Sequence[Pooling] = ()
     """How it can make one vector of a text; none: it computes no embeddings here."""
+    port_taken: Sequence[str] = ("ddress already in use",)
+    """What it says, and ends, where somebody else listens on its port: the system's words, with a small `a` by uvicorn.
+
+    Sources of others: llama.cpp, `tools/server/server-http.cpp`; TensorRT-LLM, `tensorrt_llm/commands/serve.py`.
+    """
 
 
 def _start_llama(start: Start) -> list[str]:
@@ -209,6 +214,7 @@ _LLAMA: dict[str, Any] = {
     "tokenizing": Tokenizing("/tokenize", "content", "add_special", {"parse_special": True}),
     "caches": ("f16", "q8_0", "q4_0"),
     "poolings": ("mean", "cls", "last"),
+    "port_taken": ("couldn't bind HTTP server socket",),
 }
 _OPENAI: dict[str, Any] = {"describe": lambda sampling: _describe_openai(sampling) | COUNTED, "requests": 16}
 
@@ -244,6 +250,7 @@ TENSORRT = Server(
     environment=lambda _: QUIET | {"TRTLLM_NO_USAGE_STATS": "1", "TELEMETRY_DISABLED": "1"},
     spreads=("tensor", "pipeline"),
     warning=f"TensorRT-LLM asks for no key: {_OPEN}",
+    port_taken=("Failed to bind socket to",),
     **_OPENAI,
 )
 REMOTE = Server("remote", "a server", refused=("top_k", "min_p", "repetition_penalty"), **_OPENAI)
