@@ -214,8 +214,11 @@ class ModelName(NamedTuple):
     """The kind of device that a Foundry Local id names: `cpu`, `gpu` or `npu`."""
 
 
-RuntimeState = Literal["installed", "importable", "external", "installable", "offered", "unavailable"]
-"""`offered`: it is installed only when the user names it; nothing chooses it before."""
+RuntimeState = Literal[
+    "installed", "importable", "external", "brought", "misnamed", "installable", "offered", "unavailable"
+]
+"""`brought`: each model is its own program. `misnamed`: a variable of the user's names what is none, and whoever wants
+this runtime is told. `offered`: it is installed only when the user names it; nothing chooses it before."""
 
 
 class Runtime(NamedTuple):
@@ -233,7 +236,7 @@ class Runtime(NamedTuple):
     """Which of `Variant.devices` this build serves, e.g. `("cpu",)`."""
     state: RuntimeState
     reason: str | None = None
-    """Why it is unavailable here; of one that is only offered, what it is."""
+    """Why it is not here; of one that is only offered, what it is."""
     download_bytes: int | None = None
     installed_bytes: int | None = None
     python: str | None = None

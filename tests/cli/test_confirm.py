@@ -23,3 +23,10 @@ def test_only_an_answer_begins(typed: str, agreed: bool, monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.stdin", Terminal(typed))
     monkeypatch.setattr("sys.stderr", Terminal())
     assert consent.confirm("Compiling takes minutes") is agreed
+
+
+@pytest.mark.parametrize(("typed", "agreed"), [("\n", False), ("y\n", True), ("", False)], ids=["Enter", "y", "Ctrl-D"])
+def test_what_is_not_advised_takes_a_word(typed: str, agreed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    monkeypatch.setattr("sys.stderr", Terminal())
+    assert consent.confirm("Nothing here can use it", advised=False) is agreed

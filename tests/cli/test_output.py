@@ -317,7 +317,7 @@ def test_short_results_are_one_line_each(capsys):
         "mine", "gguf", "gguf", None, "import", None, None, "/models", (InstalledFile("a.gguf", 5, "0"),), "2026"
     )
     output.print_pulled(INSTALLED)
-    output.print_removed("phi-4-mini", 2_490_000_000)
+    output.print_removed({"phi-4-mini": 2_490_000_000})
     output.print_installed(CUDA)
     unmended = {"repaired": False, "error": None}
     problems = (SimpleNamespace(**PROBLEM),)

@@ -154,7 +154,7 @@ def _is_invited(runtime: Runtime, variant: Variant, ask: Ask) -> bool:
     """
     if is_backend(runtime, ask.wanted.backend or ""):
         return True
-    if runtime.on_demand and runtime.state not in READY_STATES:
+    if runtime.on_demand and runtime.state not in (*READY_STATES, "misnamed"):
         return False
     if runtime.backend not in PROGRAM_BACKENDS:
         return True

@@ -161,7 +161,7 @@ DEVICE_DEMANDS: dict[str, tuple[Placement, ...]] = {
 }
 """What `--device` accepts for each word."""
 
-READY_STATES = ("installed", "importable", "external")
+READY_STATES = ("installed", "importable", "external", "brought")
 """States of a runtime that need no installation."""
 
 TIGHT_SHARE = 0.10

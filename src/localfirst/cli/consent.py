@@ -35,8 +35,8 @@ def ask(action: Callable[[bool], Result], *, accepted: bool) -> Result:
     return action(True)
 
 
-def confirm(notice: str) -> bool:
-    """Tell what is going to be done, and ask whether to.
+def confirm(notice: str, *, advised: bool = True) -> bool:
+    """Tell what is going to be done, and ask whether to; Enter does it where it is `advised`.
 
     Raises:
         UsageError: there is nobody to ask.
@@ -45,9 +45,10 @@ def confirm(notice: str) -> bool:
         raise UsageError("There is nobody here to ask whether to begin", detail=notice, hint="Say so with `-y`")
     screen = stderr_screen()
     screen.write_lines([line(notice)])
-    screen.write("Begin? [Y/n] ")
+    screen.write("Begin? [Y/n] " if advised else "Do it all the same? [y/N] ")
     typed = sys.stdin.readline()
-    return typed != "" and typed.strip().lower() in {"", "y", "yes"}  # an end of the input is no Enter
+    agreed = {"y", "yes", ""} if advised else {"y", "yes"}
+    return typed != "" and typed.strip().lower() in agreed  # an end of the input is no Enter
 
 
 def agree(render: Callable[[Screen], Sequence[str]], *, agreed: bool, quiet: bool) -> None:

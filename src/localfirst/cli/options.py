@@ -84,6 +84,18 @@ RuntimeArgument = Annotated[
         metavar="NAME", help="As shown by `lf runtime list`.", autocompletion=complete_runtime, show_default=False
     ),
 ]
+RuntimesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...", help="As shown by `lf runtime list`.", autocompletion=complete_runtime, show_default=False
+    ),
+]
+OptionalRuntimesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...", help="Only these runtimes.", autocompletion=complete_runtime, show_default=False
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line: what happens, then the result.")]
 Offline = Annotated[bool, typer.Option("--offline", envvar="LF_OFFLINE", help="Use no network.", show_envvar=False)]

@@ -258,9 +258,12 @@ def print_pulled(model: InstalledModel, *, json: bool = False) -> None:
     return stdout_screen().write_lines([f"{_name_installed(model)} is ready: {_measure_files(model)}, verified"])
 
 
-def print_removed(name: str, freed_bytes: int) -> None:
-    """Print that a runtime is gone, and what that freed."""
-    stdout_screen().write_lines([f"{line(name)} is removed: {format_bytes(freed_bytes)} freed"])
+def print_removed(freed: Mapping[str, int], *, json: bool = False) -> None:
+    """Print that runtimes are gone, and the bytes that each freed."""
+    if json:
+        return print_json(shapes.removed_to_json(freed))
+    rows = [f"{line(name)} is removed: {format_bytes(freed_bytes)} freed" for name, freed_bytes in freed.items()]
+    return stdout_screen().write_lines(rows)
 
 
 def print_verified(verified: Sequence[Verified], *, json: bool = False, screen: Screen | None = None) -> None:

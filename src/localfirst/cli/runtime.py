@@ -18,7 +18,7 @@ class RuntimeGroup(TableGroup):
         {
             "list": Row("localfirst.cli.runtime:list_", "List runtimes."),
             "install": Row("localfirst.cli.runtime:install", "Install a runtime."),
-            "remove": Row("localfirst.cli.runtime:remove", "Remove a runtime."),
+            "remove": Row("localfirst.cli.runtime:remove", "Remove runtimes."),
             "test": Row("localfirst.cli.runtime:test", "Test runtimes."),
         }
     )
@@ -47,19 +47,24 @@ def install(
     name: options.RuntimeArgument,
     offline: options.Offline = False,
     quiet: options.Quiet = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Compile without asking first.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
 ) -> None:
     """Install a runtime.
 
-    Into an environment of its own, and only if it passes its test. One that is compiled here takes minutes, and asks.
+    Into an environment of its own, and only if it passes its test. One that is compiled here takes minutes, and asks;
+    so does one that nothing here can use.
     """
     from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
     from localfirst.errors import LfError
     from localfirst.services import engines, yardstick
 
-    missing = engines.find_runtime(name).python is None
-    workshop = engines.find_workshop(name) if missing and not offline else None
+    runtime = engines.find_runtime(name)
+    missing = runtime.python is None and not offline
+    workshop = engines.find_workshop(name) if missing else None
+    useless = engines.explain_uselessness(runtime) if missing else None
+    if useless and not yes and not consent.confirm(useless, advised=False):
+        raise typer.Exit(1)
     if workshop and not yes and not consent.confirm(engines.say_work(workshop)):
         raise typer.Exit(1)
     with show_progress(quiet=quiet) as report:
@@ -76,24 +81,18 @@ def install(
             output.print_gain(gain)
 
 
-def remove(name: options.RuntimeArgument) -> None:
-    """Remove a runtime.
+def remove(names: options.RuntimesArgument, json: options.Json = False) -> None:
+    """Remove runtimes.
 
-    Models stay; the runtime is installed again when one needs it.
+    Models stay; a runtime is installed again when one needs it. Nothing is removed where one of the names is wrong.
     """
     from localfirst.cli import output
     from localfirst.services import engines
 
-    output.print_removed(name, engines.remove(engines.find_runtime(name)))
+    output.print_removed(engines.remove(names), json=json)
 
 
-def test(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[NAME]", help="Only this runtime.", autocompletion=options.complete_runtime),
-    ] = None,
-    json: options.Json = False,
-) -> None:
+def test(names: options.OptionalRuntimesArgument = None, json: options.Json = False) -> None:
     """Test runtimes.
 
     In each one the built-in starter model answers a known question.
@@ -101,7 +100,7 @@ def test(
     from localfirst.cli import output
     from localfirst.services import engines
 
-    tests = engines.run_tests(name)
+    tests = engines.run_tests(names or ())
     output.print_tests(tests, json=json)
     if any(test.error is not None for test in tests):
         raise typer.Exit(1)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localfirst.errors import RuntimeMissingError
 from localfirst.runtimes.folder import PYTHON, folder_of, read_failure, read_marker
 from localfirst.runtimes.table import RUNTIMES, RuntimeRow, System, normalise_arch
+from localfirst.runtimes.variable import read_variable
 from localfirst.types import Runtime
 
 if TYPE_CHECKING:
@@ -23,12 +22,9 @@ if TYPE_CHECKING:
 def find_runtimes(platform: str, arch: str, rows: Sequence[RuntimeRow] = RUNTIMES) -> tuple[Runtime, ...]:
     """Every runtime of this release, as it stands for a machine of that platform (`sys.platform`) and architecture.
 
-    The first that holds is its state: `external` (the environment names an interpreter), `importable` (in this
-    interpreter, at least as new as the pin), `installed`, `installable` or `offered`, `unavailable`. For another
-    machine than this one, only the last three.
-
-    Raises:
-        RuntimeMissingError: an `LF_RUNTIME_<NAME>` variable does not name an interpreter.
+    The first that holds is its state: `external` (the environment names an interpreter), `misnamed` (or what is none),
+    `importable` (in this interpreter, at least as new as the pin), `installed`, `installable` or `offered`,
+    `unavailable`. For another machine than this one, only the last three.
     """
     system = (platform, normalise_arch(arch))
     if system != this_system():
@@ -39,11 +35,6 @@ def find_runtimes(platform: str, arch: str, rows: Sequence[RuntimeRow] = RUNTIME
 def this_system() -> System:
     """The platform and architecture that this interpreter runs on."""
     return sys.platform, normalise_arch(platform.machine())
-
-
-def variable_of(name: str) -> str:
-    """`onnx-cpu` -> `LF_RUNTIME_ONNX_CPU`."""
-    return f"LF_RUNTIME_{name.upper().replace('-', '_')}"
 
 
 def find_installed(row: RuntimeRow) -> Runtime | None:
@@ -73,8 +64,11 @@ def _make(row: RuntimeRow, state: RuntimeState) -> Runtime:
 
 def _find_here(row: RuntimeRow) -> Runtime | None:
     """The runtime if an interpreter on this machine has it."""
-    if python := _find_external(row):
-        return _make(row, "external")._replace(version="unknown", python=python)
+    named = read_variable(row.name, f"a Python that can import {row.module}")
+    if named.problem:
+        return _make(row, "misnamed")._replace(reason=named.problem)
+    if named.path:
+        return _make(row, "external")._replace(version="unknown", python=named.path)
     # A build of another index has the name of the plain one: what this interpreter imports tells nothing of it.
     version = _find_version(row.module, row.distribution) if row.index_url is None else None
     if version is not None and this_system() in row.sizes and _is_new_enough(version, row):
@@ -104,22 +98,6 @@ def _find_elsewhere(row: RuntimeRow, system: System) -> Runtime:
         return found._replace(state="offered", reason=row.note) if row.on_demand else found
     there = ", ".join(f"{platform} {arch}" for platform, arch in row.sizes)
     return _make(row, "unavailable")._replace(reason=f"no build for {' '.join(system)}; there is one for {there}")
-
-
-def _find_external(row: RuntimeRow) -> str | None:
-    """The interpreter that the environment names. Links are kept: one of them is what makes it an environment's own."""
-    variable = variable_of(row.name)
-    value = os.environ.get(variable)
-    if not value:
-        return None
-    python = Path(value).expanduser().absolute()
-    if python.is_file() and os.access(python, os.X_OK):
-        return str(python)
-    raise RuntimeMissingError(
-        f"`{variable}` does not name a Python interpreter",
-        detail=f"{variable}={value}",
-        hint=f"Set it to the path of a python that can import {row.module}, or unset it",
-    )
 
 
 def _find_version(module: str, distribution: str) -> str | None:

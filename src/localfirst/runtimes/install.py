@@ -20,7 +20,7 @@ from localfirst.errors import DiskFullError, LfError, RuntimeMissingError, Store
 from localfirst.inheritance import inherit
 from localfirst.runtimes.compile import compile_engine
 from localfirst.runtimes.environment import Recipe, make_environment
-from localfirst.runtimes.find import find_installed, find_runtimes, this_system, variable_of
+from localfirst.runtimes.find import find_installed, find_runtimes, this_system
 from localfirst.runtimes.folder import (
     PYTHON,
     Marker,
@@ -31,6 +31,7 @@ from localfirst.runtimes.folder import (
     write_marker,
 )
 from localfirst.runtimes.table import EVERYTHING, RuntimeRow, find_row
+from localfirst.runtimes.variable import variable_of
 from localfirst.types import Progress
 from localfirst.units import format_bytes
 

@@ -7,15 +7,13 @@ documents. Drivers: CUDA 13, which their wheels of torch are for, wants 580 ("CU
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.errors import RuntimeMissingError
-from localfirst.runtimes.find import this_system, variable_of
+from localfirst.runtimes.find import this_system
 from localfirst.runtimes.table import normalise_arch
+from localfirst.runtimes.variable import Named, read_variable, refuse_problem
 from localfirst.types import Runtime
 
 if TYPE_CHECKING:
@@ -108,14 +106,11 @@ PROGRAMS: tuple[Program, ...] = (
 def find_programs(platform: str, arch: str) -> tuple[Runtime, ...]:
     """Every such engine, as it stands for a machine of that platform and architecture.
 
-    `external` where the environment names its program or the path has it, or where each model is its own; else
-    `unavailable`, with the reason.
-
-    Raises:
-        RuntimeMissingError: an `LF_RUNTIME_<NAME>` variable does not name a program.
+    `external` where the environment names its program or the path has it, `misnamed` where the environment names
+    something else, `brought` where each model is its own; else `unavailable`, with the reason.
     """
     here = (platform, normalise_arch(arch)) == this_system()
-    return tuple(_find(program, platform, find_program(program) if here else None) for program in PROGRAMS)
+    return tuple(_find(program, platform, _look_for(program) if here else Named()) for program in PROGRAMS)
 
 
 def find_program(program: Program) -> str | None:
@@ -124,18 +119,10 @@ def find_program(program: Program) -> str | None:
     Raises:
         RuntimeMissingError: the environment names something else.
     """
-    variable = variable_of(program.name)
-    value = os.environ.get(variable)
-    if not value:
-        return shutil.which(program.command)
-    path = Path(value).expanduser().absolute()
-    if path.is_file() and os.access(path, os.X_OK):
-        return str(path)
-    raise RuntimeMissingError(
-        f"`{variable}` does not name a program",
-        detail=f"{variable}={value}",
-        hint=f"Set it to the path of a {program.command}, or unset it",
-    )
+    named = _look_for(program)
+    if named.problem:
+        raise refuse_problem(named.problem)
+    return named.path
 
 
 def get_program(name: str) -> Program | None:
@@ -143,25 +130,32 @@ def get_program(name: str) -> Program | None:
     return next((program for program in PROGRAMS if program.name == name), None)
 
 
-def _find(program: Program, platform: str, path: str | None) -> Runtime:
-    formats = program.formats if path else program.own_formats
-    ready = bool(formats) and platform in program.platforms
-    if platform not in program.platforms:
-        reason = f"it runs on {', '.join(program.platforms)} only"
-    else:
-        reason = f"no `{program.command}` on the path; `lf runtime install {program.name}` says what it takes"
-    return Runtime(
+def _look_for(program: Program) -> Named:
+    named = read_variable(program.name, f"a {program.command} program")
+    return named if named.path or named.problem else Named(shutil.which(program.command))
+
+
+def _find(program: Program, platform: str, named: Named) -> Runtime:
+    absent = Runtime(
         name=program.name,
         backend=program.name,
         engine=program.engine,
-        version="unknown" if ready else "",
-        formats=formats if ready else program.formats,
+        version="",
+        formats=program.formats,
         placement=program.placement,
         variant_devices=program.variant_devices,
-        state="external" if ready else "unavailable",
-        reason=None if ready else reason,
-        python=sys.executable if ready else None,
-        program=path if ready else None,
+        state="unavailable",
         min_driver=program.min_driver,
         min_compute_capability=program.min_compute_capability,
     )
+    if platform not in program.platforms:
+        return absent._replace(reason=f"it runs on {', '.join(program.platforms)} only")
+    if named.problem:
+        return absent._replace(state="misnamed", reason=named.problem)
+    ready = absent._replace(version="unknown", python=sys.executable)
+    if named.path:
+        return ready._replace(state="external", program=named.path)
+    missing = f"no `{program.command}` on the path; `lf runtime install {program.name}` says what it takes"
+    if program.own_formats:
+        return ready._replace(state="brought", version="", formats=program.own_formats, reason=missing)
+    return absent._replace(reason=missing)

@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,10 +100,9 @@ def _check_machine() -> Iterator[Check]:
     known = memory.available_bytes is not None
     summary = f"{format_bytes(memory.available_bytes)} free of {format_bytes(memory.limit_bytes or memory.total_bytes)}"
     yield Check("Memory", "ok" if known else "warning", summary)
-    with suppress(LfError):  # what is wrong with the runtimes is told when they are checked
-        runtimes = engines.find_runtimes()
-        sights = find_sights(runtimes, machine)
-        yield from (judge_device(device, machine, runtimes, sights) for device in machine.devices)
+    runtimes = engines.find_runtimes()
+    sights = find_sights(runtimes, machine)
+    yield from (judge_device(device, machine, runtimes, sights) for device in machine.devices)
     if machine.warnings:
         hint = "Send what `lf doctor --record FILE` writes with a report of it"
         yield Check("Probe", "warning", "not all of this machine could be read", machine.warnings, hint)
@@ -301,12 +299,7 @@ def _find_partials() -> tuple[Path, ...]:
 
 
 def _check_runtimes() -> Iterator[Check]:
-    try:
-        runtimes = engines.find_runtimes()
-    except LfError as error:
-        yield Check("Runtimes", "problem", error.message, (error.detail or "",), error.hint)
-        return
-    present = [runtime for runtime in runtimes if engines.is_testable(runtime)]
+    present = [runtime for runtime in engines.find_runtimes() if engines.is_testable(runtime)]
     if not present:
         yield Check("Runtimes", "note", "none yet; the first `lf run` installs what it needs")
     for runtime in present:
@@ -315,6 +308,8 @@ def _check_runtimes() -> Iterator[Check]:
 
 def _judge_test(test: EngineTest) -> Check:
     name = test.runtime.name
+    if test.error is not None and test.runtime.state == "misnamed":
+        return Check(name, "warning", test.error.message, (), test.error.hint)
     if test.error is not None:
         hint = test.error.hint or f"Install it again: `lf runtime remove {name}`, then `lf runtime install {name}`"
         return Check(name, "problem", test.error.message, tuple((test.error.detail or "").splitlines()), hint)

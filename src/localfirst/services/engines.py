@@ -16,9 +16,10 @@ from localfirst.paths import starter_dir
 from localfirst.runtimes import builder, find
 from localfirst.runtimes import install as installer
 from localfirst.runtimes.compile import Workshop, find_compiler, find_flags
-from localfirst.runtimes.folder import clear_failure, write_failure
+from localfirst.runtimes.folder import clear_failure, find_folders, write_failure
 from localfirst.runtimes.programs import find_programs, get_program
 from localfirst.runtimes.table import RUNTIMES, TOOLS, find_row
+from localfirst.runtimes.variable import refuse_problem
 from localfirst.services.threads import find_threads
 from localfirst.types import Progress, Runtime
 from localfirst.units import format_bytes
@@ -26,7 +27,7 @@ from localfirst.worker import protocol
 from localfirst.worker.client import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from localfirst.runtimes.environment import Recipe
     from localfirst.types import Format
@@ -116,6 +117,8 @@ def ensure(runtime: Runtime, *, offline: bool, may_install: bool, report: Callab
     """
     if runtime.python is not None:
         return runtime
+    if runtime.state == "misnamed":
+        raise refuse_problem(runtime.reason or "")
     type_this = f"Run `lf runtime install {runtime.name}`"
     size = _say_size(runtime)
     if runtime.state == "unavailable":
@@ -200,24 +203,32 @@ def remember_failure(runtime: Runtime, error: LfError) -> None:
     write_failure(find_row(runtime.name), error.message)
 
 
-def remove(runtime: Runtime) -> int:
-    """Remove a runtime that `lf` installed; the bytes freed.
+def remove(names: Sequence[str]) -> dict[str, int]:
+    """Remove runtimes that `lf` installed; the bytes that each freed. All of them, or none.
 
     Raises:
-        RuntimeMissingError: `lf` did not install it.
+        UnknownNameError: there is no runtime of one of the names.
+        RuntimeMissingError: `lf` did not install one of them.
     """
-    return installer.remove(runtime.name)
+    chosen = tuple(dict.fromkeys(find_runtime(name).name for name in names))
+    for name in chosen:
+        if get_program(name) or not find_folders(name):
+            raise RuntimeMissingError(
+                f"The runtime `{name}` was not installed by lf", hint="See what is: `lf runtime list`"
+            )
+    return {name: installer.remove(name) for name in chosen}
 
 
-def run_tests(name: str | None = None) -> tuple[EngineTest, ...]:
-    """Test the runtime of a name, or every runtime that is there.
+def run_tests(names: Sequence[str] = ()) -> tuple[EngineTest, ...]:
+    """Test the runtimes of these names, or every runtime that is there.
 
     Raises:
-        UnknownNameError: there is no runtime of this name.
+        UnknownNameError: there is no runtime of one of the names.
         RuntimeMissingError: no runtime is there to be tested.
     """
-    if name is not None:
-        return (test(find_runtime(name)),)
+    if names:
+        chosen = [find_runtime(name) for name in dict.fromkeys(names)]
+        return tuple(test(runtime) for runtime in chosen)
     present = list(filter(is_testable, find_runtimes()))
     if not present:
         raise RuntimeMissingError("No runtime is installed", hint="See which exist: `lf runtime list`")
@@ -227,7 +238,9 @@ def run_tests(name: str | None = None) -> tuple[EngineTest, ...]:
 def test(runtime: Runtime) -> EngineTest:
     """Let the built-in starter model answer a known question in this runtime's engine."""
     if runtime.python is None:
-        return EngineTest(runtime, None, None, None, None, RuntimeMissingError(f"`{runtime.name}` is not installed"))
+        wrong = refuse_problem(runtime.reason) if runtime.state == "misnamed" and runtime.reason else None
+        error = wrong or RuntimeMissingError(f"`{runtime.name}` is not installed")
+        return EngineTest(runtime, None, None, None, None, error)
     try:
         if not runtime.formats:
             return EngineTest(runtime, builder.ask_version(runtime.python), "CPU", None, None, None)
@@ -236,12 +249,16 @@ def test(runtime: Runtime) -> EngineTest:
         return EngineTest(runtime, None, None, None, None, error)
 
 
-def list_runtimes() -> tuple[Runtime, ...]:
-    """Every runtime as it stands here, and of those that have nothing to compute on here, what they lack.
+def explain_uselessness(runtime: Runtime) -> str | None:
+    """Why nothing here could use a runtime that could be installed; `None` where something could."""
+    if get_program(runtime.name) or find.this_system() not in find_row(runtime.name).sizes:
+        return None
+    missing = explain_missing_device(probe(), runtime)
+    return f"{missing}. Nothing here can use it, and what fails its test is not kept" if missing else None
 
-    Raises:
-        RuntimeMissingError: an `LF_RUNTIME_<NAME>` variable does not name an interpreter.
-    """
+
+def list_runtimes() -> tuple[Runtime, ...]:
+    """Every runtime as it stands here, and of those that have nothing to compute on here, what they lack."""
     machine = probe()
     return tuple(
         runtime._replace(reason=runtime.reason or explain_missing_device(machine, runtime))
@@ -250,10 +267,12 @@ def list_runtimes() -> tuple[Runtime, ...]:
 
 
 def is_testable(runtime: Runtime) -> bool:
-    """Whether a runtime is here with a starter model to try, and somebody wants it here.
+    """Whether a runtime is here, or is said to be, with a starter model to try, and somebody wants it here.
 
     What a package in `lf`'s own interpreter brings besides, for devices that this machine lacks, nobody asked for.
     """
+    if runtime.state == "misnamed":
+        return True
     if runtime.python is None or find_starter(runtime) is None:
         return False
     return runtime.state != "importable" or explain_missing_device(probe(), runtime) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.names import find_keys, make_key
-from localfirst.catalog.rules import FORMAT_ENGINES
+from localfirst.catalog.rules import FORMAT_ENGINES, READY_STATES
 from localfirst.runtimes.find import this_system
 from localfirst.runtimes.programs import find_programs
 from localfirst.runtimes.table import RUNTIMES
@@ -38,7 +38,7 @@ def import_model(path: Path, name: str | None, *, copy: bool = False, report: Ca
         DiskFullError, StoreError: as the import says.
     """
     installed = imports.import_path(path, name=name, copy=copy, is_taken=is_in_catalog, report=report)
-    ready = {kind for one in find_programs(*this_system()) if one.state == "external" for kind in one.formats}
+    ready = {kind for one in find_programs(*this_system()) if one.state in READY_STATES for kind in one.formats}
     loaded = installed.format in ready.union(*(row.formats for row in RUNTIMES))
     return Imported(installed, describe(installed), None if loaded else FORMAT_ENGINES[installed.format])
 

@@ -164,7 +164,7 @@ def _prepare(
             if plan.placement == "cpu" or device not in {None, "auto"} or wanted.backend or asked.backend:
                 raise
             failures[plan.runtime.name] = error
-            if allowed.network and allowed.install:
+            if allowed.network and allowed.install and plan.runtime.state != "misnamed":
                 engines.remember_failure(plan.runtime, error)
             notice = f"{error.message}; doing without it"
             report(Progress(plan.runtime.name, 0, detail={"notice": notice}))

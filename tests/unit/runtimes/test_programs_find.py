@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from localfirst.errors import RuntimeMissingError
-from localfirst.runtimes.find import this_system, variable_of
-from localfirst.runtimes.programs import PROGRAMS, find_programs
+from localfirst.runtimes.find import this_system
+from localfirst.runtimes.programs import PROGRAMS, find_program, find_programs
+from localfirst.runtimes.variable import variable_of
 from localfirst.types import Runtime
 
 
@@ -43,19 +44,23 @@ def test_the_path_and_before_it_the_environment_name_a_program(tmp_path: Path, m
     monkeypatch.setenv("LF_RUNTIME_LLAMA_SERVER", str(named))
     assert find("llama-server").program == str(named)
     monkeypatch.setenv("LF_RUNTIME_LLAMA_SERVER", str(tmp_path / "gone"))
+    found, problem = find("llama-server"), f"does not name a llama-server program: {tmp_path / 'gone'}"
+    assert (found.state, found.python, found.reason) == ("misnamed", None, f"`LF_RUNTIME_LLAMA_SERVER` {problem}")
     with pytest.raises(RuntimeMissingError) as caught:
-        find("llama-server")
-    assert caught.value.message == "`LF_RUNTIME_LLAMA_SERVER` does not name a program"
+        find_program(next(one for one in PROGRAMS if one.name == "llama-server"))
+    assert caught.value.message == found.reason
 
 
 def test_a_llamafile_needs_no_program_and_with_one_opens_other_files_too(tmp_path: Path) -> None:
-    assert (find("llamafile").state, find("llamafile").formats) == ("external", ("llamafile",))
+    found = find("llamafile")
+    assert (found.state, found.formats, found.python) == ("brought", ("llamafile",), sys.executable)
+    assert found.reason == "no `llamafile` on the path; `lf runtime install llamafile` says what it takes"
     make(tmp_path / "llamafile")
-    assert find("llamafile").formats == ("llamafile", "gguf")
+    assert (find("llamafile").state, find("llamafile").formats) == ("external", ("llamafile", "gguf"))
 
 
 def test_of_another_machine_nothing_is_known_but_its_system(tmp_path: Path) -> None:
     make(tmp_path / "vllm")
     assert find("vllm", "win32", "x86_64").reason == "it runs on linux only"
-    assert find("llamafile", "win32", "arm64").state == "external"
+    assert find("llamafile", "win32", "arm64").state == "brought"
     assert find("llama-server", "darwin", "arm64").program is None

@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 import pytest
 
-from localfirst.errors import RuntimeMissingError
 from localfirst.runtimes.find import find_runtimes, this_system
 from localfirst.runtimes.folder import PYTHON, Marker, folder_of, write_marker
 from localfirst.runtimes.table import RUNTIMES, BuildSize, RuntimeRow
@@ -152,17 +151,18 @@ def test_the_variable_wins_and_keeps_the_link_that_makes_an_environment(tmp_path
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "not executable"])
-def test_a_variable_that_names_no_interpreter_is_an_error_that_names_it(tmp_path, monkeypatch, kind):
+def test_a_variable_that_names_no_interpreter_makes_its_runtime_misnamed_and_no_other(tmp_path, monkeypatch, kind):
     path = tmp_path / "python"
     if kind == "folder":
         path.mkdir()
     if kind == "not executable":
         path.write_text("text")
     monkeypatch.setenv("LF_RUNTIME_TINY_CPU", str(path))
-    with pytest.raises(RuntimeMissingError) as caught:
-        find()
-    assert caught.value.message == "`LF_RUNTIME_TINY_CPU` does not name a Python interpreter"
-    assert caught.value.detail == f"LF_RUNTIME_TINY_CPU={path}"
+    other = ROW._replace(name="tiny-gpu")
+    found, neighbour = find_runtimes(*this_system(), (ROW, other))
+    reason = f"`LF_RUNTIME_TINY_CPU` does not name a Python that can import {ROW.module}: {path}"
+    assert (found.state, found.reason, found.python) == ("misnamed", reason, None)
+    assert neighbour == BASE._replace(name="tiny-gpu")
 
 
 def test_for_another_machine_nothing_of_this_one_counts(tmp_path, monkeypatch):

@@ -71,6 +71,8 @@ _STATES = {
     "installed": "installed",
     "importable": "ready (in lf's own Python)",
     "external": "ready (your own)",
+    "brought": "each model brings it",
+    "misnamed": "wrong variable",
     "installable": "not installed",
     "offered": "only if you ask",
     "unavailable": "not for this machine",

@@ -230,6 +230,14 @@ def _problem_to_json(one: Verified, problem: FileProblem) -> Json:
     }
 
 
+def removed_to_json(freed: Mapping[str, int]) -> Json:
+    """`lf runtime remove --json`."""
+    return {
+        "removed": [{"runtime": name, "freed_bytes": freed_bytes} for name, freed_bytes in freed.items()],
+        "freed_bytes": sum(freed.values()),
+    }
+
+
 def runtimes_to_json(runtimes: Sequence[Runtime]) -> Json:
     """`lf runtime list --json`."""
     return {"runtimes": [runtime._asdict() for runtime in runtimes]}

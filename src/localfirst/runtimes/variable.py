@@ -1,0 +1,43 @@
+"""The variables by which users name engines of their own: `LF_RUNTIME_<NAME>=/path`. A wrong one harms nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from localfirst.errors import RuntimeMissingError
+
+HINT = "Set it to the path of one, or unset it"
+
+
+class Named(NamedTuple):
+    """What the variable of a runtime says: the file that it names, or what is wrong with it."""
+
+    path: str | None = None
+    problem: str | None = None
+
+
+def variable_of(name: str) -> str:
+    """`onnx-cpu` -> `LF_RUNTIME_ONNX_CPU`."""
+    return f"LF_RUNTIME_{name.upper().replace('-', '_')}"
+
+
+def read_variable(name: str, wanted: str) -> Named:
+    """The executable that the environment names for a runtime; neither path nor problem where it names none.
+
+    `wanted` is what it should name, in words. Links are kept: one of them is what makes an environment's own.
+    """
+    variable = variable_of(name)
+    value = os.environ.get(variable)
+    if not value:
+        return Named()
+    path = Path(value).expanduser().absolute()
+    if path.is_file() and os.access(path, os.X_OK):
+        return Named(str(path))
+    return Named(problem=f"`{variable}` does not name {wanted}: {value}")
+
+
+def refuse_problem(problem: str) -> RuntimeMissingError:
+    """The error for whoever wants the runtime that such a variable is for."""
+    return RuntimeMissingError(problem, hint=HINT)
