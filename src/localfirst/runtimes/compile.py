@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.errors import RuntimeMissingError
 from localfirst.inheritance import inherit
+from localfirst.runtimes import failure
 from localfirst.runtimes.command import Limits, run_command
-from localfirst.runtimes.environment import explain_failure, find_pip
+from localfirst.runtimes.environment import find_pip
 from localfirst.runtimes.wheels import format_pin, read_pins, this_python
 from localfirst.units import format_seconds
 
@@ -162,10 +163,11 @@ def find_flags(arch: str, features: frozenset[str], compiler: Compiler) -> tuple
 def compile_engine(  # noqa: PLR0913 - one keyword per thing that callers decide
     row: RuntimeRow,
     workshop: Workshop,
-    log: Path,
     environment: Path,
     *,
     title: str,
+    again: str,
+    log: Path,
     keep_open: tuple[int, ...],
     on_line: Callable[[str], None],
 ) -> None:
@@ -175,7 +177,8 @@ def compile_engine(  # noqa: PLR0913 - one keyword per thing that callers decide
 
     Raises:
         DiskFullError: an installer or the compiler ran out of space.
-        RuntimeMissingError: it failed; its last lines are in the detail.
+        NetworkError: the package index cannot be reached, or refuses.
+        RuntimeMissingError: it failed for another reason; the evidence is in the detail.
     """
     work = environment.parent
     temporary = work / "temporary"
@@ -203,7 +206,7 @@ def compile_engine(  # noqa: PLR0913 - one keyword per thing that callers decide
             )
             if not outcome.ok:
                 file.write(outcome.lines[-1] if outcome.lines else "")
-                raise _explain(title, outcome.lines, log)
+                raise _explain(title, outcome.lines, log, again)
     shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -261,9 +264,7 @@ def say_step(done: int, total: int, seconds: float) -> str:
     return f"compiling, part {done} of {total}{left}"
 
 
-def _explain(title: str, lines: Sequence[str], log: Path) -> Exception:
+def _explain(title: str, lines: Sequence[str], log: Path, again: str) -> Exception:
     """Why it failed: a compiler's errors, else the last lines; the rest is in the log."""
     errors = [line for line in lines if "error:" in line.lower() or "FAILED" in line]
-    error = explain_failure(f"{title} could not be compiled", [("pip", tuple(errors or lines))])
-    error.detail = f"{error.detail}\nAll of it: {log}"
-    return error
+    return failure.explain(f"{title} could not be compiled", {"pip": errors or lines}, log=log, again=again)

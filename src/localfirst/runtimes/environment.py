@@ -12,7 +12,8 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.errors import DiskFullError, RuntimeMissingError
+from localfirst.errors import DiskFullError
+from localfirst.runtimes import failure
 from localfirst.runtimes.command import NO_SETTINGS, run_command
 from localfirst.runtimes.folder import PYTHON
 
@@ -20,28 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-_TAIL_LINES = 12
-
-_HINTS = (
-    ("match the hashes", "The package index serves other files than the pinned ones: check its address and any mirror"),
-    ("hash mismatch", "The package index serves other files than the pinned ones: check its address and any mirror"),
-    ("ensurepip", "Install `uv`, or your system's package for Python's venv module"),
-    ("dns error", "Check the network, and the proxy and index in pip's configuration (`pip config list`)"),
-    ("connect", "Check the network, and the proxy and index in pip's configuration (`pip config list`)"),
-    ("certificate", "Name your certificates: `SSL_CERT_FILE`, or `cert` in pip's configuration"),
-    ("no matching distribution", "The package index has no build for this Python and system: try another Python"),
-)
-"""What to do, by what the last installer said (in lower case); the first that is found counts."""
-
 _SEALED = {"PIP_CONFIG_FILE": os.devnull}
 """With `--isolated`, pip reads no settings at all then: a folder or an index that they name must not be asked."""
-_SEALED_HINTS = (
-    ("hash", "The bundle's wheels are not those that this version of lf knows"),
-    ("ensurepip", "Install your system's package for Python's venv module"),
-    ("no matching distribution", "The bundle's wheels need a newer system than this one (its C library, or macOS)"),
-)
-
-_DISK_FULL = ("no space left on device", "not enough space on the disk")
 
 
 class Recipe(NamedTuple):
@@ -53,47 +34,39 @@ class Recipe(NamedTuple):
     """From the files that are named, whatever the user's configuration names besides; no network is used."""
 
 
-def make_environment(
+def make_environment(  # noqa: PLR0913 - one keyword per thing that callers decide
     folder: Path,
     recipe: Recipe,
     *,
     title: str,
+    again: str,
+    log: Path,
     keep_open: tuple[int, ...],
     on_line: Callable[[str], None],
 ) -> None:
     """Make the environment `folder` (its parent exists, it does not) by a recipe.
 
+    Where they fail, all that the installers said goes to `log`.
+
     Raises:
         DiskFullError: an installer ran out of space.
-        RuntimeMissingError: every installer failed; the last lines of each are in the detail.
+        NetworkError: the package index cannot be reached, or refuses.
+        RuntimeMissingError: every installer failed for another reason; its evidence is in the detail.
     """
-    failures: list[tuple[str, tuple[str, ...]]] = []
+    causes = failure.SEALED_CAUSES if recipe.sealed else failure.CAUSES
     message = f"{title} could not be installed"
+    said: dict[str, tuple[str, ...]] = {}
+    log.unlink(missing_ok=True)
     for installer, commands in _find_installers(folder, recipe):
         lines = _run_all(commands, folder.parent, keep_open, on_line, _SEALED if recipe.sealed else NO_SETTINGS)
         if lines is None:
             return
-        failures.append((installer, lines))
-        error = explain_failure(message, failures, _SEALED_HINTS if recipe.sealed else _HINTS)
-        if isinstance(error, DiskFullError):
-            break
+        said[installer] = lines
+        if isinstance(error := failure.explain(message, said, causes), DiskFullError):
+            raise error
         shutil.rmtree(folder, ignore_errors=True)
-    raise error
-
-
-def explain_failure(
-    message: str, failures: Sequence[tuple[str, tuple[str, ...]]], hints: Sequence[tuple[str, str]] = _HINTS
-) -> DiskFullError | RuntimeMissingError:
-    """Why installers failed, each with what it said; the last one's words decide."""
-    shown = [(name, lines[-_TAIL_LINES:]) for name, lines in failures]
-    _, last = shown[-1]
-    said = "\n".join(last).lower()
-    if any(phrase in said for phrase in _DISK_FULL):
-        return DiskFullError(f"{message}: the disk is full", detail="\n".join(last))
-    detail = "\n".join(line for name, lines in shown for line in (f"{name}:", *(f"  {text}" for text in lines)))
-    return RuntimeMissingError(
-        message, detail=detail, hint=next((hint for phrase, hint in hints if phrase in said), None)
-    )
+    log.write_text("\n".join(f"{name}: {line}" for name, lines in said.items() for line in lines), encoding="utf-8")
+    raise failure.explain(message, said, causes, log=log, again=None if recipe.sealed else again)
 
 
 def _find_installers(folder: Path, recipe: Recipe) -> list[tuple[str, tuple[Sequence[str], ...]]]:
@@ -128,9 +101,11 @@ def _run_all(
     on_line: Callable[[str], None],
     settings: Mapping[str, str],
 ) -> tuple[str, ...] | None:
-    """Run commands until one fails, and return its lines; `None` when all went well."""
+    """Run commands until one fails, and return what all have said; `None` when all went well."""
+    said: list[str] = []
     for argv in commands:
         outcome = run_command(argv, folder=folder, on_line=on_line, keep_open=keep_open, settings=settings)
+        said += outcome.lines
         if not outcome.ok:
-            return outcome.lines
+            return tuple(said)
     return None

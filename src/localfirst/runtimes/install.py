@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from localfirst.types import Runtime
 
     Maker = Callable[..., None]
-    """Makes an environment; takes its folder, `title`, `keep_open` and `on_line`."""
+    """Makes an environment; takes its folder, `title`, `again`, `log`, `keep_open` and `on_line`."""
 
 
 PIP_S = 30.0
@@ -76,6 +76,7 @@ def install(  # noqa: PLR0913 - a keyword for each thing that callers decide
     Raises:
         UnknownNameError: there is no such runtime.
         RuntimeMissingError: there is no build for this machine, the network is off, an installer or the check failed.
+        NetworkError: an installer failed because the package index cannot be reached, or refuses.
         DiskFullError: there is not enough space.
         StoreError: the data folder cannot be written.
     """
@@ -180,6 +181,8 @@ def _install_locked(
         make(
             environment,
             title=title,
+            again=f"lf runtime install {row.name}",
+            log=find_log(row),
             keep_open=(descriptor,),
             on_line=lambda line: report(Progress(row.name, 0, detail={"line": line})),
         )
@@ -209,11 +212,11 @@ def _make_from(recipe: Recipe) -> Maker:
 
 
 def _make_compiled(row: RuntimeRow, workshop: Workshop) -> Maker:
-    return partial(compile_engine, row, workshop, find_log(row))
+    return partial(compile_engine, row, workshop)
 
 
 def find_log(row: RuntimeRow) -> Path:
-    """Where what a compiler said is kept; the next attempt writes it anew."""
+    """Where what installers that failed and compilers said is kept; the next attempt writes it anew."""
     return paths.runtimes_dir() / f"{row.name}-{row.version}.log"
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import paths
 from localfirst.errors import IntegrityError, RuntimeMissingError
+from localfirst.runtimes import failure
 from localfirst.runtimes.command import run_command
-from localfirst.runtimes.environment import Recipe, explain_failure
+from localfirst.runtimes.environment import Recipe
 from localfirst.runtimes.folder import PYTHON
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def download(
     pip reads the user's own configuration (index, proxy, certificates).
 
     Raises:
-        RuntimeMissingError: they cannot be had; pip's last lines are in the detail.
+        NetworkError: the package index cannot be reached, or refuses.
+        RuntimeMissingError: they cannot be had for another reason; the evidence is in the detail.
         DiskFullError: pip ran out of space.
     """
     folder.mkdir(parents=True)
@@ -120,7 +122,7 @@ def download(
         outcome = run_command(argv, folder=folder, on_line=on_line)
         if not outcome.ok:
             title = f"The wheels of `{row.name}` for {' '.join(system)}, Python {python}, cannot be fetched"
-            raise explain_failure(title, [("pip", outcome.lines)])
+            raise failure.explain(title, {"pip": outcome.lines})
     shutil.rmtree(folder / "pip", ignore_errors=True)
     pins.unlink()
     return tuple(sorted(folder.iterdir()))

@@ -114,6 +114,7 @@ def ensure(runtime: Runtime, *, offline: bool, may_install: bool, report: Callab
 
     Raises:
         RuntimeMissingError: it is missing and may not or cannot be installed.
+        NetworkError: it cannot be installed because the package index cannot be reached, or refuses.
     """
     if runtime.python is not None:
         return runtime

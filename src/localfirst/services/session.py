@@ -134,7 +134,7 @@ def _prepare(
     chosen: Callable[[Plan], None] | None,
 ) -> tuple[Planned, Runtime]:
     """The plan and its runtime, installed. A device's runtime that cannot be had is done without, out loud."""
-    failures: dict[str, RuntimeMissingError] = {}
+    failures: dict[str, RuntimeMissingError | NetworkError] = {}
     while True:
         try:
             missing = {runtime: error.message for runtime, error in failures.items()}
@@ -158,7 +158,7 @@ def _prepare(
             return planned, engines.ensure(
                 plan.runtime, offline=not allowed.network, may_install=allowed.install, report=report
             )
-        except RuntimeMissingError as error:
+        except (RuntimeMissingError, NetworkError) as error:
             asked = planned.entry.asked
             device = wanted.device or asked.device
             if plan.placement == "cpu" or device not in {None, "auto"} or wanted.backend or asked.backend:

@@ -104,7 +104,8 @@ def test_a_wheel_that_is_not_the_pinned_one_is_not_installed(row, tmp_path):
         wheel.write(b"x")
     with pytest.raises(RuntimeMissingError, match="could not be installed") as caught:
         install("tiny-cpu", check=print, wheels=recipe, rows=(row,))
-    assert caught.value.hint == "The bundle's wheels are not those that this version of lf knows"
+    assert caught.value.message.endswith(": the bundle's wheels are not those that this version of lf knows")
+    assert caught.value.hint is None
 
 
 @pytest.mark.usefixtures("without_uv")

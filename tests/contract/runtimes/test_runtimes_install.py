@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import tiny_engine
 
-from localfirst.errors import DiskFullError, EngineError, RuntimeMissingError, StoreError, UnknownNameError
+from localfirst.errors import DiskFullError, EngineError, LfError, RuntimeMissingError, StoreError, UnknownNameError
 from localfirst.paths import package_dir
 from localfirst.runtimes.find import find_runtimes, this_system
 from localfirst.runtimes.folder import PYTHON, measure
@@ -202,34 +202,52 @@ def test_wrong_bytes_are_refused_in_the_installers_words_and_leave_nothing(desk)
     desk.write_pins("0" * 64)
     with pytest.raises(RuntimeMissingError) as caught:
         desk.install()
-    assert caught.value.message == "The runtime `tiny-cpu` (Tiny 1.2.0) could not be installed"
-    installers = [line for line in caught.value.detail.splitlines() if not line.startswith(" ")]
-    assert installers == ["uv:", "pip:"]
+    told = "could not be installed: the package index serves other files than the pinned ones"
+    assert caught.value.message == f"The runtime `tiny-cpu` (Tiny 1.2.0) {told}"
+    *evidence, last = caught.value.detail.splitlines()
+    assert [line.partition(": ")[0] for line in evidence] == ["uv", "pip"]
     assert caught.value.detail.count("THESE PACKAGES DO NOT MATCH THE HASHES") == 2
-    assert caught.value.hint.startswith("The package index serves other files than the pinned ones")
-    assert (desk.checked, desk.list_runtimes()) == ([], [])
+    assert caught.value.hint.endswith(", then type `lf runtime install tiny-cpu`")
+    log = desk.runtimes / "tiny-cpu-1.2.0.log"
+    assert last == f"All of it: {log}"
+    assert log.read_text().count("THESE PACKAGES DO NOT MATCH THE HASHES") == 2
+    assert (desk.checked, desk.list_runtimes()) == ([], [log.name])
+    desk.write_pins(tiny_engine.make_wheel(desk.folder / "wheels"))
+    desk.install()
+    assert not log.exists()  # of what ended well nothing is of use
 
 
 @pytest.mark.parametrize(
-    ("settings", "hint"),
+    ("settings", "told", "hint", "code"),
     [
-        ({"PIP_FIND_LINKS": os.devnull}, "The package index has no build for this Python and system: "),
+        (
+            {"PIP_FIND_LINKS": os.devnull},
+            "the package index has no build for this Python and system",
+            "Try another Python, ",
+            8,
+        ),
         (
             {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"},
+            "the package index cannot be reached",
             "Check the network, ",
+            6,
         ),
     ],
     ids=["no such build", "no network"],
 )
-def test_the_hint_follows_the_cause(desk, monkeypatch, settings, hint):
+def test_the_code_and_the_hint_follow_the_cause(desk, monkeypatch, settings, told, hint, code):
     (desk.bin / "uv").unlink()
     shutil.rmtree(desk.folder / "wheels")
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(RuntimeMissingError) as caught:
+    with pytest.raises(LfError) as caught:
         desk.install()
+    assert caught.value.message == f"The runtime `tiny-cpu` (Tiny 1.2.0) could not be installed: {told}"
+    assert caught.value.exit_code == code
+    assert len(caught.value.detail.splitlines()) <= 4
     assert caught.value.hint.startswith(hint)
-    assert desk.list_runtimes() == []
+    assert caught.value.hint.endswith(", then type `lf runtime install tiny-cpu`")
+    assert desk.list_runtimes() == ["tiny-cpu-1.2.0.log"]
 
 
 def test_pip_has_the_last_word_when_uv_fails(desk):
@@ -269,7 +287,7 @@ def test_a_disk_that_fills_up_is_told_as_such_and_not_tried_again(desk):
     with pytest.raises(DiskFullError) as caught:
         desk.install(report=lambda progress: told.extend(progress.detail.values()))
     assert caught.value.message == "The runtime `tiny-cpu` (Tiny 1.2.0) could not be installed: the disk is full"
-    assert (caught.value.detail, told) == (message, [message])
+    assert (caught.value.detail, told) == (f"uv: {message}", [message])
     assert desk.list_runtimes() == []
 
 
