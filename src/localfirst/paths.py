@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from localfirst.errors import StoreError
 
 _NOTE_EXAMPLE = '{"models": "/the/folder"}'
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+WRITABLE_HINT = "Make it writable, or set `LF_HOME` to a folder of yours, such as ~/lf"
 
 
 def home() -> Path | None:
@@ -33,6 +36,43 @@ def cache_dir() -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("localfirst", appauthor=False)
+
+
+def find_obstacle(folder: Path) -> str | None:
+    """Why nothing can be written into a folder, there or still to be made, by trying; `None` where it can.
+
+    Permissions do not tell: a file system may be read-only, or of the system's own making. A full one is no obstacle.
+    """
+    import tempfile  # noqa: PLC0415 - milliseconds that only who writes, or cannot, should pay
+
+    place = next((path for path in (folder, *folder.parents) if _is_there(path)), folder.parents[-1])
+    if not place.is_dir():
+        return f"{place} is not a folder"
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return None
+    except OSError as error:
+        return None if error.errno in _FULL else f"{place}: {error.strerror}"
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something of that name, be it a link to nothing."""
+    try:
+        return os.path.lexists(path)
+    except OSError:  # below a folder that may not be searched
+        return False
+
+
+def require_writable() -> None:
+    """Refuse a data folder that nothing can be written into.
+
+    Raises:
+        StoreError: which, why, and what to do about it.
+    """
+    folder = data_dir()
+    if (obstacle := find_obstacle(folder)) is not None:
+        whose = "`LF_HOME` is a folder that cannot be written" if home() else "The data folder cannot be written"
+        raise StoreError(f"{whose}: {folder}", detail=obstacle, hint=WRITABLE_HINT)
 
 
 def store_file() -> Path:

@@ -162,6 +162,7 @@ def _locked(name: str, report: Callable[[Progress], None]) -> Iterator[int]:
         with lock.hold(base / f".{name}.lock", say_waiting) as lease:
             yield lease.descriptor
     except OSError as error:
+        paths.require_writable()
         raise StoreError(f"The folder of the runtimes cannot be written: {base}", detail=str(error)) from error
 
 

@@ -182,22 +182,14 @@ def _count_models(models: Sequence[InstalledModel]) -> str:
 
 def _check_folder(name: str, folder: Path) -> Check:
     """Whether the folder, or what it is to be made in, can be written to, and how much room there is."""
-    place = next((path for path in (folder, *folder.parents) if _exists(path)), folder.parents[-1])
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        hint = "Set `LF_HOME` to a folder of yours"
-        return Check(name, "problem", f"{folder} cannot be written to", (f"{place} is not yours to write",), hint)
+    if (obstacle := paths.find_obstacle(folder)) is not None:
+        return Check(name, "problem", f"{folder} cannot be written to", (obstacle,), paths.WRITABLE_HINT)
+    place = next(path for path in (folder, *folder.parents) if path.exists())
     free_bytes = shutil.disk_usage(place).free
     summary = f"{folder}, {format_bytes(free_bytes)} free"
     if free_bytes < LITTLE_DISK_BYTES:
         return Check(name, "warning", summary, hint=MORE_DISK)
     return Check(name, "ok", summary)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # below a folder that may not be searched
-        return False
 
 
 def _check_catalogs() -> Iterator[Check]:

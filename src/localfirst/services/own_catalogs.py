@@ -75,9 +75,8 @@ def add(source: str, name: str | None = None, *, offline: bool = False) -> Catal
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written", detail=error.strerror, hint="`LF_HOME` names another folder"
-        ) from error
+        paths.require_writable()
+        raise StoreError(f"{path} cannot be written", detail=error.strerror, hint=paths.WRITABLE_HINT) from error
     return added
 
 

@@ -157,6 +157,7 @@ def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str
             siblings=_find_siblings(entry.model),
         )
     except DiskFullError as error:
+        here.require_writable()
         detail = "\n".join((error.detail or "", *here.list_folders()))
         raise DiskFullError(error.message, detail=detail, hint=error.hint) from None
     chosen, *rejected = (entry.tell_installed(plan) for plan in (resolution.chosen, *resolution.rejected))
@@ -238,6 +239,15 @@ class Here:
         runtimes = find_runtimes_for(self.machine)
         self.runtimes = runtimes if machine else with_sights(runtimes, find_sights(runtimes, self.machine))
         self.measured = find_rates(self.machine)
+
+    def require_writable(self) -> None:
+        """Tell a data folder that nothing can be written into from a disk that is full; of another machine, nothing.
+
+        Raises:
+            StoreError: it is such a folder.
+        """
+        if not self._is_recorded:
+            paths.require_writable()
 
     def list_folders(self) -> tuple[str, ...]:
         """Where that comes to which would be written, a line each; none for another machine."""

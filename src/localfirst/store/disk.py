@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from localfirst import paths
 from localfirst.errors import DiskFullError, StoreError
 from localfirst.units import format_bytes
 
@@ -37,7 +38,7 @@ def explained(path: Path) -> Iterator[None]:
 
     Raises:
         DiskFullError: no space, quota or file-size limit left.
-        StoreError: anything else that the system refuses.
+        StoreError: anything else that the system refuses; where nothing of ours can be written, that.
     """
     try:
         yield
@@ -48,6 +49,7 @@ def explained(path: Path) -> Iterator[None]:
                 detail=f"{path}\nWhat has been fetched is kept.",
                 hint="Free some space and run the same command again; it goes on where it stopped.",
             ) from error
+        paths.require_writable()
         raise StoreError(
             f"The store cannot be used: {error.strerror or error}",
             detail=str(error.filename or path),

@@ -134,8 +134,9 @@ def test_a_store_that_cannot_be_written_is_an_error_with_the_way_out(tmp_path: P
     make(home)  # type: ignore[operator]
     with pytest.raises(StoreError) as caught:
         manifest.write(model)
-    assert caught.value.message.startswith("The store cannot be used: ")
-    assert "LF_HOME to a folder that" in (caught.value.hint or "")
+    assert caught.value.message == f"`LF_HOME` is a folder that cannot be written: {home}"
+    assert caught.value.detail == f"{home} is not a folder"
+    assert "set `LF_HOME` to a folder of yours" in (caught.value.hint or "")
 
 
 def test_removing_frees_every_byte_and_leaves_no_folder() -> None:
