@@ -101,6 +101,8 @@ def remove_models(names: Sequence[str], *, report: Callable[[Progress], None]) -
     own = sorted(targets, key=lambda model: model.shared is None)  # what cannot be removed is said before anything is
     gone = {(model.name, model.variant) for model in own}
     removed = [removal.remove(model, report=report) for model in own]
+    for model in own:
+        verify.remember(model, ())
     for history in chain.from_iterable(found.values()):
         revisions.forget(history.current)
     return Removal(
@@ -148,6 +150,7 @@ def verify_models(  # noqa: PLR0913 - one keyword per option
     verified = []
     for model in models:
         one = Verified(model, verify.verify(model, quick=quick, report=report))
+        verify.remember(model, one.problems)
         if repair and one.is_mendable and (one.needs_no_network or not offline):
             one = _repair(one, alone=len(models) == 1, report=report)
         verified.append(one)
@@ -162,6 +165,7 @@ def _repair(checked: Verified, *, alone: bool, report: Callable[[Progress], None
             mended = derive.remake(model, model.derived.recipe, report=report)
         else:
             mended = pull.repair(model, describe(model), damaged, report=report)
+        verify.remember(mended, ())
         return replace(checked, model=mended, repaired=True)
     except LfError as error:
         if alone:

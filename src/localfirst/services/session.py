@@ -121,8 +121,10 @@ def _fetch(planned: Planned, allowed: Allowed, report: Callable[[Progress], None
     variant, installed = planned.resolution.chosen.variant, _find_installed(planned)
     if installed is None:
         installed = pull.pull(planned.entry.model, variant, offline=not allowed.network, report=report)
-    elif (notice := revisions.say_other(installed, variant)) and not planned.entry.is_pinned(installed):
-        report(Progress(installed.name, 0, None, None, {"notice": notice}))
+    else:
+        verify.check_quick(installed)
+        if (notice := revisions.say_other(installed, variant)) and not planned.entry.is_pinned(installed):
+            report(Progress(installed.name, 0, None, None, {"notice": notice}))
     return derive.ensure(installed, variant, report=report)
 
 

@@ -6,8 +6,8 @@
 * `models/import--<name>/import/<variant>/manifest.json`: an import's files and those of other tools stay where they
   are, unless it was asked for a copy, which lies in `files/` beside it;
 * `models/.locks/<the model's folder>.lock`, and `<name>.lock` for the records and workplaces of that name;
-* `models/revisions.json`, a record of the whole store; `models/.bundles/` and `.builds/`, workplaces: of use
-  only while they are locked;
+* `models/revisions.json` and `damage.json`, records of the whole store; `models/.bundles/` and `.builds/`, workplaces:
+  of use only while they are locked;
 * `models/lf-store.json`, in a store that was moved: an empty folder where a disk should be is none.
 """
 
@@ -30,7 +30,7 @@ PARTIAL = ".partial"
 TRAILS = ".trails"
 LOCKS = ".locks"
 MARK = "lf-store.json"
-RECORDS = ("revisions",)
+RECORDS = ("revisions", "damage")
 """Names of records, `<name>.json` beside the models; copies of damaged ones are `<name>.*.json`."""
 WORKPLACES = ("bundles", "builds")
 """Names of folders, `.<name>`, with what a process is making."""

@@ -27,7 +27,7 @@ from localfirst.store.select import select_files
 from localfirst.store.transfer.copy import copy_file
 from localfirst.store.transfer.file import Place, Transfer
 from localfirst.store.transfer.part import detach, find_part, reopen
-from localfirst.store.verify import check_quick, is_changed, settle, verify
+from localfirst.store.verify import check_quick, is_changed, remember, settle, verify
 from localfirst.types import InstalledFile, InstalledModel, ModelFile, Progress, format_build
 
 if TYPE_CHECKING:
@@ -291,6 +291,7 @@ def _install(job: Job, folder: Path, report: Callable[[Progress], None], lease: 
         _require_loadable(installed)
     lease.check()
     manifest.write(installed)
+    remember(installed, ())
     with suppress(OSError):  # empty by now, or leftovers of another choice of files
         shutil.rmtree(place.partial)
     return installed

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from localfirst.errors import IntegrityError
-from localfirst.store import layout
+from localfirst.store import damage, layout
 from localfirst.store.disk import explained, hash_file
 from localfirst.store.keepers import is_tool, say_keeper
 from localfirst.store.progress import Meter, ignore
 from localfirst.types import InstalledFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from localfirst.types import InstalledModel, Progress
 
@@ -79,9 +79,15 @@ def check_quick(model: InstalledModel) -> None:
     """Existence and size of every file; microseconds, so that it can come before each load.
 
     Raises:
-        IntegrityError: the files that are missing or have another size.
+        IntegrityError: the files that are missing or have another size, or were found damaged when they were read.
     """
     problems = [problem for file in model.files if (problem := _glance(model, file)) is not None]
+    if not problems and (known := damage.find(_list_paths(model))):
+        raise IntegrityError(
+            f"`{model.name}` is damaged: `lf model verify` found other bytes than it should have",
+            detail="\n".join(known.values()),
+            hint=find_remedy(model),
+        )
     if problems:
         deleted = is_tool(model.keeper) and all(problem.problem == "missing" for problem in problems)
         own = model.host == "huggingface" and not is_tool(model.keeper)
@@ -90,6 +96,17 @@ def check_quick(model: InstalledModel) -> None:
             detail="\n".join(f"{problem.problem}: {problem.detail}" for problem in problems),
             hint=f"Run `lf pull {model.name}`; what is still good is used again." if own else find_remedy(model),
         )
+
+
+def remember(model: InstalledModel, problems: Sequence[FileProblem]) -> None:
+    """Let who takes a glance at the model know of the bytes that were found wrong; of a built-in one nothing."""
+    if model.host != "builtin":
+        wrong = {Path(model.root) / one.path: one.detail for one in problems if one.problem == "digest"}
+        damage.remember(_list_paths(model), wrong)
+
+
+def _list_paths(model: InstalledModel) -> list[Path]:
+    return [Path(model.root) / file.path for file in list_files(model)]
 
 
 def is_whole(model: InstalledModel) -> bool:
@@ -107,10 +124,12 @@ def verify(
 ) -> tuple[FileProblem, ...]:
     """Read every byte of a model and compare the digests. Returns what is wrong; nothing is changed.
 
-    `quick` reads only the files that were written to since the model was recorded; of the others the size is enough.
+    `quick` reads only the files that were written to since the model was recorded, or are known to be damaged; of the
+    others the size is enough.
     """
     files = list_files(model)
-    chosen = [file for file in files if not quick or is_changed(model, file)]
+    known = damage.find(_list_paths(model))
+    chosen = [file for file in files if not quick or is_changed(model, file) or Path(model.root) / file.path in known]
     sizes = {file.path: file.size_bytes for file in chosen}
     meter = Meter(model.name, sum(sizes.values()), report, files=sizes)
     problems = []
