@@ -90,8 +90,8 @@ PROXY = "{} is not the address of a proxy that can be used"
         pytest.param({"HF_ENDPOINT": "hub"}, "Settings", "HF_ENDPOINT is not a web address", id="hub"),
         pytest.param(
             {"LF_RUNTIME_ONNX_CPU": "/no/python"},
-            "Runtimes",
-            "`LF_RUNTIME_ONNX_CPU` does not name a Python interpreter",
+            "onnx-cpu",
+            "`LF_RUNTIME_ONNX_CPU` does not name a Python that can import onnxruntime_genai: /no/python",
             id="runtime",
         ),
         pytest.param({"LF_RUNTIME_ONNX_CPU": "/bin/false"}, "onnx-cpu", None, id="an engine that does not start"),

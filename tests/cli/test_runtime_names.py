@@ -59,7 +59,7 @@ def test_a_wrong_variable_is_told_where_its_runtime_would_be_used(lf: Lf) -> Non
     assert "FAIL  llama-cpu: `LF_RUNTIME_LLAMA_CPU` does not name a Python" in tested.stdout
     checks = json.loads(lf("doctor", "--json").stdout)["checks"]
     (check,) = [one for one in checks if one["name"] == "llama-cpu"]
-    assert (check["state"], check["hint"]) == ("warning", "Set it to the path of one, or unset it")
+    assert (check["state"], check["hint"]) == ("problem", "Set it to the path of one, or unset it")
 
 
 def test_no_llamafile_program_is_said_to_be_ready_where_there_is_none(lf: Lf) -> None:

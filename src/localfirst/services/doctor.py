@@ -300,8 +300,6 @@ def _check_runtimes() -> Iterator[Check]:
 
 def _judge_test(test: EngineTest) -> Check:
     name = test.runtime.name
-    if test.error is not None and test.runtime.state == "misnamed":
-        return Check(name, "warning", test.error.message, (), test.error.hint)
     if test.error is not None:
         hint = test.error.hint or f"Install it again: `lf runtime remove {name}`, then `lf runtime install {name}`"
         return Check(name, "problem", test.error.message, tuple((test.error.detail or "").splitlines()), hint)
