@@ -70,7 +70,7 @@ ENGINES = (
         "xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True, batches=True, drafts=True
     ),
     Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx),
-    Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+"),
+    Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+", batches=True),
     Engine(
         "openvino",
         "model",

@@ -33,7 +33,7 @@ def change_json(path: Path, **change: object) -> None:
 
 
 def count_cache_bytes(model: MlxModel) -> int:
-    return sum(one.nbytes for one in model._network._cache)
+    return sum(layer.nbytes for layer in model._batch.idle[0].layers)
 
 
 def test_a_cache_in_few_bits_takes_the_bytes_that_are_planned_for_it(tmp_path: Path) -> None:

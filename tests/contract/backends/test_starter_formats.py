@@ -69,7 +69,7 @@ def test_answers_are_those_of_the_gguf_but_for_ties(
 
 def find_lead(model: LoadedModel, prompt: str) -> float:
     """How much likelier the best first token is than the second. It is the one that decides: it names the intent."""
-    logits = model._network._model(mx.array([model.tokenize(prompt)]))[0, -1]
+    logits = model._network.model(mx.array([model.tokenize(prompt)]))[0, -1]
     second, best = np.sort(np.array(logits))[-2:]
     return float(best - second)
 

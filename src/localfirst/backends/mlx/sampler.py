@@ -39,14 +39,14 @@ class DeviceSampler:
     def draw(self, logits: Any, allowed: Any = None) -> Any:
         """The next token, an array of one, from one logit for each token of the vocabulary; nothing is computed yet.
 
-        `allowed` has a truth value for each; without it all are.
+        `allowed` is an array of numpy with a truth value for each; without it all are.
         """
         mx = self._mx
         logits = logits.astype(mx.float32)
         if self._penalty != 1.0:
             logits = self._penalize(logits)
         if allowed is not None:
-            logits = mx.where(allowed, logits, -math.inf)
+            logits = mx.where(mx.array(allowed), logits, -math.inf)
         best = logits.max()
         greedy = self._sampling.temperature < COLDEST
         token = logits.argmax() if greedy else self._pick(logits - best)
