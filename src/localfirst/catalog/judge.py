@@ -18,7 +18,6 @@ from localfirst.catalog.place import (
     is_served,
 )
 from localfirst.catalog.rules import (
-    BATCHING_BACKENDS,
     DRAFTING_BACKENDS,
     EMBEDDING_BACKENDS,
     FORMAT_ENGINES,
@@ -28,6 +27,7 @@ from localfirst.catalog.rules import (
     READY_STATES,
     SPREADING_BACKENDS,
     TIERS,
+    is_batching,
     is_to_embed,
 )
 from localfirst.catalog.speed import find_speed
@@ -222,7 +222,7 @@ def _find_requests(
     model: Model, variant: Variant, runtime: Runtime | None, wanted: Wanted, budget_bytes: int | None
 ) -> int:
     """How many requests are answered at the same time: as many as there is memory for without a shorter context."""
-    if runtime is None or runtime.backend not in BATCHING_BACKENDS or is_to_embed(model, wanted):
+    if not is_batching(runtime, wanted.cache) or is_to_embed(model, wanted):
         return 1
 
     def is_too_many(requests: int) -> bool:

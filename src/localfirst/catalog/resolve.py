@@ -17,7 +17,6 @@ from localfirst.catalog.memory.build import CONTEXT_DEFAULT_TOKENS
 from localfirst.catalog.names import format_name
 from localfirst.catalog.refuse import make_refusal
 from localfirst.catalog.rules import (
-    BATCHING_BACKENDS,
     DEVICE_DEMANDS,
     DEVICE_WORDS,
     ORIGIN_RANKS,
@@ -25,6 +24,7 @@ from localfirst.catalog.rules import (
     TIERS,
     TIGHT_SHARE,
     find_bits,
+    is_batching,
 )
 from localfirst.types import Plan, Resolution, Wanted
 from localfirst.units import format_bytes, format_tps
@@ -32,7 +32,7 @@ from localfirst.units import format_bytes, format_tps
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from localfirst.types import Device, Machine, Model, Rates, Runtime, Speed, Verdict
+    from localfirst.types import CacheType, Device, Machine, Model, Rates, Runtime, Speed, Verdict
 
 NOTHING_MEASURED: Mapping[tuple[str, str, str], Rates] = MappingProxyType({})
 NOTHING_WANTED = Wanted()
@@ -308,8 +308,7 @@ def _find_remarks(winner: Candidate, ask: Ask) -> list[str]:
     if winner.context_tokens < full_tokens:
         remarks.append(f"context shortened from {full_tokens:,} to {winner.context_tokens:,} tokens so that it fits")
     if winner.requests < ask.wanted.requests:
-        batches = winner.runtime is not None and winner.runtime.backend in BATCHING_BACKENDS
-        why = "so that it fits" if batches else "as its engine does"
+        why = _explain_requests(winner.runtime, ask.wanted.cache)
         remarks.append(f"answers {winner.requests} at a time, not the {ask.wanted.requests} asked for, {why}")
     if winner.need is None or winner.budget_bytes is None:
         unknown = "its size" if winner.need is None else "the free memory"
@@ -320,6 +319,13 @@ def _find_remarks(winner: Candidate, ask: Ask) -> list[str]:
     elif _find_verdict(winner) == "tight":
         remarks.append("less than a tenth of the free memory will be left")
     return remarks
+
+
+def _explain_requests(runtime: Runtime | None, cache: CacheType) -> str:
+    """Why not as many requests at the same time as were asked for."""
+    if is_batching(runtime, cache):
+        return "so that it fits"
+    return f"as its engine does with `--kv-cache {cache}`" if is_batching(runtime, "f16") else "as its engine does"
 
 
 def _explain_loser(loser: Candidate, winner: Candidate) -> str:

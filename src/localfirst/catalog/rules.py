@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from localfirst.units import GB, GIB
 
 if TYPE_CHECKING:
-    from localfirst.types import Format, Model, Origin, Placement, Tier, Variant, Wanted
+    from localfirst.types import CacheType, Format, Model, Origin, Placement, Runtime, Tier, Variant, Wanted
 
 TIERS: dict[Tier, str] = {
     "vendor": "published by the vendor",
@@ -58,8 +58,13 @@ EMBEDDING_BACKENDS = ("xllamacpp", "llama-cpp-python", "openvino", "llama-server
 """Backends that compute embeddings."""
 DRAFTING_BACKENDS = ("xllamacpp",)
 """Backends that let a smaller model draft."""
-BATCHING_BACKENDS = ("xllamacpp",)
-"""Backends that compute the next tokens of several requests together."""
+BATCHING_BACKENDS: dict[str, tuple[CacheType, ...]] = {"xllamacpp": ("f16", "q8_0", "q4_0"), "mlx": ("f16",)}
+"""Backends that compute the next tokens of several requests together, with the caches in which they can."""
+
+
+def is_batching(runtime: Runtime | None, cache: CacheType) -> bool:
+    """Whether a runtime computes the next tokens of several requests together."""
+    return runtime is not None and cache in BATCHING_BACKENDS.get(runtime.backend, ())
 
 
 def is_to_embed(model: Model, wanted: Wanted) -> bool:

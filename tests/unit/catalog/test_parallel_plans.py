@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from catalog_examples import LLAMA, ONNX, ONNX_VARIANT, VARIANT, make_machine, make_model
+from catalog_examples import LLAMA, METAL, ONNX, ONNX_VARIANT, VARIANT, make_machine, make_model
 
 from localfirst.catalog.resolve import resolve
 from localfirst.types import Plan, Wanted
@@ -12,18 +12,24 @@ from localfirst.units import GIB
 ROOM_BYTES = 48 * GIB
 
 
+MLX = METAL._replace(name="mlx-metal", backend="mlx", engine="mlx-lm", formats=("mlx",), placement="cpu")
+MLX_VARIANT = VARIANT._replace(name="4bit", format="mlx", quantization="4bit")
+
+
 def choose(available_bytes: int, parallel: int, **wanted: object) -> Plan:
     machine = make_machine(available_bytes=available_bytes)
     asked = Wanted(requests=parallel, **wanted)  # type: ignore[arg-type]
-    return resolve(make_model(VARIANT, ONNX_VARIANT), machine, (LLAMA, ONNX), wanted=asked).chosen
+    model = make_model(VARIANT, ONNX_VARIANT, MLX_VARIANT)
+    return resolve(model, machine, (LLAMA, ONNX, MLX), wanted=asked).chosen
 
 
-def test_every_request_has_a_cache_of_its_own() -> None:
-    one, four = choose(ROOM_BYTES, 1), choose(ROOM_BYTES, 4)
+@pytest.mark.parametrize(("backend", "surplus_tokens"), [("xllamacpp", 0), ("mlx", 256)])
+def test_every_request_has_a_cache_of_its_own(backend: str, surplus_tokens: int) -> None:
+    one, four = (choose(ROOM_BYTES, requests, backend=backend) for requests in (1, 4))
     assert one.need
     assert four.need
     assert (four.requests, four.context_tokens) == (4, one.context_tokens)
-    assert four.need.kv_bytes == 4 * one.need.kv_bytes
+    assert four.need.kv_bytes == 4 * one.need.kv_bytes * (8192 + surplus_tokens) // 8192
     assert four.need.weights_bytes == one.need.weights_bytes
 
 
@@ -52,3 +58,10 @@ def test_an_engine_that_computes_one_at_a_time_does_so_out_loud() -> None:
     plan = choose(ROOM_BYTES, 4, backend="onnx")
     assert plan.requests == 1
     assert "answers 1 at a time, not the 4 asked for, as its engine does" in plan.reason
+
+
+def test_caches_in_few_bits_are_not_put_together_by_every_engine() -> None:
+    plan = choose(ROOM_BYTES, 4, backend="mlx", cache="q8_0")
+    assert plan.requests == 1
+    assert "answers 1 at a time, not the 4 asked for, as its engine does with `--kv-cache q8_0`" in plan.reason
+    assert choose(ROOM_BYTES, 4, backend="xllamacpp", cache="q8_0").requests == 4
