@@ -7,7 +7,8 @@ only computes logits, and the tokens are drawn here: any options, any seed, and 
 A constraint belongs to the generator too, so an answer that is held to one reads its prompt anew.
 
 One request at a time: the engine's own batches (`Engine`) are fixed when they begin on a CPU, so that who comes later
-waits for the slowest (seen with 0.18), and on CUDA they need models built with paged attention.
+waits for the slowest; and they take no seed, and read a prompt in one piece, which no cancel ends (seen with 0.18.0).
+What would mend that, its dynamic batching, needs models built with paged attention, which is for CUDA and WebGPU.
 """
 
 from __future__ import annotations
