@@ -125,6 +125,8 @@ class Series(NamedTuple):
     """Memory of the device that others than before the bench took, at its most; `None` without a counter."""
     bytes_per_token: int | None
     """Weights and cache that one generated token reads, by which the share of the bandwidth is told."""
+    bandwidth_bytes_per_s: int | None = None
+    """Of the memory that the weights lie in, measured or the maker's; `None` where it is unknown."""
     marks: tuple[str, ...] = ()
     """What makes its figures doubtful, in words for people: `the machine was busy (31 %)`."""
 
@@ -145,8 +147,6 @@ class Bench(NamedTuple):
     after: Conditions
     energy_counter: str | None
     """`RAPL package-0`, `NVML`, ...; `None`: there is none that may be read."""
-    bandwidth_bytes_per_s: int | None
-    """Of the memory that the weights lie in, measured or the maker's; `None` where it is unknown."""
     series: tuple[Series, ...]
     complete: bool = True
     """False: it was interrupted, or a contender failed; what there is is whole."""
