@@ -98,6 +98,8 @@ class LoadedInfo:
     """How it makes one vector of a text; `None`: it answers, and does not embed."""
     constraints: tuple[ConstraintKind, ...] = ()
     """What it can hold an answer to."""
+    ignores_end: bool = True
+    """Whether it can go on past what ends an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class GenerateRequest:
     constraint: Constraint | None = None
     special: tuple[str, ...] = ()
     """Special tokens that are written out in the answer; all others are not."""
+    ignore_end: bool = False
+    """Go on past what ends an answer by itself, up to `max_tokens`; only asked of engines that can."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ ABANDON_TIMEOUT_S = 0.5
 """The same for one whose model nobody waits for any longer: it ends the program that it is starting, if any."""
 _POLL_S = 0.1
 """How long a wait may be deaf to `Reply.cancel`, and on Windows to Ctrl-C."""
-_Single = TypeVar("_Single", protocol.Loaded, protocol.Seen, protocol.Embedded)
+_Single = TypeVar("_Single", protocol.Loaded, protocol.Seen, protocol.Tokens, protocol.Embedded)
 
 FOREIGN = WorkerCrashError(
     "What was started as the engine's interpreter does not speak as one",
@@ -135,6 +135,15 @@ class Worker:
             WorkerCrashError: the process died.
         """
         return Reply(self, request)
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """The token ids of a text, with nothing added.
+
+        Raises:
+            EngineError: the engine does not tell.
+            WorkerCrashError: the process died.
+        """
+        return Reply(self, protocol.Tokenize(text)).wait_for(protocol.Tokens).ids
 
     def embed(self, texts: tuple[str, ...]) -> Reply:
         """Ask for the vectors of texts: `wait_for(protocol.Embedded)` on what is returned.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.backends import base, constraints
 from localfirst.constraint import is_kept
-from localfirst.errors import ConstraintError
+from localfirst.errors import ConstraintError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -34,6 +34,8 @@ def generate(
     if asked.constraint is None:
         yield from model.generate(asked)
         return
+    if asked.ignore_end:
+        raise UsageError("An answer that is held to a constraint ends where that is fulfilled")
     constraints.require(asked.constraint, model.info)
     yield from think_first(model, asked, thinking, hold)
 

@@ -118,6 +118,7 @@ class Child:
                     stop=request.stop,
                     cancelled=self._cancelled[request_id].is_set,
                     constraint=request.constraint,
+                    ignore_end=request.ignore_end,
                 )
                 send(protocol.Begun())
                 send(protocol.Rendered())
@@ -125,6 +126,8 @@ class Child:
                 with contextlib.closing(texts):
                     for chunk in held.generate(self._loaded(), asked):
                         _send_chunk(chunk, texts, lambda text: texts.add(text, reasoning=False))
+            case protocol.Tokenize():
+                send(protocol.Tokens(tuple(self._loaded().tokenize(request.text))))
             case protocol.Embed():
                 cancelled = self._cancelled[request_id].is_set
                 send(protocol.Embedded(tuple(self._loaded().embed(request.texts, cancelled))))
@@ -190,6 +193,7 @@ class Child:
             lambda: enough.is_set() or cancelled(),
             request.constraint,
             reader.special,
+            request.ignore_end,
         )
         texts = _Texts(send)
 
@@ -244,7 +248,9 @@ class Child:
                 f"{self._loaded().info.engine} is given no tools: its server writes the prompt itself",
                 hint="Take a build that runs here: `lf model explain`",
             )
-        asked = base.GenerateRequest("", request.sampling, request.max_tokens, request.stop, cancelled)
+        asked = base.GenerateRequest(
+            "", request.sampling, request.max_tokens, request.stop, cancelled, ignore_end=request.ignore_end
+        )
         texts = _Texts(send)
         with contextlib.closing(texts):
             for chunk in model.converse(request.messages, asked):

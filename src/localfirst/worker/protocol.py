@@ -83,17 +83,27 @@ class Chat:
     """What the model may call: JSON objects as OpenAI's API has them. `Called` says that it does."""
     choice: ToolChoice = FREE_CHOICE
     """Whether it calls any of them."""
+    ignore_end: bool = False
+    """As in `GenerateRequest`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """Continue a text as it stands, without a template; events as for `Chat`."""
+    """Continue a text, or token ids, as they stand, without a template; events as for `Chat`."""
 
-    prompt: str
+    prompt: str | tuple[int, ...]
     sampling: Sampling
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
+    ignore_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenize:
+    """Tell the token ids of a text, with nothing added; answered by `Tokens` or `Failed`."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +200,13 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """The token ids of a text."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Embedded:
     """The vectors, in the order of the texts."""
 
@@ -206,9 +223,9 @@ class Failed:
     hint: str | None
 
 
-Request = Load | Look | Chat | Complete | Embed | Cancel
-Event = Loading | Loaded | Seen | Begun | Rendered | Started | Text | Called | Finished | Embedded | Failed
-ENDS = (Loaded, Seen, Finished, Embedded, Failed)
+Request = Load | Look | Chat | Complete | Tokenize | Embed | Cancel
+Event = Loading | Loaded | Seen | Begun | Rendered | Started | Text | Called | Finished | Tokens | Embedded | Failed
+ENDS = (Loaded, Seen, Finished, Tokens, Embedded, Failed)
 """Events after which nothing of their request comes."""
 
 _NESTED: dict[str, Callable[[Any], object]] = {
@@ -220,6 +237,8 @@ _NESTED: dict[str, Callable[[Any], object]] = {
     "info": lambda item: LoadedInfo(**item | {"constraints": tuple(item["constraints"])}),
     "constraint": lambda item: None if item is None else Constraint(**item),
     "tools": tuple,
+    "prompt": lambda given: given if isinstance(given, str) else tuple(given),
+    "ids": tuple,
     "parallel": lambda items: Parallel(*items),
     "stop": tuple,
     "devices": tuple,
@@ -233,6 +252,7 @@ REQUESTS: Mapping[str, type[Request]] = {
     "look": Look,
     "chat": Chat,
     "complete": Complete,
+    "tokenize": Tokenize,
     "embed": Embed,
     "cancel": Cancel,
 }
@@ -246,6 +266,7 @@ EVENTS: Mapping[str, type[Event]] = {
     "text": Text,
     "called": Called,
     "finished": Finished,
+    "tokens": Tokens,
     "embedded": Embedded,
     "failed": Failed,
 }

@@ -50,6 +50,7 @@ class Engine:
         """The path of that program."""
         return None if self.script is None else make_program(self.script)
 
+    ignores_end: bool = True
     embeds: bool = False
     embeds_any: bool = True
     """Whether it also embeds by a model that was made to answer."""
@@ -88,6 +89,7 @@ ENGINES = (
         build=r"litert-lm-api \d+\.\d+",
         lacks=("min_p", "repetition_penalty"),
         one_sampler=True,
+        ignores_end=False,
         knows_bos=False,
     ),
     Engine(

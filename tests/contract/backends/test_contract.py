@@ -111,6 +111,25 @@ def test_the_asked_maximum_ends_the_answer(model: LoadedModel) -> None:
     assert (reply.end.finish_reason, reply.end.usage.completion_tokens) == ("length", 3)
 
 
+def test_an_answer_goes_on_past_its_end_where_that_is_asked_for(engine: Engine, model: LoadedModel) -> None:
+    assert model.info.ignores_end == engine.ignores_end
+    if not engine.ignores_end:
+        with pytest.raises(UsageError, match="has no `ignore_end`"):
+            ask(model, render("hi"), max_tokens=40, ignore_end=True)
+        return
+    reply = ask(model, render("hi"), max_tokens=40, ignore_end=True)
+    assert reply.text.startswith(TEXT)
+    assert (reply.end.finish_reason, reply.end.usage.completion_tokens) == ("length", 40)
+    assert ask(model, render("hi")).end.finish_reason == "stop"
+
+
+@pytest.mark.parametrize("count", [7, 64, 200])
+def test_a_prompt_of_so_many_ids_is_read_as_so_many(model: LoadedModel, count: int) -> None:
+    prompt = tuple(model.tokenize("The quick brown fox jumps over a lazy dog. " * 20)[:count])
+    reply = ask(model, prompt, max_tokens=1)
+    assert (reply.prompt_tokens, reply.end.usage.prompt_tokens) == (count, count)
+
+
 @pytest.mark.parametrize("context_tokens", [256, 300], ids=["a size engines like", "an odd size"])
 @pytest.mark.parametrize("prompt_bytes", [100, 252], ids=["room", "little room"])
 def test_a_full_context_ends_the_answer(

@@ -85,6 +85,16 @@ def test_a_text_is_continued_without_a_template(backend: str, tmp_path: Path) ->
     assert (answer.text, answer.usage.prompt_tokens) == (REPLY, 3)
 
 
+def test_token_ids_are_told_and_read_and_an_answer_goes_on_past_its_end(backend: str, tmp_path: Path) -> None:
+    load = make_load(backend, tmp_path, text=REPLY)
+    with Worker(sys.executable) as worker:
+        endless = worker.load(load).ignores_end
+        ids = worker.tokenize("abcdefgh")[:5]
+        _, answer = read_all(worker.answer(protocol.Complete(ids, GREEDY, max_tokens=30, ignore_end=endless)))
+    assert answer.usage.prompt_tokens == 5
+    assert (answer.finish_reason, answer.usage.completion_tokens == 30) == ("length" if endless else "stop", endless)
+
+
 def test_cancel_ends_an_endless_answer_and_the_worker_goes_on(backend: str, tmp_path: Path) -> None:
     load = make_load(backend, tmp_path, text="round and round ", loop=True, shape=Shape(context=16384))
     with Worker(sys.executable) as worker:

@@ -33,6 +33,8 @@ REQUESTS = [
         choice=ToolChoice("required", "f", parallel=False),
     ),
     protocol.Complete("once", Sampling(min_p=0.1), constraint=Constraint("regex", "é+")),
+    pytest.param(protocol.Complete((1, 5, 7), Sampling(0), max_tokens=3, ignore_end=True), id="Complete of ids"),
+    protocol.Tokenize("hi"),
     protocol.Embed(("hi", "", "漢\u2028")),
     protocol.Cancel(7),
 ]
@@ -44,6 +46,7 @@ EVENTS = [
     protocol.Text("é漢😀\u2028", reasoning=True),
     protocol.Called(ToolCall("get_weather", '{"city": "Köln"}', "abcdefgh1")),
     protocol.Finished("length", Usage(11, 12, 3), 0.5, None),
+    protocol.Tokens((3, 1, 2)),
     protocol.Embedded((Embedding((0.6, -0.8), 3), Embedding((1.0, 0.0), None))),
     protocol.Failed("context", "too long", None, "shorter"),
 ]

@@ -101,7 +101,8 @@ class RemoteModel:
         refuse_sampling(table.REMOTE, request.sampling)
         most = {} if request.max_tokens is None else {"max_tokens": request.max_tokens}
         yield Started(None)
-        body = {"model": self._name, **asked, **most, **table.REMOTE.describe(request.sampling)}
+        endless = table.ENDLESS if request.ignore_end else {}
+        body = {"model": self._name, **asked, **most, **table.REMOTE.describe(request.sampling), **endless}
         stream = http.Stream(self._address, route, body)
         # Who asked for no maximum and is cut off has filled the context, as far as anyone can tell.
         ended: FinishReason = "context" if request.max_tokens is None else "length"

@@ -163,7 +163,7 @@ class ServedModel(limits.EmbedsNothing):
             allowance = limits.find_allowance(count, self.info.context_tokens, request.max_tokens)
             yield Started(count)
             body = {"model": self._name, "prompt": prompt, "max_tokens": allowance.tokens}
-            body |= self.server.describe(request.sampling)
+            body |= self.server.describe(request.sampling) | (table.ENDLESS if request.ignore_end else {})
             stream = http.Stream(self._address, "/v1/completions", body)
             yield from follow(stream, request, allowance, count)
         except (EngineError, NetworkError) as error:

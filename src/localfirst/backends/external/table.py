@@ -206,6 +206,9 @@ def _describe_openai(sampling: Sampling) -> dict[str, Any]:
 
 
 _OPEN = "while it runs, other users of this machine who find its port can use the model too"
+ENDLESS = {"ignore_eos": True}
+"""What asks to go on past what ends an answer, of all of them. Sources: llama.cpp, as above; vLLM and SGLang, "Sampling
+Parameters"; TensorRT-LLM, `tensorrt_llm/serve/openai_protocol.py`. OpenAI's own API knows it not, and refuses it."""
 COUNTED = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 _HUGGING_FACE = Tokenizing("/tokenize", "prompt", "add_special_tokens", {"model": LOCAL_NAME})
 _LLAMA: dict[str, Any] = {

@@ -103,6 +103,7 @@ class LitertModel(limits.EmbedsNothing):
             template=file.template,
             bos_token="" if file.start is None else self._engine.name_token(file.start),
             eos_token=self._engine.name_token(file.stops[0]) if file.stops else "",
+            ignores_end=False,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -168,6 +169,7 @@ class LitertModel(limits.EmbedsNothing):
         for name, value, neutral in (
             ("min_p", sampling.min_p, 0),
             ("repetition_penalty", sampling.repetition_penalty, 1),
+            ("ignore_end", request.ignore_end, False),
         ):
             if value not in {None, neutral}:
                 raise UsageError(

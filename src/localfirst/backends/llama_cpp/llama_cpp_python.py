@@ -124,7 +124,7 @@ class LlamaModel:
         sampler = self._engine.make_sampler(request.sampling, prompt)
         try:
             special = find_special(request.special, self.tokenize)
-            answer = _Answer(self._engine, StopFilter(request.stop), allowance, special)
+            answer = _Answer(self._engine, request, allowance, special)
             draw = sampler.draw if held is None else partial(sampler.draw_held, held)
             yield from self._answer(answer, draw, request.cancelled)
         finally:
@@ -188,13 +188,14 @@ class _Answer:
     """
 
     def __init__(
-        self, engine: LlamaEngine, stop: StopFilter, allowance: limits.Allowance, special: Mapping[int, str]
+        self, engine: LlamaEngine, request: GenerateRequest, allowance: limits.Allowance, special: Mapping[int, str]
     ) -> None:
         self._engine = engine
         self._special = special
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._allowance = allowance
-        self.stop = stop
+        self._ends = not request.ignore_end
+        self.stop = StopFilter(request.stop)
         self.generated = 0
         self.decode_s = 0.0
         self.reason: FinishReason | None = None
@@ -202,7 +203,7 @@ class _Answer:
     def take(self, token: int) -> str:
         """The text that is safe to show once this token has come."""
         self.generated += 1
-        if self._engine.is_end(token):
+        if self._ends and self._engine.is_end(token):
             self.reason = "stop"
             return ""
         text = self.stop.feed(self._special.get(token) or self._decoder.decode(self._engine.spell(token)))

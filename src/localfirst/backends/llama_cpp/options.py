@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from localfirst.backends.base import GenerateRequest
     from localfirst.conversation import Sampling
 
 CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
@@ -33,3 +34,8 @@ def describe(sampling: Sampling) -> dict[str, Any]:
         "repeat_penalty": sampling.repetition_penalty or 1.0,
         "seed": -1 if sampling.seed is None else sampling.seed % SEEDS,
     }
+
+
+def describe_end(request: GenerateRequest) -> dict[str, Any]:
+    """Whether to go on past an end: no token that ends an answer is then ever drawn."""
+    return {"ignore_eos": True} if request.ignore_end else {}

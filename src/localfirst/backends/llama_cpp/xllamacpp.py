@@ -116,7 +116,7 @@ class LlamaModel:
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         yield Started(len(prompt))
         body = {"prompt": prompt, "max_tokens": allowance.tokens, "preserved_tokens": list(request.special)}
-        body |= options.OPTIONS | options.describe(request.sampling)
+        body |= options.OPTIONS | options.describe(request.sampling) | options.describe_end(request)
         # Of a prompt of one batch it tells nothing, and the text waits for it.
         body["return_progress"] = len(prompt) > LLAMA_BATCH_TOKENS
         answer = _Answer(len(prompt))

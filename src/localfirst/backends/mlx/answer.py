@@ -137,7 +137,7 @@ class Answer:
         return guide.find_allowed()
 
     def _find_end(self, token: int) -> FinishReason | None:
-        if token in self._ends or self._stop.matched:
+        if self._stop.matched or (token in self._ends and not self._request.ignore_end):
             return "stop"
         return self._allowance.finish_reason if self._generated == self._allowance.tokens else None
 

@@ -163,7 +163,7 @@ class OnnxModel(limits.EmbedsNothing):
     def _find_end(
         self, token: int, generated: int, stop: StopFilter, allowance: limits.Allowance, request: GenerateRequest
     ) -> FinishReason | None:
-        if token in self._ends or stop.matched:
+        if stop.matched or (token in self._ends and not request.ignore_end):
             return "stop"
         if generated == allowance.tokens:
             return allowance.finish_reason

@@ -142,7 +142,7 @@ class OpenVinoModel:
         generated: list[int] = []
         reason: FinishReason | None = None
         began = first_s = perf_counter()
-        config = self._describe(request.sampling, allowance.tokens)
+        config = self._describe(request.sampling, allowance.tokens, ignore_end=request.ignore_end)
         if request.constraint is not None:
             config.structured_output_config = structure.describe(self._genai, request.constraint)
         steps = self._answers.run(self._make_tensor(prompt), config)
@@ -170,17 +170,18 @@ class OpenVinoModel:
     def _find_end(
         self, generated: Sequence[int], stop: StopFilter, allowance: limits.Allowance, request: GenerateRequest
     ) -> FinishReason | None:
-        if stop.matched or (generated and generated[-1] in self._ends):
+        if stop.matched or (generated and generated[-1] in self._ends and not request.ignore_end):
             return "stop"
         if len(generated) == allowance.tokens:
             return allowance.finish_reason
         return "cancelled" if request.cancelled() else None
 
-    def _describe(self, sampling: Sampling, max_tokens: int) -> Any:
+    def _describe(self, sampling: Sampling, max_tokens: int, *, ignore_end: bool) -> Any:
         """Sampling options in the engine's words; what is not asked for is off, not the folder's default."""
         config = self._genai.GenerationConfig()
         config.max_new_tokens = max_tokens
-        config.stop_token_ids = set(self._ends)
+        config.ignore_eos = ignore_end
+        config.stop_token_ids = set() if ignore_end else set(self._ends)
         config.eos_token_id = min(self._ends)  # else that of the tokenizer's graph is added, or -1
         config.repetition_penalty = sampling.repetition_penalty or 1.0
         min_p = sampling.min_p or 0.0
