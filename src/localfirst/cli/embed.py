@@ -59,8 +59,9 @@ def embed(
     from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
     from localfirst.services.planning import make_wanted
+    from localfirst.services.preparing import Allowed
     from localfirst.services.prompt import read_lines
-    from localfirst.services.session import Allowed, open_session
+    from localfirst.services.session import open_session
 
     if text and file is not None:
         raise UsageError("Texts come from the command line or from `--input`, not from both")

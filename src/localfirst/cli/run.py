@@ -102,8 +102,9 @@ def run(
     from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
     from localfirst.services.planning import make_wanted
+    from localfirst.services.preparing import Allowed
     from localfirst.services.prompt import attach, compose, read_piped, read_text_file
-    from localfirst.services.session import Allowed, make_sampling, open_session
+    from localfirst.services.session import make_sampling, open_session
     from localfirst.services.structure import check_together, parse_choice, read_constraint, read_tools
     from localfirst.types import Parallel
 

@@ -11,7 +11,8 @@ from localfirst.errors import UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services.messages import parse_messages
 from localfirst.services.planning import plan_model
-from localfirst.services.session import Allowed, Session, open_session
+from localfirst.services.preparing import Allowed
+from localfirst.services.session import Session, open_session
 from localfirst.services.structure import check_together, parse_choice, parse_tools
 from localfirst.types import Wanted
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.catalog.names import parse_remote
 from localfirst.conversation import FREE_CHOICE, Answer, Message, Sampling, TextDelta, ToolCall
-from localfirst.errors import LfError, NetworkError, RuntimeMissingError, UsageError
+from localfirst.errors import NetworkError, UsageError
 from localfirst.hwprobe.probe import probe
-from localfirst.services import consent, engines
-from localfirst.services.planning import plan_draft, plan_fetch, with_draft
-from localfirst.services.threads import find_threads
-from localfirst.store import derive, layout, measurements, pull, revisions, verify
+from localfirst.services.preparing import Allowed, ignore, prepare
+from localfirst.store import measurements
 from localfirst.types import Progress
 from localfirst.worker import protocol
 from localfirst.worker.client import Reply, Worker
@@ -25,24 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from localfirst.conversation import Constraint, Embedding, ToolChoice
-    from localfirst.services.planning import Planned
-    from localfirst.types import InstalledModel, Machine, Plan, Runtime, Wanted
+    from localfirst.types import Machine, Plan, Wanted
 
 EMBEDDED_TEXTS = 16
 """Texts that a worker is given at once: results come early, and a request costs little beside them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allowed:
-    """What a request may do besides computing, and what the user agrees to."""
-
-    network: bool = True
-    install: bool = True
-    accept_license: bool = False
-
-
-def ignore(_: Progress) -> None:
-    """Report progress to nobody."""
 
 
 def open_session(  # noqa: PLR0913 - one keyword per thing that callers decide
@@ -74,35 +58,8 @@ def open_session(  # noqa: PLR0913 - one keyword per thing that callers decide
         if draft is not None:
             raise UsageError(f"`{name}` is a server, which does as it was started", hint="Leave out `--draft`")
         return _open_remote(name, *server, wanted, report)
-    drafting = None
-    if draft is not None:
-        drafting = plan_draft(draft, name, wanted, offline=not allowed.network, report=report)
-        wanted = with_draft(wanted, drafting)
-        if allowed.network:
-            consent.require(drafting.resolution.chosen, accepted=allowed.accept_license)
-    planned, runtime = _prepare(name, wanted, allowed, report, chosen)
-    plan = planned.resolution.chosen
-    installed = _fetch(planned, allowed, report)
-    load = protocol.Load(
-        backend=runtime.backend,
-        main=str(layout.find_loadable(installed)),
-        draft=str(layout.find_loadable(_fetch(drafting, allowed, report))) if drafting else None,
-        context_tokens=plan.context_tokens,
-        threads=find_threads(),
-        placement=plan.placement,
-        device_layers=plan.device_layers,
-        cache=plan.cache,
-        memory_bytes=plan.need.total_bytes if plan.need else None,
-        program=runtime.program,
-        parallel=wanted.parallel,
-        requests=plan.requests,
-        pooling=wanted.pooling,
-        budget_bytes=plan.free_bytes,
-        title=plan.model.title,
-    )
-    if plan.variant.format == "llamafile":
-        verify.allow_to_run(installed)
-    return Session(plan._replace(runtime=runtime), runtime.python or "", load, planned.machine, report)
+    prepared = prepare(name, wanted, allowed=allowed, report=report, chosen=chosen, draft=draft)
+    return Session(prepared.plan, prepared.python, prepared.load, prepared.machine, report)
 
 
 def _open_remote(
@@ -114,80 +71,6 @@ def _open_remote(
     remote.refuse(wanted)
     plan = remote.make_plan(name, address, model)
     return Session(plan, sys.executable, remote.make_load(address, model, wanted), probe(), report)
-
-
-def _fetch(planned: Planned, allowed: Allowed, report: Callable[[Progress], None]) -> InstalledModel:
-    """The chosen build, fetched where it is missing, as an engine loads it."""
-    variant, installed = planned.resolution.chosen.variant, _find_installed(planned)
-    if installed is None:
-        installed = pull.pull(planned.entry.model, variant, offline=not allowed.network, report=report)
-    else:
-        verify.check_quick(installed)
-        if (notice := revisions.say_other(installed, variant)) and not planned.entry.is_pinned(installed):
-            report(Progress(installed.name, 0, None, None, {"notice": notice}))
-    return derive.ensure(installed, variant, report=report)
-
-
-def _prepare(
-    name: str,
-    wanted: Wanted,
-    allowed: Allowed,
-    report: Callable[[Progress], None],
-    chosen: Callable[[Plan], None] | None,
-) -> tuple[Planned, Runtime]:
-    """The plan and its runtime, installed. A device's runtime that cannot be had is done without, out loud."""
-    failures: dict[str, RuntimeMissingError | NetworkError] = {}
-    while True:
-        try:
-            missing = {runtime: error.message for runtime, error in failures.items()}
-            planned = plan_fetch(
-                name, wanted, offline=not allowed.network, report=report, missing=missing, installs=True
-            )
-        except LfError:
-            if failures:
-                raise next(iter(failures.values())) from None
-            raise
-        plan = planned.resolution.chosen
-        refuse_spreading(plan, wanted)
-        if chosen is not None:
-            chosen(plan)
-        if allowed.network:  # else nothing is fetched, and that is said where it is missing
-            consent.require(plan, accepted=allowed.accept_license)
-        if (installed := _find_installed(planned)) is not None:
-            verify.check_quick(installed)  # no engine is fetched for files that are gone
-        assert plan.runtime is not None  # noqa: S101 - the resolver chooses no plan without a runtime
-        try:
-            return planned, engines.ensure(
-                plan.runtime, offline=not allowed.network, may_install=allowed.install, report=report
-            )
-        except (RuntimeMissingError, NetworkError) as error:
-            asked = planned.entry.asked
-            device = wanted.device or asked.device
-            if plan.placement == "cpu" or device not in {None, "auto"} or wanted.backend or asked.backend:
-                raise
-            failures[plan.runtime.name] = error
-            if allowed.network and allowed.install and plan.runtime.state != "misnamed":
-                engines.remember_failure(plan.runtime, error)
-            notice = f"{error.message}; doing without it"
-            report(Progress(plan.runtime.name, 0, detail={"notice": notice}))
-
-
-def _find_installed(planned: Planned) -> InstalledModel | None:
-    chosen = planned.resolution.chosen.variant.name
-    return next((model for model in planned.entry.installed if model.variant == chosen), None)
-
-
-def refuse_spreading(plan: Plan, wanted: Wanted) -> None:
-    """Refuse to spread a model where its engine has no option for it.
-
-    Raises:
-        UsageError: the engine and the option are in the message.
-    """
-    from localfirst.backends.external.table import SERVERS, refuse_spreading
-
-    if plan.runtime is not None:
-        server = SERVERS.get(plan.runtime.backend)
-        refuse_spreading(plan.runtime.engine, server.spreads if server else (), wanted.parallel)
 
 
 def make_sampling(plan: Plan, asked: Mapping[str, float | int | None]) -> Sampling:

@@ -17,7 +17,8 @@ from localfirst.runtimes.table import find_row
 from localfirst.services import planning
 from localfirst.services.engines import find_runtime
 from localfirst.services.importing import import_model
-from localfirst.services.session import Allowed, open_session
+from localfirst.services.preparing import Allowed
+from localfirst.services.session import open_session
 from localfirst.types import Device, Progress, Wanted
 from localfirst.units import GIB
 
