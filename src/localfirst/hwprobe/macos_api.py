@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from localfirst.hwprobe.posix_api import disk_free_bytes, machine, registry
+from localfirst.hwprobe import psutil_api
+from localfirst.hwprobe.posix_api import disk_free_bytes, load_average, machine, registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,6 +69,9 @@ def _metal_working_set_bytes() -> int | None:
 
 
 VALUES: Mapping[str, Callable[[], object | None]] = {
+    "load_average": load_average,
+    "psutil.cpu_times": psutil_api.cpu_times,
+    "psutil.on_battery": psutil_api.on_battery,
     "macos.available_memory_bytes": _available_memory_bytes,
     "metal.recommended_max_working_set_size": _metal_working_set_bytes,
 }

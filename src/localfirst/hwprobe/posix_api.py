@@ -42,5 +42,16 @@ def _closed_nodes() -> list[str]:
     return sorted(path for path in nodes if not os.access(path, os.R_OK | os.W_OK))
 
 
-VALUES: Mapping[str, Callable[[], object | None]] = {"linux.closed_nodes": _closed_nodes}
+def load_average() -> float | None:
+    """Of the last minute; `None` where it is hidden, as in some sandboxes."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
+
+
+VALUES: Mapping[str, Callable[[], object | None]] = {
+    "linux.closed_nodes": _closed_nodes,
+    "load_average": load_average,
+}
 """What only an API tells, by the names of the recorded-machine format."""

@@ -15,6 +15,7 @@ import shutil  # noqa: E402
 import winreg  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
+from localfirst.hwprobe import psutil_api  # noqa: E402
 from localfirst.hwprobe.windows import DISPLAY_CLASS, NPU_CLASS  # noqa: E402
 from localfirst.hwprobe.windows_cores import count_performance_cores  # noqa: E402
 
@@ -164,6 +165,8 @@ def _physical_cores() -> int | None:
 
 
 VALUES: Mapping[str, Callable[[], object | None]] = {
+    "psutil.cpu_times": psutil_api.cpu_times,
+    "psutil.on_battery": psutil_api.on_battery,
     "windows.available_memory_bytes": _available_memory_bytes,
     "windows.cpu_features": _cpu_features,
     "windows.cpu_name": _cpu_name,
