@@ -74,6 +74,8 @@ class LoadOptions:
     budget_bytes: int | None = None
     """Memory that the model may take; `None` where nobody knows. An engine that can tell its need exactly before it
     loads refuses what is larger."""
+    batch_tokens: int | None = None
+    """Prompt tokens to compute at once; `None`: what the adapter has found best. Only asked of engines that can."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Root(TableGroup):
             "run": Row("localfirst.cli.run:run", "Run a model."),
             "embed": Row("localfirst.cli.embed:embed", "Turn texts into vectors."),
             "list": Row("localfirst.cli.model:list_", "List models."),
+            "bench": Row("localfirst.cli.bench:app", "Measure how fast models are here."),
             "pull": Row("localfirst.cli.model:pull", "Fetch a model."),
             "rm": Row("localfirst.cli.model:rm", "Remove models from this disk."),
             "model": Row("localfirst.cli.model:app", "Models: all that can be done with one."),

@@ -86,6 +86,18 @@ class TableGroup(TyperGroup):
             formatter.write_dl([(name, row.summary) for name, row in self.table.items()])
 
 
+class DefaultGroup(TableGroup):
+    """A group with a command that is meant where none is named: what stands there is its first word."""
+
+    default: ClassVar[str]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the default command before words that name none of the others; help of the group stays its own."""
+        if not args or args[0] not in {*self.table, "--help", "-h"}:
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
 def make_app(**settings: Any) -> typer.Typer:
     """A Typer as all of ours are: plain help (Rich's takes twice as long to show) and plain tracebacks."""
     return typer.Typer(

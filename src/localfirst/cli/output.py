@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from localfirst.bench.values import Bench
     from localfirst.conversation import Answer, Embedding, ToolCall
     from localfirst.errors import LfError
     from localfirst.services.catalogue import Catalog
@@ -317,6 +318,17 @@ def print_embedding(index: int, text: str, embedding: Embedding, *, json: bool, 
     if json or not screen.terminal:
         return print_json({"index": index, "text": text, "embedding": embedding.vector, "tokens": embedding.tokens})
     return screen.write_lines([clip(words.say_embedding(index, text, embedding), screen.width or 80)])
+
+
+def print_bench(bench: Bench, form: str, screen: Screen | None = None) -> None:
+    """Print a bench: for people (`table`), or in a format of `bench.rows`."""
+    from localfirst.bench.rows import WRITERS
+    from localfirst.cli.views.bench import render_bench
+
+    screen = screen or stdout_screen()
+    if form == "table":
+        return screen.write_lines(render_bench(bench, screen))
+    return screen.write(WRITERS[form](bench))
 
 
 def print_stats(answer: Answer, screen: Screen | None = None) -> None:

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from localfirst.cli.screen import line, stderr_screen, stdout_screen, wrap
+from localfirst.cli.screen import clip, line, stderr_screen, stdout_screen, wrap
 from localfirst.cli.views.progress import Moment, progress_to_json, render_moment, say_log_line, say_progress
 
 if TYPE_CHECKING:
@@ -42,6 +42,29 @@ def show_progress(*, quiet: bool, screen: Screen | None = None) -> Iterator[Repo
             bar.stop()
     else:
         yield LineProgress(screen).report
+
+
+@contextmanager
+def show_status(*, quiet: bool, screen: Screen | None = None) -> Iterator[Report]:
+    """Give a function to report to that writes what comes next over what came before, and does nothing in between.
+
+    For measurements: a bar that is drawn eight times a second takes from what is measured.
+    """
+    screen = screen or stderr_screen()
+    if quiet:
+        yield lambda _: None
+        return
+    if not screen.cursor:
+        yield LineProgress(screen).report
+        return
+
+    def report(progress: Progress) -> None:
+        screen.write(f"\r\x1b[K{clip(line(progress.detail.get('line')), (screen.width or 80) - 1)}")
+
+    try:
+        yield report
+    finally:
+        screen.write("\r\x1b[K")
 
 
 @contextmanager

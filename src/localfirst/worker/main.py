@@ -154,6 +154,7 @@ class Child:
             requests=request.requests,
             pooling=request.pooling,
             budget_bytes=request.budget_bytes,
+            batch_tokens=request.batch_tokens,
         )
         self._model = backend.load(base.ModelFiles(request.main, request.draft), options)
         info = self._model.info

@@ -62,6 +62,7 @@ class Load:
     budget_bytes: int | None = None
     title: str = "This model"
     """What people call the model, for messages."""
+    batch_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,174 @@
+"""`lf bench`: how fast models are here."""
+
+from __future__ import annotations
+
+import sys
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from localfirst.cli import options
+from localfirst.cli.groups import DefaultGroup, Row, make_app
+from localfirst.errors import UsageError
+
+if TYPE_CHECKING:
+    from localfirst.bench.values import Bench
+    from localfirst.services.bench.asked import Asked
+    from localfirst.services.bench.run import Run
+
+FORMATS = ("table", "json", "jsonl", "csv", "md", "sql")
+
+
+class BenchGroup(DefaultGroup):
+    """`lf bench`: what is no command of it is what to measure."""
+
+    table = MappingProxyType({"run": Row("localfirst.cli.bench:run", "Measure models; so does `lf bench MODEL`.")})
+    default = "run"
+
+
+app = make_app(cls=BenchGroup, help="Measure how fast models are here, and keep what was measured.")
+
+
+@app.callback()
+def bench() -> None:
+    """Measure how fast models are here, and keep what was measured."""
+
+
+def run(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Models as for `lf run`; `starter` needs no download. Without any: all that are on this disk.",
+            autocompletion=options.complete_model,
+            show_default=False,
+        ),
+    ] = None,
+    n_prompt: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--n-prompt", metavar="N,...", help="Read prompts of so many tokens (pp); 512 if not said."),
+    ] = None,
+    n_gen: Annotated[
+        list[str] | None,
+        typer.Option("-n", "--n-gen", metavar="N,...", help="Generate so many tokens (tg); 128 if not said."),
+    ] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option("-pg", metavar="N,N", help="Read so many tokens, then generate so many; may be repeated."),
+    ] = None,
+    n_depth: Annotated[
+        list[str] | None,
+        typer.Option("-d", "--n-depth", metavar="N,...", help="Begin after so many tokens that are read already."),
+    ] = None,
+    concurrency: Annotated[
+        list[str] | None,
+        typer.Option("--concurrency", metavar="N,...", help="Ask so many requests at the same time."),
+    ] = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scenario", metavar="chat|rag|code|FILE", help="Answer such a text, or a file's; may be repeated."
+        ),
+    ] = None,
+    repetitions: Annotated[
+        int, typer.Option("-r", "--repetitions", metavar="N", min=1, max=1000, help="Measure each so many times.")
+    ] = 5,
+    warmup: Annotated[
+        int, typer.Option("--warmup", metavar="N", min=0, max=100, help="Times before them that do not count.")
+    ] = 1,
+    threads: Annotated[
+        int | None, typer.Option("-t", "--threads", metavar="N", min=1, max=1024, help="Threads to compute with.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("-b", "--batch", metavar="N", min=1, help="Prompt tokens to compute at once.")
+    ] = None,
+    ctx: options.Context = None,
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", metavar="NAME,...", help="Measure in these engines or runtimes, by turns."),
+    ] = None,
+    all_backends: Annotated[
+        bool, typer.Option("--all-backends", help="Measure in each runtime that is here and has a build here.")
+    ] = False,
+    api: Annotated[
+        list[str] | None,
+        typer.Option("--api", metavar="URL[@MODEL]", help="Measure a server, too, that speaks OpenAI's dialect."),
+    ] = None,
+    device: options.Device = None,
+    quant: options.Quant = None,
+    kv_cache: options.KvCache = None,
+    output_format: Annotated[
+        str, typer.Option("-o", "--output", metavar="|".join(FORMATS), help="How to print what was measured.")
+    ] = "table",
+    json: Annotated[bool, typer.Option("--json", help="The same as `-o json`.")] = False,
+    accept_license: options.AcceptLicense = False,
+    no_install: options.NoInstall = False,
+    offline: options.Offline = False,
+    _mirror: options.Mirror = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure how fast models are here.
+
+    By turns where there are several, so that a machine that grows warm or busy does so for all. Lists and ranges are
+    llama-bench's: 128,512 or 128-1024*2 or 0-4096+1024.
+    """
+    from localfirst.cli import output
+    from localfirst.services.bench.asked import Asked, make_workloads, read_scenarios
+    from localfirst.services.planning import make_wanted
+
+    form = "json" if json else output_format
+    if form not in FORMATS:
+        raise UsageError(f"`-o` does not know `{form}`", detail=f"known: {', '.join(FORMATS)}")
+    if backend is not None and all_backends:
+        raise UsageError("`--backend` names the engines, and `--all-backends` means all: say one of them")
+    scenarios = read_scenarios(scenario or ())
+    asked = Asked(
+        models=(*(models or ()), *(f"remote:{url.removeprefix('remote:')}" for url in api or ())),
+        workloads=make_workloads(
+            prompts=n_prompt or (),
+            answers=n_gen or (),
+            pairs=pairs or (),
+            depths=n_depth or (),
+            concurrency=concurrency or (),
+            scenarios=scenarios,
+        ),
+        scenarios=scenarios,
+        wanted=make_wanted(context_tokens=ctx, device=device, quantization=quant, cache=kv_cache, min_tps=0),
+        backends=tuple(part.strip() for part in backend.split(",") if part.strip()) if backend else (),
+        every_backend=all_backends,
+        repetitions=repetitions,
+        warmups=warmup,
+        threads=threads,
+        batch_tokens=batch,
+    )
+    allowed = {"network": not offline, "install": not no_install, "accept_license": accept_license}
+    bench, code = _measure(asked, allowed, quiet=quiet or (form != "table" and not sys.stderr.isatty()))
+    output.print_bench(bench, form)
+    if code:
+        raise typer.Exit(code)
+
+
+def _measure(asked: Asked, allowed: dict[str, Any], *, quiet: bool) -> tuple[Bench, int]:
+    """The bench as far as it came, and the exit code: 0, the first failure's, or that of the signal that ended it."""
+    from localfirst.cli import consent
+    from localfirst.cli.progress import show_progress, show_status
+    from localfirst.services.bench.run import Run
+    from localfirst.services.preparing import Allowed
+
+    def prepare(accepted: bool) -> Run:
+        with show_progress(quiet=quiet) as report:
+            one = Run(asked, tuple(sys.argv[1:]), Allowed(**{**allowed, "accept_license": accepted}))
+            one.prepare(report)
+            return one
+
+    one = consent.ask(prepare, accepted=allowed["accept_license"])
+    code = 0
+    try:
+        with show_status(quiet=quiet) as report:
+            one.measure(report)
+    except KeyboardInterrupt:
+        code = 130
+    except SystemExit as ended:  # by SIGTERM
+        code = int(ended.code or 0)
+    return one.finish(), code or (one.errors[0].exit_code if one.errors else 0)

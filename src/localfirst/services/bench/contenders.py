@@ -1,0 +1,234 @@
+"""Who is measured: builds in engines that are made ready as a run makes them, and servers elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from localfirst.bench import texts
+from localfirst.bench.values import Contender
+from localfirst.bench.workload import find_context
+from localfirst.catalog.names import parse_remote
+from localfirst.catalog.rules import CHAT_TASKS, READY_STATES
+from localfirst.errors import LfError, NetworkError, UnknownNameError, UsageError
+from localfirst.hwprobe.probe import probe
+from localfirst.services import remote
+from localfirst.services.library import find_histories
+from localfirst.services.planning import describe_model
+from localfirst.services.preparing import Prepared, prepare
+from localfirst.services.threads import choose_threads
+from localfirst.types import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from localfirst.backends.base import LoadedInfo
+    from localfirst.services.bench.asked import Asked
+    from localfirst.services.preparing import Allowed
+    from localfirst.types import InstalledModel, Machine, Plan, Wanted
+    from localfirst.worker import protocol
+
+FEW_TOKENS = 4
+"""The prompt of a workload that only generates: as good as none, and no engine begins with none at all."""
+SLACK_TOKENS = 16
+"""Context besides what the workloads take: a first token of the model's own, one more that an engine keeps free."""
+BYTES_PER_TOKEN = 2
+"""Of a text whose tokens nobody has counted: as few as text in any script of a vocabulary that knows it."""
+
+
+class Ready(NamedTuple):
+    """A contender that a worker can be started for."""
+
+    plan: Plan
+    python: str
+    load: protocol.Load
+    machine: Machine
+    installed: InstalledModel | None
+    """`None`: a server elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """`starter@q4_0 in llama-cpu`, or the server's address."""
+        if self.installed is None:
+            return self.load.main
+        return f"{self.installed.full_name} in {self.plan.runtime.name if self.plan.runtime else '?'}"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its files."""
+        if self.installed is None:
+            return ()
+        return tuple(Path(self.installed.root, file.path) for file in self.installed.files)
+
+    @property
+    def need_bytes(self) -> int | None:
+        """What it takes of the memory that `budget_bytes` counts; `None` where that is unknown."""
+        return self.plan.need.total_bytes if self.plan.need else None
+
+
+class Found(NamedTuple):
+    """The contenders, and in words for people who is none, and why."""
+
+    ready: tuple[Ready, ...]
+    notes: tuple[str, ...] = ()
+    """What could be measured, too, and what has to be typed before."""
+    failures: tuple[tuple[str, LfError], ...] = ()
+
+
+def find_contenders(asked: Asked, allowed: Allowed, report: Callable[[Progress], None]) -> Found:
+    """Make ready all that was asked for; what cannot be is told, and the others are measured all the same.
+
+    Raises:
+        UnknownNameError, UsageError: a name or an option is none.
+        LfError: nothing that was asked for can be measured; the first reason.
+    """
+    ready: dict[tuple[str, str], Ready] = {}
+    notes: list[str] = []
+    failures: list[tuple[str, LfError]] = []
+    for name in asked.models or _find_installed(notes):
+        wishes = _find_wishes(name, asked, notes)
+        for wanted in wishes:
+            who = f"{name} in {wanted.backend}" if wanted.backend else name
+            report(Progress(who, 0, detail={"line": "making ready"}))
+            try:
+                one = _make_ready(name, wanted, asked, allowed, report)
+            except (UnknownNameError, UsageError):
+                raise
+            except LfError as error:
+                failures.append((who, error))
+            else:
+                ready.setdefault((one.name, one.load.placement), one)
+    if not ready:
+        if failures:
+            raise failures[0][1]
+        raise UsageError("Nothing here can be measured", detail="\n".join(notes) or None, hint="lf bench starter")
+    return Found(tuple(ready.values()), tuple(dict.fromkeys(notes)), tuple(failures))
+
+
+def _find_installed(notes: list[str]) -> tuple[str, ...]:
+    """Every model on this disk that answers.
+
+    Raises:
+        UsageError: there is none.
+    """
+    names = []
+    for history in find_histories():
+        try:
+            model = describe_model(history.current.full_name, offline=True).entry.model
+        except LfError as error:
+            notes.append(f"{history.current.full_name}: {error.message}")
+            continue
+        if model.task in CHAT_TASKS or history.current.host == "import":
+            names.append(history.current.full_name)
+        else:
+            notes.append(f"{history.current.full_name} is for {model.task}, which is not measured")
+    if not names:
+        raise UsageError("No model is on this disk", hint="`lf bench starter` needs no download")
+    return tuple(names)
+
+
+def _find_wishes(name: str, asked: Asked, notes: list[str]) -> Iterator[Wanted]:
+    """The demands by which one model is made ready, once for each engine."""
+    requests = max(one.concurrency for one in asked.workloads)
+    wanted = asked.wanted._replace(context_tokens=_find_context(asked), requests=requests, min_tps=0, task="chat")
+    if parse_remote(name):
+        yield wanted
+        return
+    if asked.every_backend:
+        for plan in _find_present(name, notes):
+            runtime = plan.runtime.name if plan.runtime else None
+            yield wanted._replace(backend=runtime, quantization=plan.variant.name)
+        return
+    for backend in asked.backends or (wanted.backend,):
+        yield wanted._replace(backend=backend)
+
+
+def _find_present(name: str, notes: list[str]) -> Iterator[Plan]:
+    """The best plan of each engine that is here, with a build that is here; of the others, what is missing is noted."""
+    described = describe_model(name, offline=True)
+    told: set[str] = set()
+    for plan in described.plans:
+        runtime = plan.runtime
+        if runtime is None or runtime.name in told:
+            continue
+        ready, present = runtime.state in READY_STATES, plan.installed or plan.variant.host == "builtin"
+        if plan.verdict == "no" and ready:
+            continue
+        if ready and present:
+            told.add(runtime.name)
+            yield plan
+        elif present and runtime.state in {"installable", "offered"}:
+            told.add(runtime.name)
+            notes.append(f"{runtime.name} could run it, too: `lf runtime install {runtime.name}`")
+        elif ready and not any(one.runtime == runtime and one.installed for one in described.plans):
+            told.add(runtime.name)
+            build = f"{described.entry.model.name}@{plan.variant.name}"
+            notes.append(f"{runtime.name} has no build of it here: `lf pull {build}`")
+
+
+def _find_context(asked: Asked) -> int:
+    """The context that all workloads fit in.
+
+    Raises:
+        UsageError: a shorter one was asked for.
+    """
+    needed = find_context(asked.workloads) + FEW_TOKENS + SLACK_TOKENS
+    for one in asked.scenarios:
+        text = texts.make_scenario(one.name, "0") if one.text is None else one.text
+        needed = max(needed, len(text.encode()) // BYTES_PER_TOKEN + one.generated_tokens + SLACK_TOKENS)
+    given = asked.wanted.context_tokens
+    if given is not None and given < needed and not asked.scenarios:
+        raise UsageError(f"A context of {given} tokens is too short for this: it takes {needed}")
+    return given or needed
+
+
+def _make_ready(name: str, wanted: Wanted, asked: Asked, allowed: Allowed, report: Callable[[Progress], None]) -> Ready:
+    if server := parse_remote(name):
+        if not allowed.network:
+            raise NetworkError(f"`{name}` is a server, and the network is switched off")
+        load = remote.make_load(*server, wanted)
+        return Ready(remote.make_plan(name, *server), sys.executable, load, probe(), None)
+    prepared = prepare(name, wanted, allowed=allowed, report=report)
+    return Ready(prepared.plan, prepared.python, _set_options(prepared, asked), prepared.machine, prepared.installed)
+
+
+def _set_options(prepared: Prepared, asked: Asked) -> protocol.Load:
+    """The load with the bench's own options; threads do not depend on who else is computing, as those of a run do."""
+    from dataclasses import replace
+
+    threads = asked.threads or choose_threads(prepared.machine.cpu, None)
+    return replace(prepared.load, threads=threads, batch_tokens=asked.batch_tokens)
+
+
+def describe(ready: Ready, info: LoadedInfo, build: str | None) -> Contender:
+    """What was measured, as the engine says it."""
+    plan, load = ready.plan, ready.load
+    device = next((one for one in ready.machine.devices if one.name == plan.device_name), None)
+    local = ready.installed is not None
+    return Contender(
+        model=plan.model.name if local else (load.model or "served"),
+        variant=plan.variant.name if local else None,
+        quantization=plan.variant.quantization if local else None,
+        format=plan.variant.format,
+        size_bytes=ready.installed.size_bytes if ready.installed else None,
+        digest=_find_digest(ready.installed) if ready.installed else None,
+        runtime=plan.runtime.name if local and plan.runtime else info.engine,
+        engine=info.engine,
+        engine_version=info.engine_version,
+        build=build,
+        device=info.device,
+        placement=info.placement,
+        driver=device.driver if device else None,
+        context_tokens=info.context_tokens or None,
+        threads=load.threads if local else None,
+        cache=load.cache,
+        batch_tokens=load.batch_tokens,
+    )
+
+
+def _find_digest(installed: InstalledModel) -> str:
+    """SHA-256 over the files' digests, each in hexadecimal on a line of its own, in the order of their paths."""
+    files = sorted(installed.files, key=lambda file: file.path)
+    return hashlib.sha256("".join(f"{file.sha256}\n" for file in files).encode()).hexdigest()
