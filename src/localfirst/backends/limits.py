@@ -98,6 +98,16 @@ class EmbedsNothing:
         )
 
 
+def refuse_batch(engine: str, batch_tokens: int | None) -> None:
+    """Refuse a number of prompt tokens to compute at once, for an engine that has no such option.
+
+    Raises:
+        UsageError: it was asked for.
+    """
+    if batch_tokens is not None:
+        raise UsageError(f"{engine} decides itself how many prompt tokens it computes at once", hint="No `--batch`")
+
+
 def refuse_as_loaded(*, embeds: bool) -> UsageError:
     """The error for what a model was not loaded for."""
     if embeds:

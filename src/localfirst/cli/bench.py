@@ -171,4 +171,8 @@ def _measure(asked: Asked, allowed: dict[str, Any], *, quiet: bool) -> tuple[Ben
         code = 130
     except SystemExit as ended:  # by SIGTERM
         code = int(ended.code or 0)
-    return one.finish(), code or (one.errors[0].exit_code if one.errors else 0)
+    bench = one.finish()
+    problems = [*one.errors, *one.refusals]
+    if problems and not bench.series and not code:
+        raise problems[0]
+    return bench, code or (one.errors[0].exit_code if one.errors else 0)

@@ -57,6 +57,8 @@ class TableGroup(TyperGroup):
     """A group of the commands in its `table`."""
 
     table: ClassVar[Mapping[str, Row]]
+    default: ClassVar[str | None] = None
+    """The command whose help is the group's; it is not listed."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -82,20 +84,39 @@ class TableGroup(TyperGroup):
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002 - Typer's method, with private types
         """Write a line for each command, importing none."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, row.summary) for name, row in self.table.items()])
+        rows = [(name, row.summary) for name, row in self.table.items() if name != self.default]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
 
 class DefaultGroup(TableGroup):
-    """A group with a command that is meant where none is named: what stands there is its first word."""
+    """A group with a command that is meant where none is named: what stands there is its first word.
+
+    The group's help is that command's, with the others below it.
+    """
 
     default: ClassVar[str]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the default command before words that name none of the others; help of the group stays its own."""
+        """Put the default command before words that name none of the others."""
         if not args or args[0] not in {*self.table, "--help", "-h"}:
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # Typer's, with private types
+        """The default command's."""
+        pieces: list[str] = self.commands[self.default].collect_usage_pieces(ctx)
+        return pieces
+
+    def format_help_text(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # as above
+        """The default command's."""
+        self.commands[self.default].format_help_text(ctx, formatter)
+
+    def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # as above
+        """The default command's, then the other commands."""
+        self.commands[self.default].format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
 
 
 def make_app(**settings: Any) -> typer.Typer:

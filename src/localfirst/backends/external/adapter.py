@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localfirst.backends import limits
 from localfirst.backends.external import files, table
 from localfirst.backends.external.process import ServerProcess
 from localfirst.backends.external.served import Launcher, ServedModel
@@ -64,6 +65,8 @@ class ServerBackend:
         """
         main = Path(files.main)
         table.refuse_spreading(self.server.engine, self.server.spreads, options.parallel)
+        if not self.server.batches:
+            limits.refuse_batch(self.server.engine, options.batch_tokens)
         if options.placement not in self.placements:
             message = f"{self.server.engine} is not started for a device of kind `{options.placement}`"
             raise DeviceError(message, detail=f"it is for: {', '.join(self.placements)}")

@@ -39,6 +39,7 @@ class RemoteBackend:
             UnknownNameError: it has no such model, or several where none was named.
             EngineError: it wants a key, or is no such server.
         """
+        limits.refuse_batch("A server elsewhere", options.batch_tokens)
         address = http.parse_address(files.main, options.key)
         listed = http.ask(address, "/v1/models").get("data") or ()
         models = (

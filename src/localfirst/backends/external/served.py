@@ -87,6 +87,7 @@ class Launcher:
             options.parallel,
             str(folder),
             options.pooling,
+            options.batch_tokens,
         )
         for name, content in self.server.files(start).items():
             path = folder / name

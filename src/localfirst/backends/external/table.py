@@ -50,6 +50,7 @@ class Start(NamedTuple):
     """A folder that only this user can enter."""
     pooling: Pooling | None = None
     """How to make one vector of a text; `None`: it is to answer."""
+    batch_tokens: int | None = None
 
 
 class Tokenizing(NamedTuple):
@@ -80,6 +81,8 @@ class Server(NamedTuple):
     spreads: Sequence[str] = ()
     """Fields of `Parallel` that it has an option for."""
     caches: Sequence[str] = ("f16",)
+    batches: bool = False
+    """Whether it can be told how many prompt tokens to compute at once."""
     requests: int = 1
     """Requests that it computes at the same time."""
     warning: str | None = None
@@ -99,7 +102,8 @@ def _start_llama(start: Start) -> list[str]:
     `chatml` is never used: without it, the file's own template runs while the model loads, and may never end. A text to
     embed is computed in one piece, but for one whose last token stands for it.
     """
-    batch_tokens = str(LLAMA_BATCH_TOKENS if start.pooling in {None, "last"} else start.context_tokens)
+    own_tokens = start.batch_tokens or LLAMA_BATCH_TOKENS
+    batch_tokens = str(own_tokens if start.pooling in {None, "last"} else start.context_tokens)
     return [
         *start.program,
         *("--host", HOST, "--port", str(start.port)),
@@ -218,6 +222,7 @@ _LLAMA: dict[str, Any] = {
     "caches": ("f16", "q8_0", "q4_0"),
     "poolings": ("mean", "cls", "last"),
     "port_taken": ("couldn't bind HTTP server socket",),
+    "batches": True,
 }
 _OPENAI: dict[str, Any] = {"describe": lambda sampling: _describe_openai(sampling) | COUNTED, "requests": 16}
 

@@ -77,9 +77,11 @@ class LitertBackend:
             ModelFileError: the file is missing, damaged, or of another format.
             DeviceError: another device than the CPU is asked for.
             EngineError: the engine refuses the file or lacks the memory.
+            UsageError: a number of prompt tokens per pass is asked for: the file has its own.
         """
         if options.placement != "cpu":
             raise DeviceError(f"This build of LiteRT-LM computes on the CPU, not on a `{options.placement}`")
+        limits.refuse_batch("LiteRT-LM", options.batch_tokens)
         return LitertModel(Path(files.main), read_file(Path(files.main)), options)
 
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from localfirst.backends.guide import Guide
     from localfirst.backends.llama_cpp.dry_run import Footprint
     from localfirst.conversation import Sampling
-    from localfirst.types import Pooling
 
 SLOW_S = 0.1
 """A step that took longer is watched for a cancel while it computes; for faster ones watching costs more than it
@@ -56,8 +55,8 @@ class LlamaEngine:
         recurs = self._library.llama_model_is_recurrent(self._model) or self._library.llama_model_is_hybrid(self._model)
         self.needs_copies = bool(self._window_tokens or recurs)
         """Whether its cache cannot always be cut back."""
-        self._batch_tokens = find_batch_tokens(context_tokens, options.pooling)
-        self._tokens = (self._library.llama_token * self._batch_tokens)()
+        self.batch_tokens = find_batch_tokens(context_tokens, options)
+        self._tokens = (self._library.llama_token * self.batch_tokens)()
         self._cancelled: Callable[[], bool] = bool
         self._watch = self._library.ggml_abort_callback(lambda _: self._cancelled())
         self._blind = self._library.ggml_abort_callback()
@@ -148,8 +147,8 @@ class LlamaEngine:
             EngineError: it failed.
         """
         self.forget()
-        for begin in range(0, len(tokens), self._batch_tokens):
-            if cancelled() or not self.read(tokens[begin : begin + self._batch_tokens], cancelled):
+        for begin in range(0, len(tokens), self.batch_tokens):
+            if cancelled() or not self.read(tokens[begin : begin + self.batch_tokens], cancelled):
                 return None
         size = self._library.llama_model_n_embd_out(self._model)
         vector: list[float] = self._library.llama_get_embeddings_seq(self._context, 0)[:size]
@@ -223,7 +222,7 @@ class LlamaEngine:
         library = self._library
         params = library.llama_context_default_params()
         params.n_ctx = context_tokens
-        params.n_batch = params.n_ubatch = find_batch_tokens(context_tokens, options.pooling)
+        params.n_batch = params.n_ubatch = find_batch_tokens(context_tokens, options)
         params.n_seq_max = params.n_outputs_max = 1
         if options.pooling is not None:
             params.embeddings = True
@@ -238,9 +237,10 @@ class LlamaEngine:
         return params
 
 
-def find_batch_tokens(context_tokens: int, pooling: Pooling | None) -> int:
+def find_batch_tokens(context_tokens: int, options: LoadOptions) -> int:
     """Tokens computed at once: a text in one piece, but for one whose last token stands for it."""
-    return LLAMA_BATCH_TOKENS if pooling in {None, "last"} else context_tokens
+    whole = options.pooling not in {None, "last"}
+    return context_tokens if whole else options.batch_tokens or LLAMA_BATCH_TOKENS
 
 
 def count_gpu_layers(options: LoadOptions) -> int:

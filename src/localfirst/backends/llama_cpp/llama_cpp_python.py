@@ -23,7 +23,6 @@ from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import find_special
 from localfirst.backends.vectors import make_unit
-from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.conversation import Embedding, Usage
 from localfirst.errors import DeviceError, EngineError
 
@@ -254,8 +253,9 @@ class _Cache:
         Raises:
             EngineError: the engine failed; nothing is kept then.
         """
-        for begin in range(0, len(tokens), LLAMA_BATCH_TOKENS):
-            part = tokens[begin : begin + LLAMA_BATCH_TOKENS]
+        size = self._engine.batch_tokens
+        for begin in range(0, len(tokens), size):
+            part = tokens[begin : begin + size]
             try:
                 done = not cancelled() and self._engine.read(part, cancelled)
             except EngineError:

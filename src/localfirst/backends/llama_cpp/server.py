@@ -195,7 +195,7 @@ def _make_params(xllamacpp: Any, path: str, context_tokens: int, options: LoadOp
     params.n_parallel = options.requests
     params.kv_unified = False
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
-    params.n_batch = params.n_ubatch = LLAMA_BATCH_TOKENS
+    params.n_batch = params.n_ubatch = options.batch_tokens or LLAMA_BATCH_TOKENS
     params.cache_type_k = params.cache_type_v = getattr(xllamacpp.ggml_type, CACHE_TYPES[options.cache])
     params.n_gpu_layers = _count_gpu_layers(options)
     params.no_kv_offload = params.no_op_offload = options.placement == "cpu"

@@ -92,7 +92,7 @@ class MlxModel(limits.EmbedsNothing):
             raise _translate(error, path) from error
         if self._network.parallel < options.requests:
             options.report("MLX answers one request at a time: caches like this model's cannot be put together", True)
-        self._batch = self._thread.submit(Batch, self._network, self._thread).result()
+        self._batch = self._thread.submit(Batch, self._network, self._thread, options.batch_tokens).result()
         self.info = LoadedInfo(
             backend="mlx",
             engine="mlx-lm",

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 class Batch:
     """The requests of a model. All but `start` belongs to the model's thread."""
 
-    def __init__(self, network: Network, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, network: Network, thread: ThreadPoolExecutor, prefill_tokens: int | None = None) -> None:
         self._network, self._thread = network, thread
+        self._prefill_tokens = prefill_tokens or MLX_PREFILL_TOKENS
         self.idle = [network.begin() for _ in range(network.parallel)]
         """Conversations that nobody goes on with now, the one longest unused first: as many as requests may come."""
         self._waiting: deque[Answer] = deque()
@@ -135,7 +136,7 @@ class Batch:
     def _read_part(self, answer: Answer) -> Any:
         """The first token, drawn but not known yet, or `None` before the prompt's end."""
         kept, end = answer.kept, len(answer.prompt) - 1
-        if part := answer.prompt[len(kept.tokens) : min(len(kept.tokens) + MLX_PREFILL_TOKENS, end)]:
+        if part := answer.prompt[len(kept.tokens) : min(len(kept.tokens) + self._prefill_tokens, end)]:
             self._network.read(kept, part)
         if len(kept.tokens) < end:
             return None

@@ -93,6 +93,7 @@ class OnnxModel(limits.EmbedsNothing):
         except Exception as error:
             raise _translate(error, path) from error
         self._ends = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
+        self._prefill_tokens = options.batch_tokens or ONNX_PREFILL_TOKENS
         self._token_bytes = folder.token_bytes
         self.info = LoadedInfo(
             backend="onnx",
@@ -136,7 +137,7 @@ class OnnxModel(limits.EmbedsNothing):
         started = perf_counter()
         cached_tokens = cache.keep_common(prompt)
         while len(cache.tokens) < len(prompt) and not request.cancelled():
-            cache.read(prompt[len(cache.tokens) : len(cache.tokens) + ONNX_PREFILL_TOKENS])
+            cache.read(prompt[len(cache.tokens) : len(cache.tokens) + self._prefill_tokens])
         if len(cache.tokens) < len(prompt):
             yield Finished("cancelled", Usage(len(prompt), 0, cached_tokens))
             return

@@ -9,6 +9,7 @@ The engine takes no notice of the context that a model was made for, and holds P
 from __future__ import annotations
 
 import secrets
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,6 +24,7 @@ from localfirst.backends.openvino.steps import StepwiseAnswers
 from localfirst.backends.sampler import COLDEST
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
+from localfirst.choices import OPENVINO_PREFILL_TOKENS
 from localfirst.conversation import Usage
 from localfirst.errors import ContextError, EngineError, ModelFileError
 
@@ -79,10 +81,15 @@ class OpenVinoModel:
         self._openvino, self._genai = openvino, openvino_genai
         context_tokens = shared.find_context(path, folder, options)
         device, full_name = shared.find_device(openvino, options.placement)
-        make = WholeAnswers if options.placement == "npu" else StepwiseAnswers
+        make: Callable[..., Answers] = partial(
+            StepwiseAnswers, prefill_tokens=options.batch_tokens or OPENVINO_PREFILL_TOKENS
+        )
+        if options.placement == "npu":
+            limits.refuse_batch("OpenVINO on an NPU", options.batch_tokens)
+            make = WholeAnswers
         try:
             self._tokenizer = shared.open_tokenizer(openvino, openvino_genai, path)
-            self._answers: Answers = make(
+            self._answers = make(
                 openvino_genai,
                 self._tokenizer,
                 path,
@@ -181,7 +188,7 @@ class OpenVinoModel:
         config = self._genai.GenerationConfig()
         config.max_new_tokens = max_tokens
         config.ignore_eos = ignore_end
-        config.stop_token_ids = set() if ignore_end else set(self._ends)
+        config.stop_token_ids = set(self._ends)
         config.eos_token_id = min(self._ends)  # else that of the tokenizer's graph is added, or -1
         config.repetition_penalty = sampling.repetition_penalty or 1.0
         min_p = sampling.min_p or 0.0

@@ -25,11 +25,19 @@ class StepwiseAnswers:
     """The pipeline for several requests at once, with one."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what the engine's own class takes
-        self, genai: Any, tokenizer: Any, path: Path, device: str, context_tokens: int, properties: dict[str, Any]
+        self,
+        genai: Any,
+        tokenizer: Any,
+        path: Path,
+        device: str,
+        context_tokens: int,
+        properties: dict[str, Any],
+        *,
+        prefill_tokens: int = OPENVINO_PREFILL_TOKENS,
     ) -> None:
         block_tokens = BLOCK_TOKENS[device.partition(".")[0]]
         scheduler = genai.SchedulerConfig()
-        scheduler.max_num_batched_tokens = OPENVINO_PREFILL_TOKENS
+        scheduler.max_num_batched_tokens = prefill_tokens
         scheduler.max_num_seqs = 1
         scheduler.num_kv_blocks = _count_blocks(context_tokens, block_tokens)
         scheduler.enable_prefix_caching = True

@@ -46,7 +46,7 @@ def _find(  # noqa: PLR0913 - as above
     on_battery: bool,
 ) -> Iterator[str]:
     if busy_share is not None and busy_share > BUSY_SHARE:
-        yield f"the machine was busy ({busy_share:.0%} of its processors' time went to others)"
+        yield f"the machine was busy (others took {busy_share:.0%})"
     if throttled:
         yield "the machine held itself back, for its heat or its power"
     if on_battery:
@@ -63,4 +63,4 @@ def _find(  # noqa: PLR0913 - as above
         yield f"prompts had {min(wrong)} to {max(wrong)} tokens"
     rates = spread(find_rate(workload, one.sample) for one in outcomes)
     if rates is not None and rates.sd is not None and rates.sd > WIDE_SHARE * rates.mean:
-        yield f"the repetitions differ widely (by {rates.sd / rates.mean:.0%})"
+        yield "the repetitions differ widely"

@@ -178,11 +178,22 @@ class _Run(NamedTuple):
     answer: Answer
 
     @property
-    def first_s(self) -> float | None:
+    def seen_s(self) -> float | None:
         """When the first token was seen: of an answer of one token without a text, when the answer ended."""
         if self.arrived_s:
             return self.arrived_s[0]
         return self.ended_s if self.answer.usage.completion_tokens == 1 else None
+
+    @property
+    def decode_s(self) -> float:
+        """The engine's own time from the first token to the last."""
+        rate = self.answer.timings.decode_tps
+        return (self.answer.usage.completion_tokens - 1) / rate if rate else 0.0
+
+    @property
+    def first_s(self) -> float:
+        """When the first token was made: its text may have been seen later, together with others."""
+        return self.ended_s - self.decode_s
 
 
 def _follow(reply: Reply) -> _Run:
@@ -201,16 +212,15 @@ def _follow(reply: Reply) -> _Run:
 def _make_outcome(workload: Workload, runs: list[_Run]) -> Outcome:
     """What the answers of a repetition say together."""
     began, ended = min(run.asked_s for run in runs), max(run.ended_s for run in runs)
-    firsts = [run.first_s for run in runs if run.first_s is not None]
     usages = [run.answer.usage for run in runs]
     fresh = sum(usage.prompt_tokens - usage.cached_tokens for usage in usages)
     generated = sum(usage.completion_tokens for usage in usages)
     reads = bool(workload.prompt_tokens or workload.scenario)
     sample = Sample(
         wall_s=ended - began,
-        prefill_tps=_find_prefill(runs, fresh, began, firsts) if reads else None,
-        decode_tps=_find_decode(runs, generated, firsts, ended) if workload.generated_tokens else None,
-        first_token_s=tuple(run.first_s - run.asked_s for run in runs if run.first_s is not None),
+        prefill_tps=_find_prefill(runs, fresh, began) if reads else None,
+        decode_tps=_find_decode(runs, generated, ended) if workload.generated_tokens else None,
+        first_token_s=tuple(run.seen_s - run.asked_s for run in runs if run.seen_s is not None),
         gaps_s=tuple(
             after - before for run in runs for before, after in zip(run.arrived_s, run.arrived_s[1:], strict=False)
         ),
@@ -226,19 +236,19 @@ def _make_outcome(workload: Workload, runs: list[_Run]) -> Outcome:
     )
 
 
-def _find_prefill(runs: list[_Run], fresh: int, began: float, firsts: list[float]) -> float | None:
+def _find_prefill(runs: list[_Run], fresh: int, began: float) -> float | None:
     """Of one request by the engine's own clock; of several by ours, until the last of them has its first token."""
     if len(runs) == 1:
         return runs[0].answer.timings.prefill_tps
-    return fresh / (max(firsts) - began) if len(firsts) == len(runs) else None
+    return fresh / (max(run.first_s for run in runs) - began)
 
 
-def _find_decode(runs: list[_Run], generated: int, firsts: list[float], ended: float) -> float | None:
+def _find_decode(runs: list[_Run], generated: int, ended: float) -> float | None:
     """Of one request by the engine's own clock; of several by ours, from the first token of all to the last."""
     if len(runs) == 1:
         return runs[0].answer.timings.decode_tps
-    after = generated - len(runs)
-    return after / (ended - min(firsts)) if firsts and after > 0 and ended > min(firsts) else None
+    after, seconds = generated - len(runs), ended - min(run.first_s for run in runs)
+    return after / seconds if after > 0 and seconds > 0 else None
 
 
 def _cut(prompt: Prompt, share: float) -> Prompt:

@@ -54,6 +54,8 @@ class Run:
         self._report: Callable[[Progress], None] = ignore
         self.errors: list[LfError] = []
         """Why contenders could not be measured, or not to the end."""
+        self.refusals: list[LfError] = []
+        """Why single workloads could not be measured."""
         self._failures: list[str] = []
         self._gatherings: dict[tuple[int, Workload], Gathering] = {}
         self._bandwidths: dict[str, int | None] = {}
@@ -144,6 +146,7 @@ class Run:
                 gathering.take(turn.asker, turn.worker.pid, self._observer, turn.device_bytes)
         except (ContextError, ShallowError) as error:
             turn.refused.add(workload)
+            self.refusals.append(error)
             self._failures.append(f"{workload.name} of {turn.ready.name}: {error.message}")
         except LfError as error:
             turn.failed = True
@@ -200,7 +203,8 @@ class Run:
 
     def _fail(self, name: str, error: LfError) -> None:
         self.errors.append(error)
-        self._failures.append(f"{name}: {error.message}")
+        detail = (error.detail or "").partition("\n")[0].strip()
+        self._failures.append(f"{name}: {error.message}{f' ({detail})' if detail else ''}")
 
 
 class _Turn:
