@@ -72,4 +72,6 @@ def check_text(name: str, text: str) -> str:
 def _make_function(words: list[str]) -> str:
     name, *arguments = words
     given = ", ".join(f"{word}_{place}" for place, word in enumerate(arguments))
-    return f"def {name}({given}):\n    return {' + '.join(f'{word}_{place}' for place, word in enumerate(arguments))}"
+    return (
+        f"def {name}_all({given}):\n    return {' + '.join(f'{word}_{place}' for place, word in enumerate(arguments))}"
+    )

@@ -59,7 +59,7 @@ def read_times(host: Host) -> Times | None:
         except ValueError:
             return None
     told = host.value("psutil.cpu_times")
-    return Times(*told) if isinstance(told, tuple) else None
+    return Times(*told) if isinstance(told, list | tuple) else None
 
 
 def find_share(before: Times | None, after: Times | None, ours_s: float = 0.0) -> float | None:

@@ -34,6 +34,8 @@ FEW_TOKENS = 4
 """The prompt of a workload that only generates: as good as none, and no engine begins with none at all."""
 SLACK_TOKENS = 16
 """Context besides what the workloads take: a first token of the model's own, one more that an engine keeps free."""
+TEMPLATE_TOKENS = 256
+"""What a template writes around a question, some with a system text of their own."""
 BYTES_PER_TOKEN = 2
 """Of a text whose tokens nobody has counted: as few as text in any script of a vocabulary that knows it."""
 
@@ -177,7 +179,7 @@ def _find_context(asked: Asked) -> int:
     needed = find_context(asked.workloads) + FEW_TOKENS + SLACK_TOKENS
     for one in asked.scenarios:
         text = texts.make_scenario(one.name, "0") if one.text is None else one.text
-        needed = max(needed, len(text.encode()) // BYTES_PER_TOKEN + one.generated_tokens + SLACK_TOKENS)
+        needed = max(needed, len(text.encode()) // BYTES_PER_TOKEN + one.generated_tokens + TEMPLATE_TOKENS)
     given = asked.wanted.context_tokens
     if given is not None and given < needed and not asked.scenarios:
         raise UsageError(f"A context of {given} tokens is too short for this: it takes {needed}")

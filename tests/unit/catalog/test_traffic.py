@@ -1,0 +1,33 @@
+"""How many bytes one generated token reads."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.catalog.catalog_examples import QWEN3_4B, VARIANT, make_model
+
+from localfirst.catalog.fit import find_need
+from localfirst.catalog.traffic import find_token_bytes
+from localfirst.types import Architecture
+
+
+def test_a_token_reads_the_weights_and_what_came_before() -> None:
+    model = make_model(VARIANT)
+    need = find_need(model, VARIANT, 4096)
+    assert need is not None
+    assert find_token_bytes(model, VARIANT, 4096) == need.weights_bytes + need.kv_bytes
+    assert find_token_bytes(model, VARIANT, 0) == pytest.approx(need.weights_bytes, rel=0.02)
+
+
+def test_of_experts_the_active_share_counts_and_a_table_that_is_only_looked_up_does_not() -> None:
+    model = make_model(VARIANT)
+    plain = find_token_bytes(model, VARIANT, 1)
+    assert plain is not None
+    sparse = model._replace(active_parameters=(model.parameters or 0) // 4)
+    assert find_token_bytes(sparse, VARIANT, 1) == pytest.approx(plain / 4, rel=0.06)
+    untied = model._replace(architecture=QWEN3_4B._replace(tied=False))
+    assert (find_token_bytes(untied, VARIANT, 1) or 0) < plain
+
+
+def test_what_is_unknown_is_not_guessed() -> None:
+    assert find_token_bytes(make_model(VARIANT, architecture=Architecture()), VARIANT, 1) is None
+    assert find_token_bytes(make_model(VARIANT), VARIANT._replace(size_bytes=None), 1) is None
