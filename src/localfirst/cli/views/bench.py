@@ -32,8 +32,8 @@ COLUMNS = (
     Column("J/TOKEN", 8, right=True),
     Column("MARK"),
 )
-FRAME_S = 0.02
-"""A worker sends texts that follow each other within 15 ms together: smaller gaps are not seen."""
+FRAME_S = 0.04
+"""A worker sends texts that follow each other within 30 ms together: smaller gaps are not seen."""
 
 
 def render_bench(bench: Bench, screen: Screen) -> list[str]:

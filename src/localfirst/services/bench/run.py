@@ -183,7 +183,7 @@ class Run:
             self._fail(ready.name, error)
 
     def _find_bandwidths(self) -> dict[str, int | None]:
-        """Bytes per second of the memory of each place that is computed in."""
+        """Bytes per second of the memory of each place that is computed in, where it is read for every token."""
         found: dict[str, int | None] = {}
         for ready in self._ready:
             place = ready.load.placement
@@ -191,7 +191,7 @@ class Run:
                 continue
             devices = [one for one in ready.machine.devices if one.name == ready.plan.device_name or one.unified]
             told = next((one.bandwidth_bytes_per_s for one in devices if one.bandwidth_bytes_per_s), None)
-            if told is None and place == "cpu":
+            if told is None and place == "cpu" and ready.installed.size_bytes > memory_speed.find_cache(Host()):
                 self._say("measuring the bandwidth of the memory")
                 threads = choose_threads(ready.machine.cpu, None)
                 told = memory_speed.measure(threads, ready.machine.memory.available_bytes)
