@@ -43,7 +43,7 @@ class Meter:
         self._counters = counters
         self.name = ", ".join(counter.name for counter in counters) or None
         self.reason = None if counters else reason
-        """Why there is none."""
+        """Why those that there are may not be read; `None` where there is none at all."""
 
     def read(self) -> Reading:
         """All counters, now."""
@@ -83,7 +83,7 @@ def find_meter(host: Host, nvml: Nvml | None) -> Meter:
         counters.append(Counter(f"RAPL {name}", wraps_uj, _reader(host, path)))
     if nvml is not None and nvml.read_energy_uj() is not None:
         counters.append(Counter("NVML", None, nvml.read_energy_uj))
-    return Meter(tuple(counters), f"{closed[0]} may be read by root alone" if closed else "there is no counter")
+    return Meter(tuple(counters), f"{closed[0]} may be read by root alone" if closed else None)
 
 
 def _reader(host: Host, path: str) -> Callable[[], int | None]:

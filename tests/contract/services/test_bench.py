@@ -152,6 +152,18 @@ def test_a_server_elsewhere_is_measured_by_its_address(tmp_path: Path, monkeypat
         measure(READ, models=(name,))
 
 
+def test_what_has_no_room_together_is_loaded_for_its_turn_and_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    for backend in ("xllamacpp", "onnx"):
+        need_engine(backend)
+    monkeypatch.setattr("localfirst.services.bench.run._fit_together", lambda _: False)
+    run = Run(Asked(("starter",), (WRITE,), backends=("llama.cpp", "onnx"), repetitions=2, warmups=0), (), OFFLINE)
+    run.prepare()
+    workers: list[int] = []
+    run.measure(lambda _: workers.append(len(psutil.Process().children())))
+    assert max(workers) == 1
+    assert [len(one.samples) for one in run.finish().series] == [2, 2]
+
+
 def test_a_contender_that_dies_is_told_and_what_was_measured_stays(model: str) -> None:
     run = Run(Asked((model,), (READ, WRITE), repetitions=2, warmups=0), (), OFFLINE)
     run.prepare()

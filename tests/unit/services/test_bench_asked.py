@@ -81,7 +81,7 @@ def test_whatever_makes_a_figure_doubtful_is_said() -> None:
     outcome = Outcome(make_sample(decode_tps=10.0), ended_early=37, prompt_tokens=500)
     marks = find(Workload(512, 128, concurrency=4), outcome, busy_share=0.314, throttled=True, on_battery=True)
     assert marks == (
-        "the machine was busy (others took 31%)",
+        "the machine was busy (others took 30% of its processors)",
         "the machine held itself back, for its heat or its power",
         "it ran on battery",
         "answers ended early (after 37 of 128 tokens), and LiteRT-LM cannot be made to go on",

@@ -12,7 +12,7 @@ from localfirst.bench.values import Contender
 from localfirst.bench.workload import find_context
 from localfirst.catalog.names import parse_remote
 from localfirst.catalog.rules import CHAT_TASKS, READY_STATES
-from localfirst.errors import LfError, NetworkError, UnknownNameError, UsageError
+from localfirst.errors import ConsentError, LfError, NetworkError, UnknownNameError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import remote
 from localfirst.services.library import find_histories
@@ -84,6 +84,7 @@ def find_contenders(asked: Asked, allowed: Allowed, report: Callable[[Progress],
 
     Raises:
         UnknownNameError, UsageError: a name or an option is none.
+        ConsentError: a licence has to be accepted first.
         LfError: nothing that was asked for can be measured; the first reason.
     """
     ready: dict[tuple[str, str], Ready] = {}
@@ -96,7 +97,7 @@ def find_contenders(asked: Asked, allowed: Allowed, report: Callable[[Progress],
             report(Progress(who, 0, detail={"line": "making ready"}))
             try:
                 one = _make_ready(name, wanted, asked, allowed, report)
-            except (UnknownNameError, UsageError):
+            except (ConsentError, UnknownNameError, UsageError):  # its user has to say something else, or yes
                 raise
             except LfError as error:
                 failures.append((who, error))

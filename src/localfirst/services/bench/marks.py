@@ -46,7 +46,7 @@ def _find(  # noqa: PLR0913 - as above
     on_battery: bool,
 ) -> Iterator[str]:
     if busy_share is not None and busy_share > BUSY_SHARE:
-        yield f"the machine was busy (others took {busy_share:.0%})"
+        yield f"the machine was busy (others took {round(busy_share, 1):.0%} of its processors)"
     if throttled:
         yield "the machine held itself back, for its heat or its power"
     if on_battery:

@@ -75,6 +75,8 @@ class Run:
         nvml = open_nvml() if any(one.load.placement != "cpu" for one in found.ready) else None
         self._machine = found.ready[0].machine
         self._meter = find_meter(Host(), nvml)
+        if self._meter.reason:
+            self._failures.append(f"energy: {self._meter.reason}")
         self._observer = Observer(nvml=nvml)
         self._before = self._observer.look()
 
