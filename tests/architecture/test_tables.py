@@ -6,6 +6,7 @@ import typer
 
 from localfirst.backends.registry import BACKENDS, make_backend
 from localfirst.cli import Root, app
+from localfirst.cli.bench import BenchGroup
 from localfirst.cli.bundle import BundleGroup
 from localfirst.cli.groups import TableGroup
 from localfirst.cli.model import ModelGroup
@@ -16,7 +17,7 @@ from localfirst.services.engines import STARTER_FILES
 
 
 def test_every_command_exists_and_its_line_in_the_help_is_the_first_of_its_own(subtests) -> None:
-    for group in (Root, ModelGroup, RuntimeGroup, BundleGroup):
+    for group in (Root, ModelGroup, RuntimeGroup, BundleGroup, BenchGroup):
         for name, row in group.table.items():
             with subtests.test(f"{group.__doc__} {name}"):
                 command = group(name="group").commands[name]

@@ -23,16 +23,16 @@ FORMATS = ("table", "json", "jsonl", "csv", "md", "sql")
 class BenchGroup(DefaultGroup):
     """`lf bench`: what is no command of it is what to measure."""
 
-    table = MappingProxyType({"run": Row("localfirst.cli.bench:run", "Measure models; so does `lf bench MODEL`.")})
+    table = MappingProxyType({"run": Row("localfirst.cli.bench:run", "Measure how fast models are here.")})
     default = "run"
 
 
-app = make_app(cls=BenchGroup, help="Measure how fast models are here, and keep what was measured.")
+app = make_app(cls=BenchGroup, help="Measure how fast models are here.")
 
 
 @app.callback()
 def bench() -> None:
-    """Measure how fast models are here, and keep what was measured."""
+    """Measure how fast models are here."""
 
 
 def run(

@@ -51,6 +51,8 @@ class Engine:
         return None if self.script is None else make_program(self.script)
 
     ignores_end: bool = True
+    told_batch: bool = True
+    """It can be told how many tokens of a prompt to compute at once."""
     embeds: bool = False
     embeds_any: bool = True
     """Whether it also embeds by a model that was made to answer."""
@@ -90,6 +92,7 @@ ENGINES = (
         lacks=("min_p", "repetition_penalty"),
         one_sampler=True,
         ignores_end=False,
+        told_batch=False,
         knows_bos=False,
     ),
     Engine(

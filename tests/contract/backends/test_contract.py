@@ -130,6 +130,18 @@ def test_a_prompt_of_so_many_ids_is_read_as_so_many(model: LoadedModel, count: i
     assert (reply.prompt_tokens, reply.end.usage.prompt_tokens) == (count, count)
 
 
+def test_how_many_prompt_tokens_are_computed_at_once_changes_no_answer(engine: Engine, scripted_path: Path) -> None:
+    if not engine.told_batch:
+        with pytest.raises(UsageError, match="decides itself"):
+            engine.load(scripted_path, batch_tokens=32)
+        return
+    loaded = engine.load(scripted_path, batch_tokens=32)
+    try:
+        assert ask(loaded, render("a" * 150)).text == TEXT
+    finally:
+        loaded.close()
+
+
 @pytest.mark.parametrize("context_tokens", [256, 300], ids=["a size engines like", "an odd size"])
 @pytest.mark.parametrize("prompt_bytes", [100, 252], ids=["room", "little room"])
 def test_a_full_context_ends_the_answer(

@@ -11,6 +11,7 @@ from localfirst.bench import texts
 from localfirst.bench.values import Contender
 from localfirst.bench.workload import find_context
 from localfirst.catalog.names import parse_remote
+from localfirst.catalog.place import explain_missing_device
 from localfirst.catalog.rules import CHAT_TASKS, READY_STATES
 from localfirst.errors import ConsentError, LfError, NetworkError, UnknownNameError, UsageError
 from localfirst.hwprobe.probe import probe
@@ -19,7 +20,7 @@ from localfirst.services.library import find_histories
 from localfirst.services.planning import describe_model
 from localfirst.services.preparing import Prepared, prepare
 from localfirst.services.threads import choose_threads
-from localfirst.types import Progress
+from localfirst.types import Progress, format_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,11 +151,12 @@ def _find_wishes(name: str, asked: Asked, notes: list[str]) -> Iterator[Wanted]:
 
 def _find_present(name: str, notes: list[str]) -> Iterator[Plan]:
     """The best plan of each engine that is here, with a build that is here; of the others, what is missing is noted."""
-    described = describe_model(name, offline=True)
+    described, machine = describe_model(name, offline=True), probe()
+    model = described.entry.model.name
     told: set[str] = set()
     for plan in described.plans:
         runtime = plan.runtime
-        if runtime is None or runtime.name in told:
+        if runtime is None or runtime.name in told or explain_missing_device(machine, runtime):
             continue
         ready, present = runtime.state in READY_STATES, plan.installed or plan.variant.host == "builtin"
         if plan.verdict == "no" and ready:
@@ -164,11 +166,11 @@ def _find_present(name: str, notes: list[str]) -> Iterator[Plan]:
             yield plan
         elif present and runtime.state in {"installable", "offered"}:
             told.add(runtime.name)
-            notes.append(f"{runtime.name} could run it, too: `lf runtime install {runtime.name}`")
+            notes.append(f"{runtime.name} could run {model}, too: `lf runtime install {runtime.name}`")
         elif ready and not any(one.runtime == runtime and one.installed for one in described.plans):
             told.add(runtime.name)
-            build = f"{described.entry.model.name}@{plan.variant.name}"
-            notes.append(f"{runtime.name} has no build of it here: `lf pull {build}`")
+            build = format_build(model, plan.variant.name)
+            notes.append(f"{runtime.name} has no build of {model} here: `lf pull {build}`")
 
 
 def _find_context(asked: Asked) -> int:
