@@ -1,4 +1,4 @@
-"""Speeds that were measured on this machine, in one SQLite file: what ordinary runs saw. No text of anybody is in it.
+"""Speeds that ordinary runs saw on this machine, in the table `run` of one SQLite file. No text of anybody is in it.
 
 Nobody waits for it and nothing fails because of it: a file that cannot be read has no measurements, and one that cannot
 be written gets none.
@@ -7,21 +7,21 @@ be written gets none.
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import paths
+from localfirst.errors import StoreError
+from localfirst.store import database
+from localfirst.store.schema import VERSION
 from localfirst.types import Rates
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Mapping, Sequence
 
     from localfirst.types import Machine
 
-VERSION = 1
-"""Of the table, kept in the file's `user_version`; a file of another version is left alone."""
 MIN_TOKENS = 16
 """Fewer say little: the first of them include what happens only once."""
 MIN_PROMPT_TOKENS = 64
@@ -80,17 +80,10 @@ def record(measurement: Measurement) -> None:
     import sqlite3
 
     row = (*measurement[:-1], datetime.now(UTC).isoformat(timespec="seconds"))
-    with suppress(sqlite3.Error, OSError):
-        paths.measurements_file().parent.mkdir(parents=True, exist_ok=True)
-        with closing(_open()) as database, database:
-            if _find_version(database) == 0:
-                database.execute(f"create table if not exists run ({', '.join(Measurement._fields)})")
-                database.execute("create index if not exists build on run (machine, model, variant, runtime)")
-                database.execute(f"pragma user_version = {VERSION}")
-            if _find_version(database) == VERSION:
-                marks = ", ".join("?" * len(row))
-                database.execute(f"insert into run values ({marks})", row)  # noqa: S608 - question marks only
-                database.execute(_DELETE_OLD, (*row[:4], KEPT))
+    with suppress(sqlite3.Error, OSError, StoreError), database.write(BUSY_S) as opened:
+        columns, marks = ", ".join(Measurement._fields), ", ".join("?" * len(row))
+        opened.execute(f"insert into run ({columns}) values ({marks})", row)  # noqa: S608 - names of ours, question marks
+        opened.execute(_DELETE_OLD, (*row[:4], KEPT))
 
 
 def find_rates(machine: Machine) -> Mapping[tuple[str, str, str], Rates]:
@@ -100,9 +93,9 @@ def find_rates(machine: Machine) -> Mapping[tuple[str, str, str], Rates]:
     import sqlite3
 
     found: dict[tuple[str, str, str], list[tuple[float, int, float | None]]] = {}
-    with suppress(sqlite3.Error, OSError), closing(_open()) as database:
-        if _find_version(database) == VERSION:
-            for *names, decode_tps, prompt_tokens, prefill_tps in database.execute(
+    with suppress(sqlite3.Error, OSError), database.read(BUSY_S) as (opened, version):
+        if 0 < version <= VERSION:
+            for *names, decode_tps, prompt_tokens, prefill_tps in opened.execute(
                 _SELECT_LATEST, (find_key(machine), LATEST)
             ):
                 found.setdefault((names[0], names[1], names[2]), []).append((decode_tps, prompt_tokens, prefill_tps))
@@ -114,13 +107,3 @@ def _find_medians(runs: Sequence[tuple[float, int, float | None]]) -> Rates:
 
     prefills = [prefill for _, prompt, prefill in runs if prefill is not None and prompt >= MIN_PROMPT_TOKENS]
     return Rates(median(decode for decode, _, _ in runs), median(prefills) if prefills else None)
-
-
-def _open() -> sqlite3.Connection:
-    import sqlite3
-
-    return sqlite3.connect(paths.measurements_file(), timeout=BUSY_S)
-
-
-def _find_version(database: sqlite3.Connection) -> int:
-    return int(database.execute("pragma user_version").fetchone()[0])
