@@ -133,6 +133,19 @@ class WorkerCrashError(LfError):
     code = "worker-crash"
 
 
+class BenchFileError(LfError):
+    """A file is no result of a bench, or one that this version does not read; the message names what is wrong."""
+
+    code = "bench-file"
+
+
+class BenchBelowError(LfError):
+    """A figure of a bench is worse than the bar that was set; the detail has each."""
+
+    code = "bench-below"
+    exit_code = 12
+
+
 class StoreError(LfError):
     """The store cannot be read or written (permissions, a damaged manifest)."""
 
