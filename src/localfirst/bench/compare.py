@@ -123,7 +123,7 @@ class Unlike(NamedTuple):
     series: Series
     nearest: Series | None
     differences: tuple[Difference, ...]
-    """From the nearest one; none where there is nothing at all on the other side."""
+    """From the nearest one; none where there is nothing on the other side, or what there is is compared already."""
 
 
 class Comparison(NamedTuple):
@@ -148,16 +148,28 @@ def compare(before: Bench, after: Bench) -> Comparison:
     if before.machine != after.machine:
         machines = Difference("machine", before.machine_name, after.machine_name)
         return Comparison(before, after, machines, around, (), (), before.series)
-    left, pairs, unlike = list(before.series), [], []
-    for series in after.series:
-        like = [one for one in left if not find_differences(one, series)]
-        if not like:
-            unlike.append(_explain(series, before.series))
-            continue
-        nearest = min(like, key=lambda one: len(list(_differ(one.contender, series.contender, _AROUND))))
-        left.remove(nearest)
-        pairs.append(_pair(nearest, series))
-    return Comparison(before, after, None, around, tuple(pairs), tuple(unlike), tuple(left))
+    matches = _match(before.series, after.series)
+    pairs = tuple(_pair(before.series[matches[place]], after.series[place]) for place in sorted(matches))
+    unlike = [one for place, one in enumerate(after.series) if place not in matches]
+    gone = [one for place, one in enumerate(before.series) if place not in matches.values()]
+    return Comparison(
+        before, after, None, around, pairs, tuple(_explain(one, before.series) for one in unlike), tuple(gone)
+    )
+
+
+def _match(before: Sequence[Series], after: Sequence[Series]) -> dict[int, int]:
+    """Which of `before` each of `after` is compared with, by their places: the most alike first, each once."""
+    alike = sorted(
+        (len(list(_differ(old.contender, new.contender, _AROUND))), there, here)
+        for here, old in enumerate(before)
+        for there, new in enumerate(after)
+        if not find_differences(old, new)
+    )
+    matches: dict[int, int] = {}
+    for _, there, here in alike:
+        if there not in matches and here not in matches.values():
+            matches[there] = here
+    return matches
 
 
 def find_worse(comparison: Comparison, bar: float) -> tuple[tuple[Pair, Change], ...]:

@@ -12,6 +12,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from localfirst.bench.serialize import to_json
 from localfirst.bench.statistics import find_rate, summarize
 
 if TYPE_CHECKING:
@@ -88,22 +89,8 @@ def _make_row(bench: Bench, series: Series) -> Row:
 
 
 def write_json(bench: Bench) -> str:
-    """One object: the rows, and what is said of all of them."""
-    told = {
-        "id": bench.id,
-        "machine": bench.machine,
-        "machine_name": bench.machine_name,
-        "system": bench.system,
-        "lf_version": bench.lf_version,
-        "arguments": list(bench.arguments),
-        "before": bench.before._asdict(),
-        "after": bench.after._asdict(),
-        "energy_counter": bench.energy_counter,
-        "complete": bench.complete,
-        "not_measured": list(bench.failures),
-        "results": make_rows(bench),
-    }
-    return json.dumps(told, indent=2) + "\n"
+    """All of it as `serialize` writes it, which `lf bench compare` reads; and the rows as `results`."""
+    return json.dumps({**to_json(bench), "results": make_rows(bench)}) + "\n"
 
 
 def write_json_lines(bench: Bench) -> str:

@@ -23,7 +23,15 @@ FORMATS = ("table", "json", "jsonl", "csv", "md", "sql")
 class BenchGroup(DefaultGroup):
     """`lf bench`: what is no command of it is what to measure."""
 
-    table = MappingProxyType({"run": Row("localfirst.cli.bench:run", "Measure how fast models are here.")})
+    table = MappingProxyType(
+        {
+            "run": Row("localfirst.cli.bench:run", "Measure how fast models are here."),
+            "history": Row("localfirst.cli.bench_results:history", "List the benches that are kept."),
+            "compare": Row("localfirst.cli.bench_results:compare", "Hold a bench against an earlier one."),
+            "export": Row("localfirst.cli.bench_results:export", "Print a bench for other programs."),
+            "report": Row("localfirst.cli.bench_results:report", "Write a bench as a page with plots."),
+        }
+    )
     default = "run"
 
 

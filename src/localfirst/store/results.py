@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from localfirst.errors import UnknownNameError
+from localfirst.errors import LfError, UnknownNameError
 from localfirst.store import bench_rows, database
 from localfirst.store.schema import VERSION
 
@@ -69,6 +70,13 @@ def list_entries(say: Callable[[str], None]) -> tuple[Entry, ...]:
         StoreError: the file cannot be read, or is of a newer lf.
     """
     return tuple(_mend(lambda: _read(_list), say))
+
+
+def peek() -> tuple[str, ...]:
+    """The ids, the newest first; none where they cannot be read, and nothing is done about that."""
+    with suppress(LfError):
+        return tuple(entry.id for entry in _explained(lambda: _read(_list)))
+    return ()
 
 
 def load_figures(ids: Sequence[str], say: Callable[[str], None]) -> tuple[Bench, ...]:
