@@ -76,7 +76,9 @@ def history(
 
     benches = list_benches(model, number, output.print_notice)
     if not benches and not json:
-        output.print_notice("No bench is kept yet; `lf bench MODEL` makes one" if model is None else "No bench of that")
+        output.print_notice(
+            "No bench is kept yet; `lf bench MODEL` makes one" if model is None else "No bench of that is kept"
+        )
         return
     render = bench_results.render_history if model is None else bench_results.render_course
     output.print_report(

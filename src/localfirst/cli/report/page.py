@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from localfirst.bench.statistics import Spread
     from localfirst.bench.values import Bench, Conditions, Contender, Series
 
-_MISSING = "?"
-
 
 def render(bench: Bench) -> str:
     """The whole page; every text in it is made inert and escaped."""
@@ -81,24 +79,24 @@ def _make_row(series: Series, marks: list[str]) -> dict[str, str]:
         "Test": line(series.workload.name),
         "Runs": str(len(series.samples)),
         "Tokens/s": _say_rate(summary.rate),
-        "Best": format_tps(summary.rate.best) if summary.rate else _MISSING,
+        "Best": format_tps(summary.rate.best) if summary.rate else "",
         "First token": _say_seconds(summary.first_token_p50_s),
         "95 %": _say_seconds(summary.first_token_p95_s),
-        "Memory": format_bytes(series.peak_bytes) if series.peak_bytes is not None else _MISSING,
-        "J/token": _MISSING if summary.joules_per_token is None else f"{summary.joules_per_token:.3g}",
+        "Memory": format_bytes(series.peak_bytes) if series.peak_bytes is not None else "",
+        "J/token": "" if summary.joules_per_token is None else f"{summary.joules_per_token:.3g}",
         "Mark": ", ".join(str(marks.index(mark) + 1) for mark in dict.fromkeys(series.marks)),
     }
 
 
 def _say_rate(spread: Spread | None) -> str:
     if spread is None:
-        return _MISSING
+        return ""
     digits = 0 if spread.mean >= 99.95 else 1
     return format_tps(spread.mean) + ("" if spread.sd is None else f" ± {spread.sd:.{digits}f}")
 
 
 def _say_seconds(seconds: float | None) -> str:
-    return _MISSING if seconds is None else format_seconds(seconds)
+    return "" if seconds is None else format_seconds(seconds)
 
 
 def _list_facts(contender: Contender) -> tuple[str, list[tuple[str, str]]]:
@@ -136,6 +134,6 @@ def _list_conditions(before: Conditions, after: Conditions) -> list[tuple[str, s
     for field, (name, form) in say.items():
         values = getattr(before, field), getattr(after, field)
         if any(value is not None for value in values):
-            old, new = (_MISSING if value is None else line(form(value)) for value in values)
+            old, new = ("?" if value is None else line(form(value)) for value in values)
             rows.append((name, old, new))
     return rows

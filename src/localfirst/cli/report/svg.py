@@ -63,7 +63,7 @@ def _draw_bar(root: Element, bar: Bar, top: float, scale: float) -> None:
     group = SubElement(root, "g")
     SubElement(group, "title").text = line(f"{bar.name}: {bar.label}")
     name = line(bar.name) + (" (doubtful)" if bar.doubtful else "")
-    _write(group, name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…", "name", 0, top + 12)
+    _write(group, _shorten(name), "name", 0, top + 12)
     y, middle = top + _BAR_TOP, top + _BAR_TOP + _BAR_HEIGHT / 2
     kind = f"bar c{bar.colour}" + (" doubtful" if bar.doubtful else "")
     _add(group, "rect", kind, x=0, y=y, width=max(bar.value * scale, 1), height=_BAR_HEIGHT, rx=2)
@@ -75,6 +75,12 @@ def _draw_bar(root: Element, bar: Bar, top: float, scale: float) -> None:
         _add(group, "circle", "point", cx=point * scale, cy=middle, r=2)
     most = max(bar.value, bar.high or 0, *bar.points, 0)
     _write(group, bar.label, "value", most * scale + 6, middle + 4)
+
+
+def _shorten(name: str) -> str:
+    """A name without its middle, where it is too long: its end says which test it is."""
+    half = _LETTERS // 2
+    return name if len(name) <= _LETTERS else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _draw_lines(chart: Lines, number: int) -> str:
