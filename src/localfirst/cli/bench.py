@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localfirst.cli import options
+from localfirst.cli.bench_results import FailUnder, complete_bench, show_comparison
 from localfirst.cli.groups import DefaultGroup, Row, make_app
 from localfirst.errors import UsageError
 
@@ -110,6 +111,17 @@ def run(
         str, typer.Option("-o", "--output", metavar="|".join(FORMATS), help="How to print what was measured.")
     ] = "table",
     json: Annotated[bool, typer.Option("--json", help="The same as `-o json`.")] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            "--compare",
+            metavar="ID|FILE",
+            help="Hold it against a bench of `lf bench history`, `last`, or a JSON file.",
+            autocompletion=complete_bench,
+            show_default=False,
+        ),
+    ] = None,
+    fail_under: FailUnder = None,
     accept_license: options.AcceptLicense = False,
     no_install: options.NoInstall = False,
     offline: options.Offline = False,
@@ -121,7 +133,10 @@ def run(
     By turns where there are several, so that a machine that grows warm or busy does so for all. Lists and ranges are
     llama-bench's: 128,512 or 128-1024*2 or 0-4096+1024.
     """
+    from localfirst.bench.compare import compare as compare_benches
     from localfirst.cli import output
+    from localfirst.cli.screen import stderr_screen
+    from localfirst.services.bench import results
     from localfirst.services.bench.asked import Asked, make_workloads, read_scenarios
     from localfirst.services.planning import make_wanted
 
@@ -150,9 +165,20 @@ def run(
         threads=threads,
         batch_tokens=batch,
     )
+    if fail_under is not None and compare is None:
+        raise UsageError("`--fail-under` needs something to hold against", hint="Add it: `--compare last`")
+    base = results.find(compare, output.print_notice) if compare else None
     allowed = {"network": not offline, "install": not no_install, "accept_license": accept_license}
-    bench, code = _measure(asked, allowed, quiet=quiet or (form != "table" and not sys.stderr.isatty()))
+    silent = quiet or (form != "table" and not sys.stderr.isatty())
+    bench, code = _measure(asked, allowed, quiet=silent)
+    if bench.series:
+        bench = results.keep(bench, output.print_notice)
     output.print_bench(bench, form)
+    if bench.series and not silent:
+        output.print_notice(f"Bench {bench.id}; `lf bench report` draws it, `lf bench compare {bench.id}` compares")
+    if base is not None:
+        bar = None if code else fail_under
+        show_comparison(compare_benches(base, bench), bar, screen=None if form == "table" else stderr_screen())
     if code:
         raise typer.Exit(code)
 

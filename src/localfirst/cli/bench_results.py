@@ -12,6 +12,7 @@ from localfirst.errors import LfError, UsageError
 
 if TYPE_CHECKING:
     from localfirst.bench.compare import Comparison
+    from localfirst.cli.screen import Screen
 
 
 def complete_bench(incomplete: str) -> list[str]:
@@ -110,7 +111,9 @@ def compare(
     show_comparison(compare_named(before, after, output.print_notice), fail_under, json=json)
 
 
-def show_comparison(comparison: Comparison, fail_under: float | None, *, json: bool) -> None:
+def show_comparison(
+    comparison: Comparison, fail_under: float | None, *, json: bool = False, screen: Screen | None = None
+) -> None:
     """Print a comparison, and hold it to the bar if there is one.
 
     Raises:
@@ -125,6 +128,7 @@ def show_comparison(comparison: Comparison, fail_under: float | None, *, json: b
         lambda screen: bench_results.render_comparison(comparison, screen),
         lambda: bench_results.comparison_to_json(comparison),
         json=json,
+        screen=screen,
     )
     if fail_under is not None:
         require(comparison, fail_under)

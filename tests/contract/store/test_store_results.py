@@ -276,3 +276,31 @@ results.save(make_bench(), print)
     assert sum(map(bool, said)) == 1
     assert len(list(home.glob("*.damaged-*"))) == 1
     assert len(results.list_entries(refuse)) == 3
+
+
+PAGE = (Path(__file__).parents[3] / "docs/bench.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_every_column_of_every_table() -> None:
+    results.save(make_bench(), refuse)
+    written = {
+        name: set(re.findall(r"`(\w+)`", columns))
+        for name, columns in re.findall(r"^\| `(\w+)` \|[^|]+\|(.+)\|$", PAGE, re.MULTILINE)
+    }
+    tables = {name for (name,) in ask("select name from sqlite_master where type = 'table'")}
+    assert set(written) == tables
+    for table in tables:
+        columns = {row[1] for row in ask(f"pragma table_info({table})")}
+        assert columns <= written[table], table
+    view = {row[1] for row in ask("pragma table_info(measured)")}
+    (said,) = re.findall(r"^The view `measured`(.+?)\n\n", PAGE, re.MULTILINE | re.DOTALL)
+    assert view == set(re.findall(r"`(\w+)`", said))
+
+
+def test_the_questions_of_the_page_have_answers() -> None:
+    results.save(make_bench(), refuse)
+    results.save(make_bench(make_series(marks=("busy",), rates=(1.0, 1.0))), refuse)
+    rates, gaps = re.findall(r"```sql\n(.+?)```", PAGE, re.DOTALL)
+    assert ask(rates) == [("llama-cpu", "2026.10", "starter", "tg128", 3, 100.0)]
+    ((model, workload, count, low, high),) = ask(gaps)
+    assert (model, workload, count, low, high) == ("starter", "tg128", 8, 1.0, 1.0)

@@ -38,7 +38,7 @@ def test_a_row_has_llama_benchs_names_and_figures() -> None:
 def test_json_is_one_object_with_what_is_said_of_all() -> None:
     told = json.loads(rows.write_json(BENCH))
     assert [row["test"] for row in told["results"]] == ["pp512", "tg128 @ d4096 x2"]
-    assert (told["complete"], told["not_measured"]) == (False, ["x: it's not here"])
+    assert (told["complete"], told["failures"]) == (False, ["x: it's not here"])
     assert told["before"]["governor"] == "performance"
 
 

@@ -7,10 +7,8 @@ at the same time, each is loaded for its turn and given up after it.
 from __future__ import annotations
 
 import platform
-import secrets
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from localfirst import __version__
@@ -27,7 +25,7 @@ from localfirst.services.bench.repetition import Asker, ShallowError
 from localfirst.services.bench.series import UNLOADED, Gathering, read_device_free
 from localfirst.services.preparing import ignore
 from localfirst.services.threads import choose_threads
-from localfirst.store import measurements
+from localfirst.store import measurements, results
 from localfirst.types import Progress
 from localfirst.units import format_bytes
 from localfirst.worker.client import Worker
@@ -109,7 +107,7 @@ class Run:
         after = self._observer.look()
         series = [one.finish(self._bandwidths, self._before) for one in self._gatherings.values() if one.samples]
         bench = Bench(
-            id=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+            id=results.make_id(),
             machine=measurements.find_key(machine),
             machine_name=name_machine(machine),
             system=f"{platform.system()} {platform.release()}",
