@@ -128,6 +128,12 @@ def test_an_exported_file_is_compared_with_and_a_bad_one_is_named(kept: Lf, tmp_
         assert "Traceback" not in done.stderr
 
 
+def test_a_file_called_last_does_not_hide_the_last_bench(kept: Lf, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "last").write_text("something else")
+    assert json.loads(kept("bench", "export").stdout)["id"] == "20261128-rstv"
+
+
 def test_every_form_of_export_has_a_row_for_each_test(kept: Lf) -> None:
     rows = list(csv.DictReader(io.StringIO(kept("bench", "export", "bcdf", "-o", "csv").stdout)))
     assert [row["test"] for row in rows] == ["pp512", "tg128"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 LETTERS = "bcdfghjkmnpqrstvwxz"
 """Of ids: no vowels, so that they make no words, and no `l`, which looks like a digit."""
-LAST = "last"
+_AGE = re.compile(r"last(?:~\d{1,9})?", re.ASCII)
 _NO_BENCH = "`lf bench MODEL` makes one, `lf bench history` lists them."
 
 
@@ -88,15 +89,19 @@ def load_figures(ids: Sequence[str], say: Callable[[str], None]) -> tuple[Bench,
     return tuple(_mend(lambda: _read(lambda opened: _load(opened, ids, gaps=False)), say))
 
 
+def is_last(name: str) -> bool:
+    """Whether a name says how old a bench is: `last`, `last~1`."""
+    return _AGE.fullmatch(name) is not None
+
+
 def find_entry(name: str, entries: Sequence[Entry]) -> Entry:
     """Which of them, the newest first, is called so.
 
     Raises:
         UnknownNameError: none is, or several are.
     """
-    word, _, back = name.partition("~")
-    if word == LAST and (back.isdecimal() or not back):
-        place = int(back or 0)
+    if is_last(name):
+        place = int(name.partition("~")[2] or 0)
         if place < len(entries):
             return entries[place]
         count = f"there {'is' if len(entries) == 1 else 'are'} {len(entries)}" if entries else "none is kept yet"

@@ -53,7 +53,8 @@ def find(name: str, say: Callable[[str], None]) -> Bench:
         UnknownNameError: there is no such bench.
     """
     path = Path(name)
-    return read(path) if path.suffix == ".json" or path.is_file() else results.load(name, say)
+    is_file = path.suffix == ".json" or (path.is_file() and not results.is_last(name))
+    return read(path) if is_file else results.load(name, say)
 
 
 def read(path: Path) -> Bench:
