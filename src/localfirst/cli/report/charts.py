@@ -118,7 +118,7 @@ def _find_lines(bench: Bench) -> Iterator[Lines]:
             rate = summarize(one).rate
             base = one._replace(workload=Workload(**one.workload._asdict() | plain))
             if rate is not None:
-                lines.setdefault(_name_whole(base), []).append((getattr(one.workload, field), rate.mean))
+                lines.setdefault(_name(bench, base), []).append((getattr(one.workload, field), rate.mean))
         varied = [Line(name, tuple(sorted(points))) for name, points in lines.items() if len(dict(points)) > 1]
         if 0 < len(varied) <= MOST_LINES:
             yield Lines(title, "Tokens per second, of all requests together.", x_title, "tok/s", tuple(varied))
@@ -131,7 +131,7 @@ def _find_course(bench: Bench) -> Iterator[Lines]:
         told = spread(rates)
         if told is not None and told.mean and len(rates) > 2:
             points = tuple((place, 100 * rate / told.mean) for place, rate in enumerate(rates, 1))
-            lines.append(Line(_name_whole(one), points))
+            lines.append(Line(_name(bench, one), points))
     if 0 < len(lines) <= MOST_LINES:
         about = "In percent of their mean: a slope is a machine that grew warm or busy."
         yield Lines("Repetition by repetition", about, "repetition", "%", tuple(lines))
@@ -155,14 +155,10 @@ def name_contender(contender: Contender) -> str:
     return f"{contender.model}{f'@{contender.variant}' if contender.variant else ''} in {contender.runtime}"
 
 
-def _name_whole(series: Series) -> str:
-    return f"{name_contender(series.contender)}, {series.workload.name}"
-
-
 def _name(bench: Bench, series: Series) -> str:
     """What tells a series apart from the others here."""
     alone = len({one.contender for one in bench.series}) == 1
-    return series.workload.name if alone else _name_whole(series)
+    return series.workload.name if alone else f"{name_contender(series.contender)}, {series.workload.name}"
 
 
 def _find_colour(bench: Bench, contender: Contender) -> int:

@@ -53,7 +53,7 @@ def render(bench: Bench) -> str:
         models=line(", ".join(dict.fromkeys(one.contender.model for one in bench.series)) or "nothing"),
         marks=[line(mark) for mark in marks],
         failures=[line(one) for one in bench.failures],
-        rows=[_make_row(one, marks) for one in bench.series],
+        rows=_drop_empty([_make_row(one, marks) for one in bench.series]),
         charts=charts,
         contenders=[_list_facts(one) for one in dict.fromkeys(each.contender for each in bench.series)],
         conditions=_list_conditions(bench.before, bench.after),
@@ -70,6 +70,11 @@ def show(path: Path) -> bool:
     import webbrowser
 
     return webbrowser.open(path.absolute().as_uri())
+
+
+def _drop_empty(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows without the columns in which nothing is known."""
+    return [{name: cell for name, cell in row.items() if any(one[name] for one in rows)} for row in rows]
 
 
 def _make_row(series: Series, marks: list[str]) -> dict[str, str]:
