@@ -204,7 +204,7 @@ def _explain(error: sqlite3.Error) -> LfError:
 
 def _say_full() -> DiskFullError:
     return DiskFullError(
-        "The disk is full: the bench is not kept",
+        "The disk is full",
         detail=str(paths.measurements_file()),
         hint="Free some space: `lf store gc`, `lf rm`.",
     )
