@@ -18,7 +18,6 @@ from tests.fixtures.benches import BENCHES, READ, WRITE, make_bench, make_series
 
 from localfirst.bench.serialize import to_json
 from localfirst.bench.values import Workload
-from localfirst.cli.bench import BenchGroup
 from localfirst.cli.report.charts import Bars, Lines, find_charts
 from localfirst.cli.report.page import render
 from localfirst.cli.report.svg import draw, find_ticks
@@ -268,9 +267,3 @@ def test_a_terminal_without_blocks_gets_other_bars() -> None:
     plain = Screen(io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
     assert [draw_bar(share, 4, blocks) for share in (0, 0.5, 0.53125, 1, 2)] == ["", "██", "██▏", "████", "████"]
     assert [draw_bar(share, 4, plain) for share in (0, 0.5, 1)] == ["", "##", "####"]
-
-
-def test_each_command_is_listed_by_the_first_line_of_its_help() -> None:
-    for name in ("history", "compare", "export", "report"):
-        command = BenchGroup(name="bench").commands[name]
-        assert BenchGroup.table[name].summary == command.help.splitlines()[0]
