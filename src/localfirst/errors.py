@@ -27,6 +27,12 @@ class UsageError(LfError):
     exit_code = 2
 
 
+class DeclinedError(LfError):
+    """The user was asked whether to begin, and said no; nothing was done."""
+
+    code = "declined"
+
+
 class UnknownNameError(LfError):
     """No such model, variant, backend or runtime, or more than one that fits the name; candidates are in the detail."""
 
@@ -116,9 +122,16 @@ class ContextError(LfError):
 
 
 class ConstraintError(LfError):
-    """A schema, expression or grammar is none, is too large, is refused by the engine, or was not kept to."""
+    """An engine cannot hold an answer to something of this kind, or did not."""
 
     code = "constraint"
+
+
+class BadConstraintError(ConstraintError):
+    """The schema, expression or grammar that was given is none, is too large, or is refused by the engine."""
+
+    code = "bad-constraint"
+    exit_code = 2
 
 
 class EngineError(LfError):
@@ -154,5 +167,10 @@ class StoreError(LfError):
 
 def error_for(code: str, message: str, detail: str | None = None, hint: str | None = None) -> LfError:
     """The error that a `code` names, as it was before it crossed a process border; an unknown code gives `LfError`."""
-    classes = {cls.code: cls for cls in LfError.__subclasses__()}
+    classes = {cls.code: cls for cls in _list_kinds(LfError)}
     return classes.get(code, LfError)(message, detail=detail, hint=hint)
+
+
+def _list_kinds(kind: type[LfError]) -> list[type[LfError]]:
+    """The classes of errors below one that have a code of their own."""
+    return [found for cls in kind.__subclasses__() if "code" in vars(cls) for found in (cls, *_list_kinds(cls))]

@@ -99,6 +99,8 @@ def test_without_a_terminal_the_plan_is_shown_and_nothing_is_done(lf: Lf, checkp
     assert (asked.returncode, asked.stdout) == (2, "")
     assert "Memory" in asked.stderr
     assert "`-y`" in asked.stderr
+    told = lf("model", "optimize", str(checkpoint), "--json")
+    assert "Memory" in json.loads(told.stderr)["error"]["detail"], "a program reads an error, and nothing besides"
     assert list_left(lf) == []
 
 
@@ -163,7 +165,37 @@ def test_the_builder_is_among_the_runtimes(lf: Lf, checkpoint: Path) -> None:
     del lf.environment["LF_RUNTIME_ONNX_BUILDER"]
     shown = lf("model", "optimize", str(checkpoint), "--offline", "-y")
     assert shown.returncode == 8
-    assert "the builder (" in shown.stderr
+    assert "to fetch" in shown.stderr
+    assert "  Memory" not in shown.stderr, "what cannot be done is not planned"
+    assert list_left(lf) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--for", "gpu"), ("--precision", "int8"), ("--name", "phi-4-mini"), ("-o", "Not A Name")],
+    ids=lambda words: words[0],
+)
+def test_options_are_looked_at_before_the_hub_is_asked(lf: Lf, hub: Hub, words: tuple[str, ...]) -> None:
+    refused = lf("model", "optimize", "hf:Org/Tiny-Llama", *words)
+    assert (refused.returncode, refused.stdout, hub.requests) == (2, "", [])
+
+
+@pytest.mark.parametrize(
+    ("files", "missing"),
+    [(("tokenizer.json",), "no tokenizer"), (("model.safetensors",), "no config.json with .safetensors files")],
+)
+def test_a_checkpoint_without_what_it_takes_is_not_planned(
+    lf: Lf, hub: Hub, checkpoint: Path, files: tuple[str, ...], missing: str
+) -> None:
+    (there,) = hub.repos["Org/Tiny-Llama"].commits.values()
+    for name in files:
+        (checkpoint / name).unlink()
+        del there[name]
+    for source in (str(checkpoint), "hf:Org/Tiny-Llama"):
+        refused = lf("model", "optimize", source, "-y")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert missing in refused.stderr
+        assert "  Memory" not in refused.stderr
     assert list_left(lf) == []
 
 
@@ -299,13 +331,14 @@ def test_what_a_failed_build_has_fetched_is_garbage(lf: Lf, hub: Hub, checkpoint
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals of POSIX")
-@pytest.mark.parametrize(("answer", "code"), [("n", 2), ("", 2), ("y", 0)])
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("what", 1), ("", 0), ("y", 0)])
 def test_on_a_terminal_it_is_asked_whether_to(lf: Lf, checkpoint: Path, answer: str, code: int) -> None:
     words = lf.command("model", "optimize", str(checkpoint))
     child = pexpect.spawn(words[0], words[1:], env=lf.env(), timeout=WAIT_S, encoding="utf-8")
-    child.expect_exact("Do it? [y/N]")
+    child.expect_exact("Begin? [Y/n]")
     assert list_left(lf) == []
     child.sendline(answer)
+    child.expect("ready" if code == 0 else "Nothing was done")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == code

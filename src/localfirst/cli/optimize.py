@@ -51,13 +51,15 @@ def optimize(
     from localfirst.services import optimize as service
     from localfirst.services.checkpoints import open_source
 
+    choice = service.choose(device=device, precision=precision, name=name)
+
     def make(accepted: bool) -> InstalledModel:
         with ExitStack() as opened:
             with show_progress(quiet=quiet or json) as report:
                 found = opened.enter_context(
                     open_source(source, offline=offline, accept_license=accepted, report=report)
                 )
-                order = service.plan(found, device=device, precision=precision, name=name)
+                order = service.plan(found, choice, offline=offline)
             consent.agree(lambda screen: view.render_order(order, screen), agreed=yes, quiet=yes and (quiet or json))
             with show_progress(quiet=quiet or json) as report:
                 return service.build(order, offline=offline, report=report)

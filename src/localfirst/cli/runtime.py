@@ -56,6 +56,7 @@ def install(
     """
     from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
+    from localfirst.cli.screen import wrap
     from localfirst.errors import LfError
     from localfirst.services import engines, yardstick
 
@@ -63,10 +64,10 @@ def install(
     missing = runtime.python is None and not offline
     workshop = engines.find_workshop(name) if missing else None
     useless = engines.explain_uselessness(runtime) if missing else None
-    if useless and not yes and not consent.confirm(useless, advised=False):
-        raise typer.Exit(1)
-    if workshop and not yes and not consent.confirm(engines.say_work(workshop)):
-        raise typer.Exit(1)
+    if useless:
+        consent.agree(lambda screen: wrap(useless, screen.width), agreed=yes, quiet=True, advised=False)
+    if workshop:  # the installation itself says what it does
+        consent.agree(lambda screen: wrap(engines.say_work(workshop), screen.width), agreed=yes, quiet=True)
     with show_progress(quiet=quiet) as report:
         installed = engines.install(name, offline=offline, report=report)
     output.print_installed(installed)

@@ -83,7 +83,9 @@ def _find_folder(folder: Path) -> Source:
         architecture = check_architecture(shape.architecture, str(folder))
         total = sum((folder / name).stat().st_size for name in files)
         weights = sum((folder / name).stat().st_size for name in files if name.endswith(checkpoint.WEIGHTS))
-        parameters = checkpoint.count_parameters(folder, files)
+        tensors = checkpoint.count_parameters(folder, files)
+        parameters = sum(tensors.values())
+        checkpoint.check_whole(shape, files, parameters, tensors)
     except OSError as error:
         raise StoreError(f"{error.filename or folder} cannot be read", detail=str(error)) from error
 
@@ -129,7 +131,7 @@ def _open_repository(asked: ModelName, *, accept_license: bool, report: Report) 
             keep = True
             files = loan.fetch(chosen, report)
             try:
-                checkpoint.check_folder(loan.root)
+                _find_folder(loan.root)
             except ModelFileError:
                 keep = False
                 raise
@@ -150,11 +152,13 @@ def _describe(listing: Listing, chosen: tuple[str, ...], root: Path) -> Source:
     architecture = check_architecture(shape.architecture, f"hf:{listing.repo}")
     sizes = {file.path: file.size_bytes for file in listing.files if file.path in chosen}
     weights = sum(size for path, size in sizes.items() if path.endswith(checkpoint.WEIGHTS))
+    parameters = listing.parameters or shape.count_parameters(weights)
+    checkpoint.check_whole(shape, chosen, parameters)
     return Source(
         label=_name(listing),
         name=make_name(Path(listing.repo.rpartition("/")[2])),
         architecture=architecture,
-        sizes=_find_sizes(shape, listing.parameters or shape.count_parameters(weights), weights),
+        sizes=_find_sizes(shape, parameters, weights),
         fetch_bytes=sum(sizes.values()),
         license=listing.license,
         root=root,

@@ -37,6 +37,15 @@ LIMITS = Limits(silence_s=3600, total_s=24 * 3600)
 _TAIL_LINES = 12
 
 
+class Choice(NamedTuple):
+    """What was asked for, looked at before anything of the model is."""
+
+    device: str
+    """As `--for` names it."""
+    precision: str
+    name: str | None
+
+
 class Order(NamedTuple):
     """A build that is to be made: what was decided before anything is fetched or computed."""
 
@@ -61,16 +70,32 @@ def log_file() -> Path:
     return paths.cache_dir() / "onnx-builder.log"
 
 
-def plan(source: Source, *, device: str, precision: str | None, name: str | None) -> Order:
+def choose(*, device: str, precision: str | None, name: str | None) -> Choice:
+    """Look at what is asked for: the builder has it, the name can be one and is free.
+
+    Raises:
+        UsageError: the builder has no such device or precision, or the name cannot be one, or is taken.
+    """
+    precision = builder.choose_precision(device, precision)
+    if name is not None:
+        _check_free(check_name(name))
+    return Choice(device, precision, name)
+
+
+def plan(source: Source, choice: Choice, *, offline: bool) -> Order:
     """Decide how a checkpoint is built, and whether that can end well here.
 
     Raises:
-        UsageError: the builder has no such device or precision, or the name is taken.
+        UsageError: the name that it would get is taken.
+        RuntimeMissingError: without a network, the builder is not here.
         NoFitError, DiskFullError: there is too little memory, or space.
     """
-    precision = builder.choose_precision(device, precision)
-    name = check_name(name) if name else f"{source.name}-{precision}-{device}"
+    device, precision = choice.device, choice.precision
+    name = choice.name or f"{source.name}-{precision}-{device}"
     _check_free(name)
+    tool = engines.find_runtime(builder.NAME)
+    if offline:
+        tool = engines.ensure(tool, offline=True, may_install=False, report=lambda _: None)
     cost = builder.estimate(source.sizes, precision)
     free = find_budget(probe(), ())
     if free is not None and cost.memory_bytes > free:
@@ -88,7 +113,7 @@ def plan(source: Source, *, device: str, precision: str | None, name: str | None
         cost=cost,
         free_memory_bytes=free,
         free_disk_bytes=free_bytes(paths.models_dir()),
-        tool=engines.find_runtime(builder.NAME),
+        tool=tool,
     )
     check_space(paths.models_dir(), order.disk_bytes)
     return order

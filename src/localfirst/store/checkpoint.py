@@ -5,6 +5,7 @@ It is looked at before any other program reads it: no code, no pickles, no numbe
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +30,12 @@ _OTHER_WEIGHTS = (".gguf", ".onnx", ".onnx_data", ".onnx.data", ".litertlm", ".l
 _CODE = ".py"
 _ADAPTER = "adapter_config.json"
 """With it, transformers adds the adapter that it names to the weights."""
+_TOKENIZERS = ({"tokenizer.json"}, {"vocab.json", "merges.txt"})
+_SENTENCEPIECE = ".model"
+"""Files that transformers makes a tokenizer of. Source: transformers, `tokenization_utils_base.py`,
+`convert_slow_tokenizer.py`."""
+_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+"""In the name of a tensor; all architectures that a builder here knows call it so."""
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -111,6 +118,38 @@ def check_folder(folder: Path) -> tuple[str, ...]:
     return chosen
 
 
+def check_whole(shape: Shape, names: Iterable[str], parameters: int, tensors: Iterable[str] | None = None) -> None:
+    """See that what a converter needs is there: a tokenizer, and weights for what the configuration tells.
+
+    `parameters` are those of the weights. The names of the tensors are only known where the files are at hand.
+
+    Raises:
+        ModelFileError: something is not; it is named.
+    """
+    names = set(names)
+    if not any(name.endswith(_SENTENCEPIECE) for name in names) and not any(one <= names for one in _TOKENIZERS):
+        raise _refuse_part(
+            "no tokenizer", "It has neither tokenizer.json nor tokenizer.model, nor vocab.json with merges.txt"
+        )
+    if parameters < max(1, shape.embedding):
+        least = f", of which its embedding alone takes {shape.embedding:,}" if shape.embedding else ""
+        raise _refuse_part("no weights", f"Its weights are {parameters:,} numbers{least}")
+    if tensors is None:
+        return
+    there = {int(found[1]) for name in tensors if (found := _LAYER.search(name))}
+    if missing := sorted(set(range(shape.numbers.layers or 0)) - there):
+        some = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
+        raise _refuse_part("not all of its weights", f"Of its {shape.numbers.layers} layers these have none: {some}")
+
+
+def _refuse_part(what: str, detail: str) -> ModelFileError:
+    return ModelFileError(
+        f"The checkpoint has {what}",
+        detail=detail,
+        hint="Give a folder, or hf:ORGANISATION/REPOSITORY, with all the original files of a model.",
+    )
+
+
 def choose_files(names: Iterable[str]) -> tuple[str, ...]:
     """Those of a repository's or folder's files that a converter reads; weights of other kinds are none of them.
 
@@ -126,19 +165,19 @@ def choose_files(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({name for name in own if not name.lower().endswith(others)} | weights))
 
 
-def count_parameters(folder: Path, files: Iterable[str]) -> int:
-    """The parameters in a folder's weights.
+def count_parameters(folder: Path, files: Iterable[str]) -> dict[str, int]:
+    """The parameters in a folder's weights, by the name of their tensor.
 
     Raises:
         ModelFileError: damaged.
         OSError: they cannot be read.
     """
-    return sum(
-        prod(tensor.shape)
+    return {
+        tensor: prod(told.shape)
         for name in files
         if name.endswith(WEIGHTS)
-        for tensor in read_tensors(folder / name).values()
-    )
+        for tensor, told in read_tensors(folder / name).items()
+    }
 
 
 def hash_files(folder: Path, files: Iterable[str], meter: Meter) -> tuple[InstalledFile, ...]:

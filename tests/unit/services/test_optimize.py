@@ -10,6 +10,7 @@ from localfirst.errors import DiskFullError, NoFitError, UsageError
 from localfirst.runtimes.builder import Sizes
 from localfirst.services import optimize
 from localfirst.services.checkpoints import Source
+from localfirst.services.optimize import Order
 
 
 @pytest.fixture(autouse=True)
@@ -30,23 +31,27 @@ def make_source(parameters: int, fetch_bytes: int = 0) -> Source:
     )
 
 
+def plan(source: Source, *, device: str = "cpu", precision: str | None = None, name: str | None = None) -> Order:
+    return optimize.plan(source, optimize.choose(device=device, precision=precision, name=name), offline=False)
+
+
 def test_the_name_says_what_it_is() -> None:
-    order = optimize.plan(make_source(1000), device="cuda", precision=None, name=None)
+    order = plan(make_source(1000), device="cuda")
     assert (order.name, order.precision) == ("model-int4-cuda", "int4")
-    assert optimize.plan(make_source(1000), device="cpu", precision="fp32", name="own").name == "own"
+    assert plan(make_source(1000), precision="fp32", name="own").name == "own"
 
 
 def test_a_model_that_the_builder_has_no_memory_for_is_refused() -> None:
     with pytest.raises(NoFitError, match="Not enough memory to build hf:org/model@0123: about"):
-        optimize.plan(make_source(10**15), device="cpu", precision=None, name=None)
+        plan(make_source(10**15))
 
 
 def test_weights_that_have_no_room_are_refused() -> None:
     with pytest.raises(DiskFullError):
-        optimize.plan(make_source(1000, fetch_bytes=10**18), device="cpu", precision=None, name=None)
+        plan(make_source(1000, fetch_bytes=10**18))
 
 
 @pytest.mark.parametrize("name", ["Not A Name", "phi-4-mini", "../up"])
 def test_a_name_that_cannot_be_one_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
-        optimize.plan(make_source(1000), device="cpu", precision=None, name=name)
+        optimize.choose(device="cpu", precision=None, name=name)

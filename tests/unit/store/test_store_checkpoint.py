@@ -38,7 +38,7 @@ def test_it_is_its_configuration_its_tokenizer_and_its_weights(folder: Path) -> 
     assert (shape.architecture, shape.dtype) == ("LlamaForCausalLM", "float32")
     weights = (folder / "model.safetensors").stat().st_size
     counted = checkpoint.count_parameters(folder, chosen)
-    assert counted == pytest.approx(shape.count_parameters(weights), rel=0.05)
+    assert sum(counted.values()) == pytest.approx(shape.count_parameters(weights), rel=0.05)
     assert shape.embedding == shape.numbers.vocab_size * 64
 
 
@@ -95,3 +95,34 @@ def test_the_size_of_the_numbers_is_told_by_the_text_part_too(folder: Path) -> N
     del config["torch_dtype"]
     (folder / "config.json").write_text(json.dumps(config | {"text_config": {"dtype": "float32"}}))
     assert checkpoint.read_shape(folder).count_parameters(400) == 100
+
+
+@pytest.mark.parametrize(
+    ("names", "parameters", "tensors", "missing"),
+    [
+        ({"config.json", "tokenizer_config.json"}, 10**9, None, "no tokenizer"),
+        ({"tokenizer.json"}, 0, None, "no weights"),
+        ({"tokenizer.json"}, 16, {"x"}, "no weights"),
+        ({"tokenizer.json"}, 10**9, {"model.layers.0.mlp.up_proj.weight"}, "not all of its weights"),
+        ({"tokenizer.model"}, 10**9, None, None),
+        ({"vocab.json", "merges.txt"}, 10**9, None, None),
+    ],
+)
+def test_what_a_converter_needs_is_there_or_named(
+    folder: Path, names: set[str], parameters: int, tensors: set[str] | None, missing: str | None
+) -> None:
+    edit(folder, "config.json", num_hidden_layers=3)
+    shape = checkpoint.read_shape(folder)
+    if missing is None:
+        checkpoint.check_whole(shape, names, parameters, tensors)
+        return
+    with pytest.raises(ModelFileError, match=missing) as caught:
+        checkpoint.check_whole(shape, names, parameters, tensors)
+    if tensors and missing.startswith("not all"):
+        assert str(caught.value.detail).endswith("none: 1, 2")
+
+
+def test_a_whole_checkpoint_is_whole(folder: Path) -> None:
+    files = checkpoint.check_folder(folder)
+    tensors = checkpoint.count_parameters(folder, files)
+    checkpoint.check_whole(checkpoint.read_shape(folder), files, sum(tensors.values()), tensors)
