@@ -79,10 +79,55 @@ def test_a_schema_that_is_none_is_an_error_with_a_way_on(
 ) -> None:
     (tmp_path / "bad.json").write_text(text)
     done = lf("run", model, "hi", "--schema", str(tmp_path / "bad.json"))
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "says"),
+    [
+        ("--regex", "[a-z", "`[` is not closed"),
+        ("--grammar", "root = 3", "`start`"),
+        ("--schema", '{"properties": {"a": {"type": "text"}}}', "properties.a.type"),
+    ],
+)
+def test_what_is_wrong_for_every_engine_is_said_before_a_model_is_looked_for(
+    lf: Lf, tmp_path: Path, option: str, text: str, says: str
+) -> None:
+    (tmp_path / "given").write_text(text)
+    done = lf("run", "no-such-model", "hi", option, text if option == "--regex" else str(tmp_path / "given"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('// hello\n\nstart: word "!"\n', "line 3, column 8: unknown name"),
+        ('start: "a"\n\nb: ]\n', "line 3, column 4: expecting rule"),
+    ],
+)
+def test_a_grammar_that_the_engine_refuses_is_told_with_the_line_of_the_file(
+    lf: Lf, tmp_path: Path, text: str, place: str
+) -> None:
+    (tmp_path / "g.lark").write_text(text)
+    done = lf("run", "starter", "hi", "--grammar", str(tmp_path / "g.lark"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert place in done.stderr
+    assert "lf_st" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("root ::= foo\n", "'foo'"), ('root ::= "a"\nb ::= "b" ]\n', "line 2: expecting newline or end")]
+)
+def test_of_the_engine_s_log_only_its_reason_is_shown(lf: Lf, tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "g.gbnf").write_text(text)
+    done = lf("run", "starter", "hi", "--grammar", str(tmp_path / "g.gbnf"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "send_error" not in done.stderr
 
 
 def test_what_an_engine_cannot_do_is_said_by_name(lf: Lf, tmp_path: Path, schema: str) -> None:

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from localfirst.constraint import ANY_OBJECT
-from localfirst.errors import ConstraintError
+from localfirst.errors import BadConstraintError, ConstraintError
 
 if TYPE_CHECKING:
     from localfirst.backends.base import LoadedInfo
@@ -27,7 +27,8 @@ NAMES: dict[ConstraintKind, str] = {
 MAX_WORDS = 1000
 _EXCERPT = re.compile(r"\n\s*\d+ \| .*|<state>.*", re.DOTALL)
 """What llguidance shows of the grammar below its words, which is not as the user wrote it, and of its own state."""
-_POSITION = re.compile(r"^at \d+\(\d+\): ")
+_POSITION = re.compile(r"^(?:at )?(\d+)\((\d+)\): ")
+"""Line and column, as llguidance has them."""
 WRITING = {"x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}}
 """How JSON is written: as models have mostly read it, on one line. Free to choose, a model may add whitespace without
 end, since no schema forbids it."""
@@ -49,13 +50,28 @@ def require(constraint: Constraint, info: LoadedInfo) -> None:
     )
 
 
-def refuse(constraint: Constraint, engine: str, reason: str) -> ConstraintError:
-    """The error for a constraint that an engine does not take."""
-    return ConstraintError(
+def refuse(constraint: Constraint, engine: str, reason: str, ahead: int = 0) -> BadConstraintError:
+    """The error for a constraint that an engine does not take.
+
+    `ahead` are the lines that the adapter put before a grammar: what the engine says of a line is told by the user's.
+    """
+    return BadConstraintError(
         f"{engine} does not take {NAMES[constraint.kind]} like this one",
-        detail=_POSITION.sub("", _EXCERPT.sub("", reason)).strip()[:MAX_WORDS] or None,
-        hint="Engines differ in what they take: change it, or choose another one with `--backend`",
+        detail=_tell_place(constraint, _EXCERPT.sub("", reason).strip(), ahead)[:MAX_WORDS] or None,
+        hint="Correct it; engines differ in what they take, so another one may: `--backend`",
     )
+
+
+def _tell_place(constraint: Constraint, reason: str, ahead: int) -> str:
+    """The reason with the line of the user's grammar. What is made of another constraint has no lines of the user's."""
+    place = _POSITION.match(reason)
+    if place is None:
+        return reason
+    words, line = reason[place.end() :], int(place[1]) - ahead
+    if constraint.kind != "lark" or line < 1:
+        return words
+    last = constraint.text.rstrip().count("\n") + 1
+    return f"line {line}, column {place[2]}: {words}" if line <= last else f"after line {last}, the last: {words}"
 
 
 def find_schema(constraint: Constraint) -> str:

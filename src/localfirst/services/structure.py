@@ -32,7 +32,7 @@ def read_constraint(*, schema: Path | None, regex: str | None, grammar: Path | N
 
     Raises:
         UsageError: more than one is asked for, or a file cannot be read.
-        ConstraintError: it is malformed or out of bounds.
+        BadConstraintError: it is malformed or out of bounds.
     """
     given = [
         (f"--{name}", make, value)

@@ -21,7 +21,60 @@ def test_what_an_engine_cannot_hold_to_is_said_with_what_it_can():
 
 def test_what_llguidance_shows_of_its_own_grammar_is_left_out_of_a_refusal():
     words = 'at 4(11): unknown name: "foo"\n   1 | start: foo\n              ^\n'
-    assert constraints.refuse(Constraint("lark", "x"), "X", words).detail == 'unknown name: "foo"'
+    asked = Constraint("lark", "// one\nstart: foo\n\n")
+    refused = constraints.refuse(asked, "X", words, ahead=2)
+    assert (refused.detail, refused.exit_code) == ('line 2, column 11: unknown name: "foo"', 2)
+    late = constraints.refuse(asked, "X", "9(1): expecting token", ahead=3)
+    assert late.detail == "after line 2, the last: expecting token"
+    for kind in ("regex", "json_schema", "gbnf"):
+        assert constraints.refuse(Constraint(kind, "x"), "X", words).detail == 'unknown name: "foo"', (
+            "no line of theirs"
+        )
+
+
+LOGS = [
+    (
+        Constraint("lark", '// hello\nstart: word "!"\n'),
+        (
+            '0.00.384.776 E llg error: at 5(8): unknown name: "word"\n   5 | lf_st: word "!"\n'
+            "0.00.384.778 E srv    send_error: task id = 2, error: x\n"
+        ),
+        'line 2, column 8: unknown name: "word"',
+    ),
+    (
+        Constraint("lark", '\n%llguidance {}\n// hello\nstart: word "!"\n'),
+        '0.00.384.776 E llg error: at 5(8): unknown name: "word"\n   5 | lf_st: word "!"\n',
+        'line 4, column 8: unknown name: "word"',
+    ),
+    (
+        Constraint("gbnf", 'root ::= "a"\n\nb ::= "b" ]\n'),
+        (
+            'parse: error parsing grammar: expecting newline or end at ]\n\n\nroot ::= "a"\n\nb ::= "b" ]\n\n'
+            "0.00.233.653 E failed to parse grammar\n"
+        ),
+        "line 3: expecting newline or end at ]",
+    ),
+    (
+        Constraint("gbnf", "root ::= foo\n"),
+        (
+            "parse: error parsing grammar: Undefined rule identifier 'foo'\n\nroot ::= foo\n\n"
+            "0.00.171.627 E failed to parse grammar\n0.00.171.638 E srv    send_error: task id = 2\n"
+        ),
+        "Undefined rule identifier 'foo'",
+    ),
+    (
+        Constraint("gbnf", "root ::= a\n"),
+        "0.00.186.049 E grammar does not contain a 'a' symbol\n0.00.187.785 E srv    send_error: task id = 14\n",
+        "grammar does not contain a 'a' symbol",
+    ),
+]
+
+
+@pytest.mark.parametrize(("constraint", "log", "told"), LOGS)
+def test_of_the_log_of_llama_cpp_its_reason_is_told_with_the_line_of_the_user_s_grammar(constraint, log, told):
+    reason = grammar.find_reason(constraint, log)
+    assert constraints.refuse(constraint, "x", reason, grammar.count_lines_ahead(constraint)).detail == told
+    assert grammar.find_reason(constraint, "0.00.1 I all is well\n") is None
 
 
 @pytest.mark.parametrize(
@@ -49,7 +102,7 @@ def test_a_grammar_s_own_first_line_is_not_repeated():
     assert told["grammar"] == '%llguidance {}\n\nstart: "a"\n'
     trial = grammar.describe_trial(Constraint("lark", '%llguidance {}\nstart: "a" start?\n'))["grammar"]
     assert trial.count("%llguidance") == 1
-    assert "\nlf_start: " in trial
+    assert "\nlf_st: " in trial
 
 
 def test_lengths_are_patterns_for_openvino_but_not_in_values():

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from localfirst.backends import constraints
+from localfirst.constraint import LARK_START
 
 if TYPE_CHECKING:
     from localfirst.conversation import Constraint, ConstraintKind
@@ -20,9 +21,14 @@ KINDS: tuple[ConstraintKind, ...] = ("json_schema", "json_object", "regex", "lar
 OWN_KINDS: tuple[ConstraintKind, ...] = ("gbnf",)
 MARK = "\x01"
 _FIRST_LINE = "%llguidance {}\n"
-_MARKED = 'start: LF_MARK lf_start\nLF_MARK: "\\u0001"\n'
+_START = "lf_st"
+"""What the grammar's `start` is called in a trial: as long as that, so that columns stay."""
+_MARKED = f'start: LF_MARK {_START}\nLF_MARK: "\\u0001"\n'
 _OWN_FIRST_LINE = re.compile(r"\A\s*%llguidance[^\n]*\n")
-_START = re.compile(r"^start\b", re.MULTILINE)
+_LOG_LINE = re.compile(r"^\d+\.\d\d\.\d{3}\.\d{3} [A-Z] ", re.MULTILINE)
+"""Such as `0.00.384.776 E llg error: at 5(11): unknown name`."""
+_WORDS = (re.compile(r"^parse: error parsing grammar: ", re.MULTILINE), re.compile(r" E (?:llg error: )?(?!srv )"))
+"""What comes before the engine's own words: of its grammar's parser, which has no log, or of the log's first error."""
 
 
 def find_kinds(xllamacpp: Any) -> tuple[ConstraintKind, ...]:
@@ -47,13 +53,39 @@ def describe_trial(constraint: Constraint) -> dict[str, Any]:
     """
     grammar = describe(constraint)
     if constraint.kind != "gbnf":
-        grammar = {"grammar": _FIRST_LINE + _MARKED + _START.sub("lf_start", _find_body(constraint), count=1)}
+        body = LARK_START.sub(rf"\1{_START}", _find_body(constraint), count=1)
+        grammar = {"grammar": _FIRST_LINE + _MARKED + body}
     return grammar | {"max_tokens": 1, "temperature": 0.0}
 
 
 def _find_body(constraint: Constraint) -> str:
     """A grammar without a first line of its own."""
     return _OWN_FIRST_LINE.sub("", constraints.find_lark(constraint))
+
+
+def count_lines_ahead(constraint: Constraint) -> int:
+    """The lines that a trial has before the user's grammar, whose own first line is left out."""
+    own = _OWN_FIRST_LINE.match(constraints.find_lark(constraint)) if constraint.kind == "lark" else None
+    return (_FIRST_LINE + _MARKED).count("\n") - (own[0].count("\n") if own else 0)
+
+
+def find_reason(constraint: Constraint, log: str) -> str | None:
+    """Why a grammar is refused, in the engine's words: what it writes about anything else, and its stamps, left out.
+
+    `parse: error parsing grammar: expecting newline or end at ] ...`, with all that follows in the grammar and then the
+    whole grammar; or `0.00.384.776 E llg error: at 5(11): unknown name: "word"` and an excerpt of the grammar.
+    """
+    found = next(filter(None, (words.search(log) for words in _WORDS)), None)
+    if found is None:
+        return None
+    reason = _LOG_LINE.split(log[found.end() :], maxsplit=1)[0].rstrip()
+    if constraint.kind != "gbnf":
+        return reason
+    words, at, rest = reason.removesuffix(constraint.text.rstrip()).rstrip().partition(" at ")
+    if not at or not rest or not (text := constraint.text.rstrip()).endswith(rest):
+        return words + at + rest.partition("\n")[0]
+    line = text[: len(text) - len(rest)].count("\n") + 1
+    return f"line {line}: {words} at {rest.partition(chr(10))[0]}"
 
 
 def is_taken(constraint: Constraint, text: str) -> bool:

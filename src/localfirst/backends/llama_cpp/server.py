@@ -123,11 +123,9 @@ class LlamaServer:
         self._server = None
         self._place.remove()
 
-    def explain(self, failing: Callable[[], None]) -> str | None:
-        """What the engine logs while `failing`, which has failed before, is repeated: all from its first error on."""
-        words = _capture_stderr(failing)
-        error = _ERROR.search(words)
-        return words[error.start(1) :].strip() if error else None
+    def overhear(self, failing: Callable[[], None]) -> str:
+        """What the engine writes while `failing`, which has failed before, is repeated."""
+        return _capture_stderr(failing)
 
     def _fail_again(self, xllamacpp: Any, params: Any) -> None:
         self._place.clear()

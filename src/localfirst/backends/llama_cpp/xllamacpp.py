@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.conversation import Constraint, FinishReason
+    from localfirst.errors import ConstraintError
     from localfirst.types import Pooling
 
 POLL_S = 0.05
@@ -170,17 +171,18 @@ class LlamaModel:
         except EngineError as error:
             if "grammar" not in str(error.detail):
                 raise
-            raise constraints.refuse(constraint, "llama.cpp", self._explain(body) or str(error.detail)) from error
+            raise self._refuse(constraint, body, str(error.detail)) from error
         finally:
             completion.stop()
         if trial.ended is not None and not grammar.is_taken(constraint, text):
-            raise constraints.refuse(constraint, "llama.cpp", self._explain(body) or "it takes no notice of it")
+            raise self._refuse(constraint, body, "it takes no notice of it")
         return trial
 
-    def _explain(self, body: dict[str, Any]) -> str | None:
-        """What the engine logs about a request that it refuses."""
-        words = self._server.explain(lambda: self._server.stream(body, lambda _: False))
-        return words and words.removeprefix("llg error: ")
+    def _refuse(self, constraint: Constraint, body: dict[str, Any], otherwise: str) -> ConstraintError:
+        """The error for a trial that was refused, with what the engine logs about it."""
+        log = self._server.overhear(lambda: self._server.stream(body, lambda _: False))
+        reason = grammar.find_reason(constraint, log) or otherwise
+        return constraints.refuse(constraint, "llama.cpp", reason, grammar.count_lines_ahead(constraint))
 
     def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:
         """The vectors of texts, one text after the other: together they are not computed faster on a CPU."""
