@@ -135,6 +135,18 @@ def test_lint_says_every_mistake_with_its_line(lf: Lf, file: Path) -> None:
     assert linted.returncode == 1
     assert first.startswith("work.yaml line 19: model `acme-tiny`, variant `q4_0`: `tier` cannot be platform: ")
     assert second.startswith("work.yaml line 32: model `acme-more`: `license` must be a key of the table `licenses`")
+    wrong = text.replace("license: mit", "license: gpl").replace("origin:", "orgin:").replace("tier: vendor", "tier: x")
+    file.write_text(wrong.replace("title: ", "titel: "))
+    told = json.loads(lf("catalog", "lint", str(file), "--json").stdout)["catalogs"][0]["mistakes"]
+    for words in (
+        "unknown key `titel`",
+        "`title` is missing",
+        "unknown key `orgin`",
+        "`origin` is missing",
+        "`tier` must",
+    ):
+        assert sum(words in one for one in told) == 1, (words, told)
+    assert all("line" in one and "acme-tiny" in one for one in told)
     file.write_text("models: [x")
     broken = lf("catalog", "lint", str(file))
     assert (broken.returncode, "work.yaml line" in broken.stdout) == (1, True)

@@ -5,35 +5,28 @@ What the keys mean is explained at the top of `catalog.yaml`. Pure: reads text, 
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from localfirst.catalog import schema
+from localfirst.catalog import keys, schema
 from localfirst.catalog.document import find_line, find_owner, load_document
 from localfirst.catalog.names import find_keys, find_spellings, make_key, parse_name
-from localfirst.catalog.rules import FORMAT_ENGINES
-from localfirst.catalog.schema import Field, Path, ProblemError, read_mapping, read_value
+from localfirst.catalog.schema import Path, ProblemError, gather, read_mapping, read_value
 from localfirst.errors import CatalogError, UsageError
 from localfirst.types import (
     Architecture,
-    Confidence,
     KvGroup,
     Model,
     ModelFile,
-    Origin,
-    Recipe,
     RecurrentGroup,
-    Tier,
     Variant,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 NOTHING_TAKEN: Mapping[str, str] = MappingProxyType({})
-
-_TASKS = ("chat", "vision-chat", "embedding")
-_HOSTS = ("huggingface", "foundry", "builtin")
 
 
 class _Tables(NamedTuple):
@@ -43,80 +36,6 @@ class _Tables(NamedTuple):
     licenses: dict[str, str]
     terms: frozenset[str]
     vendors: dict[str, tuple[str, ...]]
-
-
-_MODEL_FILE = {
-    "path": Field(schema.check_path),
-    "bytes": Field(schema.check_count, None),
-    "sha256": Field(schema.make_hex_check(64), None),
-}
-_KV_GROUP = {
-    "layers": Field(schema.check_count),
-    "kv_heads": Field(schema.check_count),
-    "head_dim": Field(schema.check_count),
-    "window": Field(schema.check_count, None),
-}
-_RECURRENT_GROUP = {
-    "layers": Field(schema.check_count),
-    "inner_size": Field(schema.check_count),
-    "state_size": Field(schema.check_count, 0),
-    "groups": Field(schema.check_count, 1),
-    "conv_kernel": Field(schema.check_count, 4),
-}
-_ARCHITECTURE = {
-    "layers": Field(schema.check_count, None),
-    "hidden_size": Field(schema.check_count, None),
-    "heads": Field(schema.check_count, None),
-    "vocab_size": Field(schema.check_count, None),
-    "context": Field(schema.check_count, None),
-    "kv_groups": Field(schema.check_list, ()),
-    "recurrent_groups": Field(schema.check_list, ()),
-    "tied": Field(schema.check_flag, None),
-    "source": Field(schema.check_text_or_texts),
-}
-_VARIANT = {
-    "name": Field(schema.check_name),
-    "format": Field(schema.make_choice_check(tuple(FORMAT_ENGINES))),
-    "quantization": Field(schema.check_text),
-    "origin": Field(schema.make_choice_check(get_args(Origin))),
-    "tier": Field(schema.make_choice_check(get_args(Tier))),
-    "host": Field(schema.make_choice_check(_HOSTS), "huggingface"),
-    "repo": Field(schema.check_text),
-    "revision": Field(schema.make_hex_check(40), None),
-    "files": Field(schema.check_list, ()),
-    "devices": Field(schema.check_texts),
-    "size": Field(schema.check_count, None),
-    "context": Field(schema.check_count, None),
-    "gated": Field(schema.check_flag, False),
-    "confidence": Field(schema.make_choice_check(get_args(Confidence))),
-    "source": Field(schema.check_text_or_texts),
-    "note": Field(schema.check_text, None),
-    "recipe": Field(schema.make_choice_check(get_args(Recipe)), None),
-}
-_MODEL = {
-    "name": Field(schema.check_name),
-    "title": Field(schema.check_text),
-    "vendor": Field(schema.check_text),
-    "family": Field(schema.check_name),
-    "size": Field(schema.check_name, None),
-    "aliases": Field(schema.check_texts, ()),
-    "task": Field(schema.make_choice_check(_TASKS), "chat"),
-    "license": Field(schema.check_text),
-    "parameters": Field(schema.check_count, None),
-    "active_parameters": Field(schema.check_count, None),
-    "temperature": Field(schema.check_temperature, None),
-    "draft": Field(lambda value: value, None),
-    "architecture": Field(lambda value: value, None),
-    "variants": Field(schema.check_list),
-}
-_DRAFT = {"model": Field(schema.check_text), "source": Field(schema.check_text_or_texts)}
-_DOCUMENT = {
-    "sources": Field(lambda value: value),
-    "licenses": Field(lambda value: value),
-    "terms": Field(schema.check_texts, ()),
-    "vendors": Field(lambda value: value),
-    "models": Field(schema.check_list),
-}
 
 
 def parse_catalog(text: str, name: str = "catalog.yaml") -> tuple[Model, ...]:
@@ -136,14 +55,16 @@ def parse_catalog(text: str, name: str = "catalog.yaml") -> tuple[Model, ...]:
 def read_catalog(
     text: str, name: str, taken: Mapping[str, str] = NOTHING_TAKEN, organisations: Mapping[str, str] = NOTHING_TAKEN
 ) -> tuple[tuple[Model, ...], tuple[str, ...]]:
-    """The models without a mistake, and the first mistake of each other one.
+    """The models without a mistake, and the mistakes of each other one.
+
+    Whether a model's names are free is only looked at where the rest of it is right.
 
     `taken` are the keys of names that catalogs before this one have given away, each with its model's name, and
     `organisations` is the text of each vendor's organisations there: an added catalog cannot make others the vendor's,
     nor name what is built in.
 
     Raises:
-        CatalogError: not YAML, or no catalog at all.
+        CatalogError: not YAML, or no catalog at all: the tables that models refer to are wrong.
     """
     node, document = load_document(text, name)
 
@@ -151,18 +72,22 @@ def read_catalog(
         return f"{name} line {find_line(node, problem.path)}: {find_owner(document, problem.path)}{problem.message}"
 
     try:
-        values = read_mapping(document, (), _DOCUMENT)
-        tables = _Tables(
-            sources=_read_table(values["sources"], "sources", schema.check_text),
-            licenses=_read_table(values["licenses"], "licenses", schema.check_text),
-            terms=frozenset(values["terms"]),
-            vendors=_read_table(values["vendors"], "vendors", schema.check_texts),
+        values = read_mapping(document, (), keys.DOCUMENT)
+        sources, licenses, vendors = gather(
+            partial(_read_table, values[name], name, check)
+            for name, check in (
+                ("sources", schema.check_text),
+                ("licenses", schema.check_text),
+                ("vendors", schema.check_texts),
+            )
         )
+        tables = _Tables(sources, licenses, frozenset(values["terms"]), vendors)
         for license_ in values["terms"]:
             _check_known((license_,), ("license",), tables.licenses)
         _check_vendors(tables.vendors, organisations)
     except ProblemError as problem:
-        raise CatalogError(say(problem)) from None
+        first, *others = map(say, problem.list_all())
+        raise CatalogError(first, detail="\n".join(others) or None) from None
     models: list[Model] = []
     mistakes: list[str] = []
     owners = dict(taken)
@@ -174,7 +99,7 @@ def read_catalog(
                 _check_hosts(model, path)
             owners |= dict.fromkeys(_check_names(model, path, owners, taken), model.name)
         except ProblemError as problem:
-            mistakes.append(say(problem))
+            mistakes += map(say, problem.list_all())
         else:
             models.append(model)
     return tuple(models), tuple(mistakes)
@@ -183,7 +108,8 @@ def read_catalog(
 def _read_table(value: object, name: str, check: Callable[[Any], Any]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProblemError((name,), f"`{name}` must be keys and values, found {schema.show(value)}")
-    return {str(key): read_value(item, (name, str(key)), check) for key, item in value.items()}
+    items = gather(partial(read_value, item, (name, str(key)), check) for key, item in value.items())
+    return dict(zip(map(str, value), items, strict=True))
 
 
 def _check_vendors(vendors: Mapping[str, Sequence[str]], known: Mapping[str, str]) -> None:
@@ -226,13 +152,25 @@ def _can_be_typed(text: str) -> bool:
 
 
 def _read_model(item: object, path: Path, tables: _Tables) -> Model:
-    values = read_mapping(item, path, _MODEL)
-    _check_known((values["vendor"],), (*path, "vendor"), tables.vendors)
-    _check_known((values["license"],), (*path, "license"), tables.licenses)
-    variants = tuple(
-        _read_variant(variant, (*path, "variants", index), tables, values)
-        for index, variant in enumerate(values["variants"])
+    """A model; what is wrong in one part of it keeps no mistake of another from being told.
+
+    Raises:
+        ProblemError: every mistake.
+    """
+    parts = item if isinstance(item, dict) else {}
+    vendor, builds = str(parts.get("vendor")), parts.get("variants")
+    values, architecture, draft, *variants = gather(
+        (
+            partial(_read_model_keys, item, path, tables),
+            partial(_read_architecture, parts.get("architecture"), (*path, "architecture"), tables),
+            partial(_read_draft, parts.get("draft"), (*path, "draft"), tables),
+            *(
+                partial(_read_variant, one, (*path, "variants", index), tables, tables.vendors.get(vendor))
+                for index, one in enumerate(builds if isinstance(builds, list) else ())
+            ),
+        )
     )
+    variants = [_tell_bits(variant, values["parameters"]) for variant in variants]
     _check_distinct([variant.name for variant in variants], (*path, "variants"), "name")
     return Model(
         name=values["name"],
@@ -247,18 +185,38 @@ def _read_model(item: object, path: Path, tables: _Tables) -> Model:
         family=values["family"],
         size=values["size"],
         aliases=values["aliases"],
-        architecture=_read_architecture(values["architecture"], (*path, "architecture"), tables),
-        variants=variants,
+        architecture=architecture,
+        variants=tuple(variants),
         temperature=values["temperature"],
         organisations=tables.vendors[values["vendor"]],
-        draft=_read_draft(values["draft"], (*path, "draft"), tables),
+        draft=draft,
     )
+
+
+def _read_model_keys(item: object, path: Path, tables: _Tables) -> dict[str, Any]:
+    values, *_ = gather(
+        (
+            partial(read_mapping, item, path, keys.MODEL),
+            *_check_references(item, path, {"vendor": tables.vendors, "license": tables.licenses}),
+        )
+    )
+    return values  # type: ignore[no-any-return]
+
+
+def _check_references(
+    item: object, path: Path, tables: Mapping[str, Mapping[str, object]]
+) -> Iterator[Callable[[], None]]:
+    """Checks for the keys of `tables` that an item names by a text, which can be looked at whatever else is wrong."""
+    for key, table in tables.items():
+        named = item.get(key) if isinstance(item, dict) else None
+        if isinstance(named, str):
+            yield partial(_check_known, (named,), (*path, key), table)
 
 
 def _read_draft(item: object, path: Path, tables: _Tables) -> str | None:
     if item is None:
         return None
-    values = read_mapping(item, path, _DRAFT)
+    values = read_mapping(item, path, keys.DRAFT)
     _check_known(values["source"], (*path, "source"), tables.sources)
     model: str = values["model"]
     if not _can_be_typed(model):
@@ -269,15 +227,19 @@ def _read_draft(item: object, path: Path, tables: _Tables) -> str | None:
 def _read_architecture(item: object, path: Path, tables: _Tables) -> Architecture:
     if item is None:
         return Architecture()
-    values = read_mapping(item, path, _ARCHITECTURE)
-    _check_known(values["source"], (*path, "source"), tables.sources)
-    groups = (
-        read_mapping(group, (*path, "kv_groups", index), _KV_GROUP) for index, group in enumerate(values["kv_groups"])
+    values = read_mapping(item, path, keys.ARCHITECTURE)
+    lists = (("kv_groups", keys.KV_GROUP), ("recurrent_groups", keys.RECURRENT_GROUP))
+    _, *read = gather(
+        (
+            partial(_check_known, values["source"], (*path, "source"), tables.sources),
+            *(
+                partial(read_mapping, group, (*path, name, index), known)
+                for name, known in lists
+                for index, group in enumerate(values[name])
+            ),
+        )
     )
-    recurrent = (
-        read_mapping(group, (*path, "recurrent_groups", index), _RECURRENT_GROUP)
-        for index, group in enumerate(values["recurrent_groups"])
-    )
+    groups, recurrent = read[: len(values["kv_groups"])], read[len(values["kv_groups"]) :]
     return Architecture(
         layers=values["layers"],
         hidden_size=values["hidden_size"],
@@ -292,17 +254,23 @@ def _read_architecture(item: object, path: Path, tables: _Tables) -> Architectur
     )
 
 
-def _read_variant(item: object, path: Path, tables: _Tables, model: dict[str, Any]) -> Variant:
-    values = read_mapping(item, path, _VARIANT)
-    _check_known(values["source"], (*path, "source"), tables.sources)
-    if values["host"] == "huggingface":
-        _check_repo(values, path, tables.vendors[model["vendor"]])
-    files = tuple(_read_file(file, (*path, "files", index)) for index, file in enumerate(values["files"]))
+def _read_variant(item: object, path: Path, tables: _Tables, organisations: tuple[str, ...] | None) -> Variant:
+    """A build; `organisations` are its vendor's, `None` where the vendor is one that is not known."""
+    listed = item.get("files") if isinstance(item, dict) else None
+    values, *read = gather(
+        (
+            partial(_read_variant_keys, item, path, tables, organisations),
+            *(
+                partial(_read_file, file, (*path, "files", index))
+                for index, file in enumerate(listed if isinstance(listed, list) else ())
+            ),
+        )
+    )
+    files = tuple(read)
     _check_distinct([file.path for file in files], (*path, "files"), "path")
     if values["recipe"] and [bool(file.sha256) for file in files] != [True]:
         raise ProblemError((*path, "recipe"), "`recipe` is for a build of one file with its `sha256`")
     size_bytes = _find_size(values["size"], files, path)
-    parameters = model["parameters"]
     return Variant(
         name=values["name"],
         format=values["format"],
@@ -320,13 +288,32 @@ def _read_variant(item: object, path: Path, tables: _Tables, model: dict[str, An
         source="; ".join(tables.sources[key] for key in values["source"]),
         context_tokens=values["context"],
         note=values["note"],
-        bits_per_weight=round(8 * size_bytes / parameters, 2) if size_bytes and parameters else None,
         recipe=values["recipe"],
     )
 
 
+def _read_variant_keys(
+    item: object, path: Path, tables: _Tables, organisations: tuple[str, ...] | None
+) -> dict[str, Any]:
+    values, *_ = gather(
+        (
+            partial(read_mapping, item, path, keys.VARIANT),
+            *_check_references(item, path, {"source": tables.sources}),
+        )
+    )
+    _check_known(values["source"], (*path, "source"), tables.sources)
+    if values["host"] == "huggingface" and organisations is not None:
+        _check_repo(values, path, organisations)
+    return values  # type: ignore[no-any-return]
+
+
+def _tell_bits(variant: Variant, parameters: int | None) -> Variant:
+    size = variant.size_bytes
+    return variant._replace(bits_per_weight=round(8 * size / parameters, 2) if size and parameters else None)
+
+
 def _read_file(item: object, path: Path) -> ModelFile:
-    values = read_mapping(item, path, _MODEL_FILE)
+    values = read_mapping(item, path, keys.MODEL_FILE)
     if set(values["path"]) & set("*?[") and (values["bytes"] or values["sha256"]):
         raise ProblemError((*path, "path"), "a pattern is no single file: it has no `bytes` and no `sha256`")
     return ModelFile(path=values["path"], size_bytes=values["bytes"], sha256=values["sha256"])

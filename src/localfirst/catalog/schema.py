@@ -27,33 +27,64 @@ class Field(NamedTuple):
 
 
 class ProblemError(Exception):
-    """A mistake at a place in the document."""
+    """A mistake at a place in the document, and those that were found with it."""
 
-    def __init__(self, path: Path, message: str) -> None:
+    def __init__(self, path: Path, message: str, others: tuple[ProblemError, ...] = ()) -> None:
         super().__init__(message)
         self.path = path
         self.message = message
+        self.others = others
+
+    def list_all(self) -> tuple[ProblemError, ...]:
+        """This one, then the others."""
+        return self, *self.others
+
+
+def gather(readers: Iterable[Callable[[], Any]]) -> list[Any]:
+    """What every reader gives; where some fail, the others are asked all the same.
+
+    Raises:
+        ProblemError: the mistakes of all that failed.
+    """
+    values: list[Any] = []
+    problems: list[ProblemError] = []
+    for read in readers:
+        try:
+            values.append(read())
+        except ProblemError as problem:
+            problems += problem.list_all()
+    if problems:
+        first, *others = problems
+        raise ProblemError(first.path, first.message, tuple(others))
+    return values
 
 
 def read_mapping(value: object, path: Path, known: Mapping[str, Field]) -> dict[str, Any]:
     """The checked values of a mapping by key, with the defaults of absent keys.
 
     Raises:
-        ProblemError: not a mapping, or a key is unknown, missing or wrong.
+        ProblemError: not a mapping, or keys are unknown, missing or wrong: all of them.
     """
     if not isinstance(value, dict):
         raise ProblemError(path, f"expected keys and values, found {show(value)}")
-    for key in value:
-        if key not in known:
-            raise ProblemError((*path, str(key)), f"unknown key `{key}`{suggest(str(key), known)}")
-    result = {}
+    result: dict[str, Any] = {}
+    problems = [
+        ProblemError((*path, str(key)), f"unknown key `{key}`{suggest(str(key), known)}")
+        for key in value
+        if key not in known
+    ]
     for key, (check, default) in known.items():
         if key in value:
-            result[key] = read_value(value[key], (*path, key), check)
+            try:
+                result[key] = read_value(value[key], (*path, key), check)
+            except ProblemError as problem:
+                problems.append(problem)
         elif default is REQUIRED:
-            raise ProblemError(path, f"`{key}` is missing")
+            problems.append(ProblemError(path, f"`{key}` is missing"))
         else:
             result[key] = default
+    if problems:
+        raise ProblemError(problems[0].path, problems[0].message, tuple(problems[1:]))
     return result
 
 

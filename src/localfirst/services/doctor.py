@@ -203,7 +203,9 @@ def _check_catalogs() -> Iterator[Check]:
         summary = f"{catalog.name}, {len(catalog.models)} models"
         if catalog.mistakes:
             hint = f"Mend {catalog.path}, or remove it: `lf catalog remove {catalog.name}`"
-            yield Check("Catalog", "warning", f"{summary}, {len(catalog.mistakes)} left out", catalog.mistakes, hint)
+            count = len(catalog.mistakes)
+            summary += f", and others left out by {count} mistake{'' if count == 1 else 's'}"
+            yield Check("Catalog", "warning", summary, catalog.mistakes, hint)
         else:
             yield Check("Catalog", "ok", summary)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localfirst.catalog import parse
+from localfirst.catalog import keys
 from localfirst.catalog.names import find_keys, find_model, format_name, parse_name
 from localfirst.catalog.parse import parse_catalog
 from localfirst.catalog.rows import from_json, to_json
@@ -178,9 +178,9 @@ def test_the_catalog_survives_its_cache() -> None:
 
 def test_the_top_explains_every_key() -> None:
     top = {word for line in TEXT.splitlines() if line.startswith("#") for word in re.findall(r"\w+", line)}
-    keys = {*parse._DOCUMENT, *parse._MODEL, *parse._VARIANT, *parse._MODEL_FILE, *parse._ARCHITECTURE}
+    known = {*keys.DOCUMENT, *keys.MODEL, *keys.VARIANT, *keys.MODEL_FILE, *keys.ARCHITECTURE}
     plain = {"title", "layers", "hidden_size", "heads", "vocab_size", "note"}
-    assert keys - top - plain == set()
+    assert known - top - plain == set()
 
 
 def test_every_source_is_used() -> None:
