@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,8 +86,13 @@ def _find_digest(model: InstalledModel, main: Path) -> str | None:
 
 
 def make_member_name(name: str) -> str:
-    """What a file is called inside: with letters that every system and every command line takes."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", name.removesuffix(".gguf")).lstrip("-.") + ".gguf"
+    """What a file is called inside: with letters that every system and every command line takes.
+
+    Letters lose their accents; a name of which nothing is left, as of one in Chinese, becomes `model`.
+    """
+    plain = unicodedata.normalize("NFKD", name.removesuffix(".gguf"))
+    kept = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return (re.sub(r"[^A-Za-z0-9._]+", "-", kept).strip("-._") or "model") + ".gguf"
 
 
 def _choose(name: str, entry: Entry) -> InstalledModel:
