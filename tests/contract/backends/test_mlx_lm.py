@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_a_cache_in_few_bits_takes_the_bytes_that_are_planned_for_it(tmp_path: P
         assert count_cache_bytes(model) == plain_bytes * bits / 32
         model.close()
     assert texts[0] == texts[1]
+
+
+def test_mlx_without_mlx_lm_is_a_missing_engine_and_no_fault_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.make_random_mlx(tmp_path, WIDE)
+    monkeypatch.setitem(sys.modules, "mlx_lm", None)  # the documented way to forbid an import
+    with pytest.raises(ImportError) as caught:
+        load(tmp_path)
+    assert caught.value.name == "mlx_lm"
 
 
 def test_a_cache_in_few_bits_is_reused_by_the_next_turn(tmp_path: Path) -> None:

@@ -173,8 +173,9 @@ def _open_tokenizer(path: Path) -> Any:
     return tokenizer
 
 
-def _translate(error: Exception, path: Path) -> LfError:
-    if isinstance(error, LfError):
+def _translate(error: Exception, path: Path) -> Exception:
+    """A failure to load as an error of ours. What cannot be imported is no fault of the model's, and told elsewhere."""
+    if isinstance(error, LfError | ImportError):
         return error
     words = str(error).strip() or type(error).__name__
     if DAMAGED.search(words):
