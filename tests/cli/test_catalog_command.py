@@ -146,7 +146,9 @@ def test_lint_says_every_mistake_with_its_line(lf: Lf, file: Path) -> None:
         "`tier` must",
     ):
         assert sum(words in one for one in told) == 1, (words, told)
-    assert all("line" in one and "acme-tiny" in one for one in told)
+    lines = [int(one.split("line ")[1].partition(":")[0]) for one in told]
+    assert lines == sorted(lines)
+    assert all("acme-tiny" in one for one in told)
     file.write_text("models: [x")
     broken = lf("catalog", "lint", str(file))
     assert (broken.returncode, "work.yaml line" in broken.stdout) == (1, True)

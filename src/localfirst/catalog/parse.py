@@ -99,7 +99,7 @@ def read_catalog(
                 _check_hosts(model, path)
             owners |= dict.fromkeys(_check_names(model, path, owners, taken), model.name)
         except ProblemError as problem:
-            mistakes += map(say, problem.list_all())
+            mistakes += map(say, sorted(problem.list_all(), key=lambda one: find_line(node, one.path)))
         else:
             models.append(model)
     return tuple(models), tuple(mistakes)
