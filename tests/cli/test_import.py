@@ -81,7 +81,9 @@ def test_every_line_fits_a_terminal(tmp_path: Path) -> None:
         (InstalledFile("a", 5, "0"),) * 3, "2026", keeper="you",
     )  # fmt: skip
     model = describe(installed)._replace(title="A title of many words " * 6, parameters=4 * 10**9, license="gemma")
-    rows = render_imported(Imported(installed, model, "vLLM, TensorRT-LLM or SGLang"), Screen(io.StringIO(), WIDTH))
+    rows = render_imported(
+        Imported(installed, model, "vLLM, TensorRT-LLM or SGLang", "nothing loads it"), Screen(io.StringIO(), WIDTH)
+    )
     assert max(len(row) for row in rows if str(tmp_path) not in row) <= WIDTH
     assert "4.0B parameters, licence gemma" in " ".join(" ".join(rows).split())
 
@@ -110,6 +112,27 @@ def test_a_format_without_an_engine_is_imported_and_told_so(lf: Lf, tmp_path: Pa
     listed = {one["name"]: one for one in json.loads(lf("list", "--installed", "--all", "--json").stdout)["models"]}
     assert listed["m"]["format"] == format_
     assert listed["m"]["need_bytes"] > 0
+
+
+def test_what_has_no_engine_for_this_machine_is_not_said_to_be_ready(lf: Lf, tmp_path: Path) -> None:
+    path = make.make_mlx(tmp_path / "m")
+    done = lf("model", "import", str(path), "--json")
+    told = json.loads(done.stdout)
+    runs = lf("run", "m", "hi", "--no-install").returncode != 8
+    assert (told["obstacle"] is None, told["engine_missing"] is None) == (runs, runs)
+    if not runs:
+        assert "mlx" in told["obstacle"].lower()
+        shown = " ".join(lf("model", "import", str(path), "-q").stdout.split())
+        assert shown.startswith("m is imported")
+        assert "Run it" not in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"), [("remote:http://127.0.0.1:9/v1@m", "Only `lf run`"), ("hf:org/repo", "`lf pull hf:org/repo`")]
+)
+def test_what_is_no_path_is_told_what_to_type(lf: Lf, given: str, hint: str) -> None:
+    refused = lf("model", "import", given)
+    assert (refused.returncode, hint in refused.stderr) == (2, True)
 
 
 def test_a_projector_is_recorded_with_its_model(lf: Lf, gguf: Path) -> None:

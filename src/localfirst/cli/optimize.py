@@ -50,6 +50,7 @@ def optimize(
     from localfirst.cli.views import optimize as view
     from localfirst.services import optimize as service
     from localfirst.services.checkpoints import open_source
+    from localfirst.services.importing import find_obstacle
 
     choice = service.choose(device=device, precision=precision, name=name)
 
@@ -65,4 +66,6 @@ def optimize(
                 return service.build(order, offline=offline, report=report)
 
     made = consent.ask(make, accepted=accept_license)
-    output.print_report(lambda screen: view.render_made(made, screen), made.to_record, json=json)
+    output.print_report(
+        lambda screen: view.render_made(made, find_obstacle(made.name), screen), made.to_record, json=json
+    )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.names import find_keys, make_key
-from localfirst.catalog.rules import FORMAT_ENGINES, READY_STATES
-from localfirst.runtimes.find import this_system
-from localfirst.runtimes.programs import find_programs
-from localfirst.runtimes.table import RUNTIMES
+from localfirst.catalog.rules import FORMAT_ENGINES
+from localfirst.errors import UsageError
 from localfirst.services.catalogue import load_models
 from localfirst.services.imported import describe
+from localfirst.services.library import find_entry
+from localfirst.services.planning import Here
 from localfirst.store import imports
 
 if TYPE_CHECKING:
@@ -25,8 +25,10 @@ class Imported(NamedTuple):
 
     installed: InstalledModel
     model: Model
-    lacking: str | None
-    """The engine that it needs, where none here loads its format."""
+    engine: str | None
+    """The engine that it needs, where there is none for this machine that loads its format."""
+    obstacle: str | None
+    """Why it does not run here; `None` where it does."""
 
 
 def import_model(path: Path, name: str | None, *, copy: bool = False, report: Callable[[Progress], None]) -> Imported:
@@ -34,13 +36,26 @@ def import_model(path: Path, name: str | None, *, copy: bool = False, report: Ca
 
     Raises:
         ModelFileError: it is no model, or a damaged one.
-        UsageError: the name is taken, by another import or by the catalog.
+        UsageError: it is no path, or the name is taken, by another import or by the catalog.
         DiskFullError, StoreError: as the import says.
     """
+    scheme, _, rest = str(path).partition(":")
+    if scheme == "remote":
+        raise UsageError("A server has no files to import", hint="Only `lf run` speaks to it")
+    if scheme == "hf":
+        raise UsageError("A repository is no path", hint=f"Fetch it: `lf pull hf:{rest}`")
     installed = imports.import_path(path, name=name, copy=copy, is_taken=is_in_catalog, report=report)
-    ready = {kind for one in find_programs(*this_system()) if one.state in READY_STATES for kind in one.formats}
-    loaded = installed.format in ready.union(*(row.formats for row in RUNTIMES))
-    return Imported(installed, describe(installed), None if loaded else FORMAT_ENGINES[installed.format])
+    here = Here()
+    loaded = {kind for one in here.runtimes if one.state != "unavailable" for kind in one.formats}
+    engine = None if installed.format in loaded else FORMAT_ENGINES[installed.format]
+    return Imported(installed, describe(installed), engine, find_obstacle(installed.name, here))
+
+
+def find_obstacle(name: str, here: Here | None = None) -> str | None:
+    """Why a model of the user's does not run on this machine; `None` where it does."""
+    here = here or Here()
+    best = next(here.find_plans(find_entry(name, offline=True)))
+    return None if best.verdict != "no" else best.reason
 
 
 def is_in_catalog(name: str) -> bool:

@@ -21,10 +21,12 @@ def render_imported(imported: Imported, screen: Screen) -> list[str]:
     """The name to run it by, what it is, and what it still lacks."""
     name = line(imported.installed.name)
     ending = f"Run it: `lf run {name}`"
-    if imported.lacking:
-        ending = f"No engine here loads it: it needs {imported.lacking}. See `lf model explain {name}`."
+    if imported.engine:
+        ending = f"No engine here loads it: it needs {imported.engine}. See `lf model explain {name}`."
+    elif imported.obstacle:
+        ending = f"It does not run here: {line(imported.obstacle)}. See `lf model explain {name}`."
     return [
-        f"{name} is {'imported' if imported.lacking else 'ready'}",
+        f"{name} is {'imported' if imported.obstacle else 'ready'}",
         *(f"  {row}" for row in render_facts(_list_facts(imported), _narrow(screen))),
         *wrap(ending, screen.width),
     ]
@@ -58,5 +60,6 @@ def imported_to_json(imported: Imported) -> dict[str, object]:
         "context_tokens": imported.model.architecture.context_tokens,
         "license": None if imported.model.license == "unknown" else imported.model.license,
         "keeper": imported.installed.keeper,
-        "engine_missing": imported.lacking,
+        "engine_missing": imported.engine,
+        "obstacle": imported.obstacle,
     }

@@ -55,8 +55,12 @@ def _list_fetches(order: Order) -> Iterator[str]:
         yield f"the weights ({format_bytes(order.source.fetch_bytes)}, removed afterwards)"
 
 
-def render_made(made: InstalledModel, screen: Screen) -> list[str]:
-    """The name to run it by, and its size."""
+def render_made(made: InstalledModel, obstacle: str | None, screen: Screen) -> list[str]:
+    """The name to run it by, and its size; `obstacle` is why it does not run here."""
     name, count = line(made.name), len(made.files)
     size = f"{format_bytes(made.size_bytes)} in {count} file{'' if count == 1 else 's'}"
-    return [f"{name} is ready: onnx {line(made.quantization)}, {size}", *wrap(f"Run it: `lf run {name}`", screen.width)]
+    ending = f"Run it: `lf run {name}`"
+    if obstacle:
+        ending = f"It does not run here: {line(obstacle)}. `lf bundle create` takes it to another machine."
+    state = "made" if obstacle else "ready"
+    return [f"{name} is {state}: onnx {line(made.quantization)}, {size}", *wrap(ending, screen.width)]
