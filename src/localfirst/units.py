@@ -58,6 +58,22 @@ def format_tokens(count: int | None) -> str:
     return f"{count // 1024}K" if count >= 1024 and count % 1024 == 0 else str(count)
 
 
+_TOKENS = re.compile(r"(\d+(?:\.\d+)?)\s*([km]?)", re.IGNORECASE | re.ASCII)
+
+
+def parse_tokens(text: str) -> int:
+    """`32k`, `32K` -> 32,768; `1m` -> 1,048,576; `4096`: context lengths as model cards write them, in powers of two.
+
+    Raises:
+        ValueError: the text is no such number.
+    """
+    match = _TOKENS.fullmatch(text.strip())
+    count = float(match[1]) * 1024 ** " km".index(match[2].lower() or " ") if match else 0.5
+    if count != int(count):
+        raise ValueError(f"not a number of tokens such as 8192 or 32k: {text!r}")
+    return int(count)
+
+
 def format_seconds(seconds: float | None) -> str:
     """`0.0123` -> `12 ms`, `3.21` -> `3.2 s`, `75` -> `1:15`, `7503` -> `2:05:03`; `None` -> `?`."""
     if seconds is None:

@@ -127,3 +127,22 @@ def test_sizes_are_read_as_people_write_them(text: str, count: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a size"):
         units.parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("8192", 8192), ("32k", 32768), ("32K", 32768), (" 128 k ", 131072), ("1m", 1048576), ("0.5k", 512)],
+)
+def test_a_context_is_counted_in_powers_of_two(text: str, tokens: int) -> None:
+    assert units.parse_tokens(text) == tokens
+
+
+@pytest.mark.parametrize("text", ["", "k", "32kb", "-1", "0.3k", "1.5", "٣", "many"])
+def test_what_is_no_number_of_tokens_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a number of tokens"):
+        units.parse_tokens(text)
+
+
+@pytest.mark.parametrize("tokens", [1024, 8192, 32768, 131072, 4000])
+def test_a_context_is_read_as_it_is_shown(tokens: int) -> None:
+    assert units.parse_tokens(units.format_tokens(tokens)) == tokens

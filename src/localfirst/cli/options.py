@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+LEAST_CONTEXT = 256
+"""Tokens; a template and a question hardly take less."""
+
 
 def complete_model(incomplete: str) -> list[str]:
     """Model names for the shell, from the catalog's cache and the store; no network."""
@@ -30,6 +33,19 @@ def parse_size(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def parse_context(text: str) -> int:
+    """`32k` as tokens, for an option."""
+    from localfirst.units import parse_tokens
+
+    try:
+        tokens = parse_tokens(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if tokens < LEAST_CONTEXT:
+        raise typer.BadParameter(f"{tokens} tokens are too few: at least {LEAST_CONTEXT}")
+    return tokens
 
 
 def use_mirror(url: str | None) -> str | None:
@@ -122,7 +138,12 @@ Profile = Annotated[
 ]
 Context = Annotated[
     int | None,
-    typer.Option("--ctx", metavar="TOKENS", min=256, help="Context: tokens of prompt and answer together."),
+    typer.Option(
+        "--ctx",
+        metavar="TOKENS",
+        parser=parse_context,
+        help="Context: tokens of prompt and answer together, such as 8192 or 32k.",
+    ),
 ]
 Device = Annotated[
     str | None,
