@@ -79,6 +79,15 @@ def test_a_server_elsewhere_answers(lf: Lf, remote: tuple[str, str]) -> None:
     done = lf("run", address, "hi")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{REPLY}\n", "")
     assert not (lf.home / "cache" / "measurements.json").exists()
+    told = json.loads(lf("run", address, "hi", "--json").stdout)
+    assert (told["runtime"], told["device"]) == ("remote", None), "where it is computed, nobody here knows"
+
+
+def test_nobody_there_is_told_in_words_with_a_way_on(lf: Lf) -> None:
+    refused = lf("run", "remote:http://127.0.0.1:9/v1@m", "hi")
+    assert refused.returncode == 6
+    assert "  Connection refused\n" in refused.stderr
+    assert "hint:" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -88,8 +97,9 @@ def test_a_server_elsewhere_answers(lf: Lf, remote: tuple[str, str]) -> None:
         (("--device", "gpu"), 2, "has no `--device`"),
         (("--min-tps", "5"), 2, "has no `--min-tps`"),
         (("--top-k", "5"), 2, "knows no `top_k`"),
+        (("--regex", "a"), 1, "or take a model that runs here"),
     ],
-    ids=["offline", "device", "speed", "top-k"],
+    ids=["offline", "device", "speed", "top-k", "constraint"],
 )
 def test_what_a_server_elsewhere_cannot_be_asked(
     lf: Lf, remote: tuple[str, str], words: tuple[str, ...], code: int, said: str

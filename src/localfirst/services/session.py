@@ -212,13 +212,16 @@ class Session:
     def info(self) -> Mapping[str, str]:
         """What is loaded, for people."""
         runtime = self.plan.runtime
+        context = f"{self.loaded.context_tokens} tokens" if self.loaded.context_tokens else "unknown"
+        if self.plan.variant.host == "remote":  # which tells nothing else
+            return {"model": self.plan.model.title, "server": self.loaded.engine, "context": context}
         return {
             "model": self.plan.model.title,
             "variant": f"{self.plan.variant.name} ({self.plan.variant.format}, {self.plan.variant.quantization})",
             "published by": f"{self.plan.variant.repo} ({self.plan.variant.tier})",
             "runtime": f"{runtime.name if runtime else '?'}: {self.loaded.engine} {self.loaded.engine_version}",
             "device": self.loaded.device,
-            "context": f"{self.loaded.context_tokens} tokens" if self.loaded.context_tokens else "unknown",
+            "context": context,
             **({"draft": self.plan.draft.model.title} if self.plan.draft else {}),
         }
 

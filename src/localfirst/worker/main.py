@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from localfirst.backends import base, constraints, registry
 from localfirst.chat import call_writing, calls, render
 from localfirst.conversation import ToolCall
-from localfirst.errors import LfError, RuntimeMissingError, UsageError
+from localfirst.errors import ConstraintError, LfError, RuntimeMissingError, UsageError
 from localfirst.worker import called, held, protocol
 
 if sys.platform != "win32":
@@ -242,12 +242,17 @@ class Child:
         send: Callable[[protocol.Event], None],
     ) -> None:
         """Hand the messages to a server that renders them itself, and tells thinking from the answer if it can."""
+        name = self._loaded().info.engine
         if request.constraint is not None:
-            constraints.require(request.constraint, self._loaded().info)
+            raise ConstraintError(
+                f"{name} is not asked to hold an answer to {constraints.NAMES[request.constraint.kind]}",
+                detail="its server computes the answer, and dialects differ in how that is said",
+                hint="Leave that out, or take a model that runs here: `lf list --fits`",
+            )
         if request.tools:
             raise UsageError(
-                f"{self._loaded().info.engine} is given no tools: its server writes the prompt itself",
-                hint="Take a build that runs here: `lf model explain`",
+                f"{name} is given no tools: its server writes the prompt itself",
+                hint="Leave out `--tools`, or take a model that runs here: `lf list --fits`",
             )
         asked = base.GenerateRequest(
             "", request.sampling, request.max_tokens, request.stop, cancelled, ignore_end=request.ignore_end

@@ -561,6 +561,40 @@ def test_a_host_that_no_name_can_be_is_one_that_does_not_answer() -> None:
         http.ask(parse_address("http://a..b/v1"), "/v1/models")
 
 
+ANSWERS = {
+    "a refusal in FastAPI's form": (
+        b'HTTP/1.1 422 No\r\n\r\n{"detail": [{"loc": ["body", 1], "msg": null}]}',
+        'HTTP 422 [{"loc": ["body", 1], "msg": null}]',
+    ),
+    "a refusal within a refusal": (b'HTTP/1.1 400 No\r\n\r\n{"error": {"message": {"detail": "too hot"}}}', "too hot"),
+    "no JSON": (b"HTTP/1.1 200 OK\r\n\r\n<html>it's us</html>", "<html>it's us</html>"),
+    "a list": (b"HTTP/1.1 200 OK\r\n\r\n[1]", "[1]"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9\r\n", "what comes is no HTTP: SSH-2.0-OpenSSH_9"),
+    "half an answer": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "the answer broke off"),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_what_a_server_says_is_shown_as_text_and_not_as_python_has_it(case: str) -> None:
+    sent, told = ANSWERS[case]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(sent)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises((EngineError, NetworkError)) as caught:
+            http.ask(parse_address(f"http://127.0.0.1:{server.getsockname()[1]}/v1"), "/v1/models")
+        thread.join()
+    detail = caught.value.detail or ""
+    assert detail.endswith(told)
+    assert "b'" not in detail
+
+
 @pytest.mark.parametrize("scheme", ["", "http://"])
 def test_a_proxy_is_asked_with_the_name_and_password_that_it_wants(
     scheme: str, monkeypatch: pytest.MonkeyPatch

@@ -38,6 +38,10 @@ MOST_ANSWER_BYTES = 2**26
 MOST_ERROR_BYTES = 64 * 1024
 MOST_WAITING = 16
 """Events of an answer that nobody has taken yet: with more, the server has to wait."""
+MOST_WORDS = 2000
+"""Characters of a refusal."""
+SHOWN_CHARACTERS = 200
+"""Of what is no answer."""
 TOO_LONG = (
     re.compile(r"request \((?P<prompt>\d+) tokens\) exceeds the available context size \((?P<context>\d+)"),
     re.compile(r"maximum context length is (?P<context>\d+) tokens.*?\((?P<prompt>\d+) in the"),
@@ -87,7 +91,9 @@ def parse_address(text: str, key: str | None = None) -> Address:
     except ValueError as error:
         raise UsageError(f"`{text}` is not the address of a server", detail=str(error)) from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise UsageError(f"`{text}` is not the address of a server", hint="Write https://host[:port]/v1")
+        raise UsageError(
+            f"`{text}` is not the address of a server", hint="Write remote:https://HOST[:PORT]/v1, or .../v1@MODEL"
+        )
     if parts.username is not None:
         raise UsageError("An address must not have a name or password in it", hint="Put the key into `LF_REMOTE_KEY`")
     secure = parts.scheme == "https"
@@ -200,7 +206,9 @@ def _explained(address: Address) -> Iterator[None]:
     try:
         yield
     except (OSError, http.client.HTTPException, UnicodeError) as error:  # UnicodeError: a label of a host that is none
-        raise NetworkError(f"{address} does not answer", detail=f"{type(error).__name__}: {error}") from error
+        raise NetworkError(
+            f"{address} does not answer", detail=_say_failure(error), hint="See that it runs, and at this address"
+        ) from error
 
 
 class _Way(NamedTuple):
@@ -327,9 +335,9 @@ def _read_json(raw: bytes, who: str) -> Any:
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise EngineError(f"{who} answers with something that is no JSON", detail=repr(raw[:200])) from error
+        raise EngineError(f"{who} answers with something that is no JSON", detail=_show(raw)) from error
     if not isinstance(value, dict):
-        raise EngineError(f"{who} answers with something unexpected", detail=repr(raw[:200]))
+        raise EngineError(f"{who} answers with something unexpected", detail=_show(raw))
     return value
 
 
@@ -363,5 +371,23 @@ def _explain(error: object, where: str = "") -> EngineError | ContextError:
 
 
 def _say(error: object) -> str:
-    message = error.get("message", error) if isinstance(error, dict) else error
-    return str(message)[:2000]
+    """The words of a refusal: its text where it has one (OpenAI's `message`, FastAPI's `detail`), else its JSON."""
+    while isinstance(error, dict) and (inner := error.get("message") or error.get("detail")):
+        error = inner
+    words = error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)
+    return words[:MOST_WORDS]
+
+
+def _show(raw: bytes) -> str:
+    """The beginning of what a server sent, as text."""
+    return raw.decode("utf-8", "replace").strip()[:SHOWN_CHARACTERS] or "nothing"
+
+
+def _say_failure(error: Exception) -> str:
+    """What went wrong on the way, in the system's words where it has any."""
+    told = error.strerror if isinstance(error, OSError) else None
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError):
+        told = f"what comes is no HTTP: {str(error).strip()[:SHOWN_CHARACTERS]}"
+    if isinstance(error, http.client.IncompleteRead):
+        told = "the answer broke off"
+    return told or str(error) or type(error).__name__

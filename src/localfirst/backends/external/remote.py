@@ -50,7 +50,7 @@ class RemoteBackend:
             raise UnknownNameError(
                 f"{address} has no model `{options.model}`" if options.model else f"{address} has {len(models)} models",
                 detail="\n".join(sorted(models)) or None,
-                hint=f"Name one of them: remote:{address}/v1@MODEL",
+                hint=f"{'Name one of them' if models else 'Name one that it has'}: remote:{address}/v1@MODEL",
             )
         return RemoteModel(address, name, _find_context(models.get(name, {})) or options.context_tokens, options)
 

@@ -269,7 +269,7 @@ def answer_to_json(plan: Plan, answer: Answer) -> Json:
         "model": plan.model.name,
         "variant": plan.variant.name,
         "runtime": plan.runtime.name if plan.runtime else None,
-        "device": plan.placement,
+        "device": None if plan.variant.host == "remote" else plan.placement,
         "draft": name_draft(plan),
         "text": answer.text,
         "reasoning": answer.reasoning,
