@@ -358,7 +358,7 @@ def test_lists_with_nothing_in_them_say_so_beside_the_result(capsys):
     output.print_verified([])
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert shown.err == "No models to show; `lf model list` shows every one\nNo models on this disk\n"
+    assert shown.err == "No models to show\nNo models on this disk\n"
 
 
 def as_json(capsys, show):
@@ -378,6 +378,7 @@ def test_the_json_of_a_plan_has_the_keys_that_programs_rely_on(capsys):
                 "tier": "vendor",
                 "vendor": "Microsoft",
                 "license": "mit",
+                "license_to_accept": False,
                 "parameters": 3_840_000_000,
                 "runtime": "onnx-cpu",
                 "backend": "onnx",

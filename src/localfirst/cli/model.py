@@ -85,14 +85,17 @@ def list_(
     For each one the build to use here, the memory it needs, its speed, or why it does not run.
     """
     from localfirst.cli import output
-    from localfirst.services.listing import Filter, list_models
-    from localfirst.services.machines import find_recorded
+    from localfirst.services.listing import Filter, explain_nothing, list_models
+    from localfirst.services.machines import find_machine, find_recorded
     from localfirst.services.planning import make_wanted
 
     only = Filter(fits, installed, vendor, task, license_, format_, max_size)
     wanted = make_wanted(context_tokens=ctx, device=device, tier=tier, min_tps=min_tps, cache=kv_cache)
-    plans = list_models(find_recorded(profile), only=only, wanted=wanted, sort=sort, every_build=every)
-    output.print_models(plans, json=json)
+    machine = find_recorded(profile)
+    plans = list_models(machine, only=only, wanted=wanted, sort=sort, every_build=every)
+    output.print_models(
+        plans, explain_nothing=lambda: explain_nothing(only, wanted, machine or find_machine()), json=json
+    )
 
 
 def info(

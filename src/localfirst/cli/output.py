@@ -123,13 +123,19 @@ def print_recorded(path: Path, *, json: bool = False) -> None:
     return stdout_screen().write_lines([text])
 
 
-def print_models(plans: Sequence[Plan], *, json: bool = False, screen: Screen | None = None) -> None:
-    """Print the best plan of each model."""
+def print_models(
+    plans: Sequence[Plan],
+    *,
+    explain_nothing: Callable[[], str] = lambda: "No models to show",
+    json: bool = False,
+    screen: Screen | None = None,
+) -> None:
+    """Print the best plan of each model, or why there is none."""
     if json:
         return print_json(shapes.plans_to_json(plans))
     screen = screen or stdout_screen()
     if not plans:
-        return print_notice("No models to show; `lf model list` shows every one")
+        return print_notice(explain_nothing())
     screen.write_lines(listing.render_models(plans, screen))
     if screen.terminal:
         hint = wrap("lf run NAME starts one, lf model explain NAME says why this build", screen.width)

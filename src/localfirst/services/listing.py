@@ -40,6 +40,9 @@ def _find_need(plan: Plan) -> float:
     return inf if plan.need is None else plan.need.total_bytes
 
 
+_DEVICES: dict[str, tuple[tuple[str, ...], str]] = {"gpu": (("gpu", "igpu"), "GPU"), "npu": (("npu",), "NPU")}
+_DEMANDS = {"context_tokens": "ctx", "device": "device", "tier": "tier", "min_tps": "min-tps", "cache": "kv-cache"}
+"""What is asked of a plan, and the option that says it."""
 SORTS: dict[str, Callable[[Plan], tuple[float | str, ...]]] = {
     "best": lambda plan: (not plan.installed, -(plan.model.parameters or 0)),
     "name": lambda _: (),
@@ -81,6 +84,32 @@ def list_models(
             asked = (plan for plan in here.find_plans(kept, wanted) if _is_asked_for(plan, only))
             plans += asked if every_build else islice(asked, 1)
     return tuple(sorted(plans, key=lambda plan: (*SORTS[sort.lower()](plan), plan.model.name)))
+
+
+def explain_nothing(only: Filter, wanted: Wanted, machine: Machine) -> str:
+    """Why a list has nothing in it, and what to type instead."""
+    device = wanted.device or "auto"
+    kinds, name = _DEVICES.get(device, ((), ""))
+    there = [one for one in machine.devices if one.kind in kinds]
+    if kinds and not any(one.usable for one in there):
+        which = "; ".join(f"{one.name}: {one.reason or 'cannot be used'}" for one in there)
+        why = f"no {name} that can be used ({which})" if there else f"no {name}"
+        return f"No models to show: this machine has {why}; leave out `--device {device}`"
+    if only == Filter(installed=True) and wanted == NOTHING_WANTED:
+        return "No models are on this disk; `lf list --fits` shows what to pull"
+    given = [
+        f"`--{field.replace('max_size_bytes', 'max_size').replace('_', '-')}`"
+        for field, value in only._asdict().items()
+        if value
+    ]
+    given += [
+        f"`--{option}`"
+        for field, option in _DEMANDS.items()
+        if getattr(wanted, field) != getattr(NOTHING_WANTED, field)
+    ]
+    if not given:
+        return "No models to show: there are none in the catalogs"
+    return f"No models to show: nothing is within {' and '.join(given)}; `lf list` shows every one"
 
 
 def _check_words(only: Filter, sort: str, entries: Iterable[Entry]) -> None:

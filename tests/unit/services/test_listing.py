@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from localfirst.errors import UsageError
-from localfirst.services.listing import SORTS, Filter, list_models
+from localfirst.services.listing import SORTS, Filter, explain_nothing, list_models
 from localfirst.services.machines import find_machine
-from localfirst.services.planning import make_wanted
+from localfirst.services.planning import NOTHING_WANTED, make_wanted
 from localfirst.types import Plan
 
 
@@ -116,3 +117,20 @@ def test_fits_shows_a_build_of_known_size_where_the_best_one_is_of_unknown_size(
     unknown = [name for name in shown if best[name].need is None]
     assert unknown
     assert all(shown[name].need is not None for name in shown)
+
+
+@pytest.mark.parametrize(
+    ("profile", "filtered", "asked", "said"),
+    [
+        ("rtx-4090-desktop", {"fits": True}, {"device": "npu"}, "this machine has no NPU; leave out `--device npu`"),
+        ("raspberry-pi-5-8gb", {}, {"device": "gpu"}, "leave out `--device gpu`"),
+        ("macbook-air-m2-8gb", {}, {"device": "npu"}, "Apple Neural Engine: reachable through Core ML only"),
+        ("macbook-air-m2-8gb", {"installed": True}, {}, "No models are on this disk; `lf list --fits`"),
+        ("rtx-4090-desktop", {"max_size_bytes": 1, "fits": True}, {}, "within `--fits` and `--max-size`"),
+        ("rtx-4090-desktop", {"fits": True}, {"context_tokens": 10**9}, "within `--fits` and `--ctx`"),
+    ],
+)
+def test_a_list_with_nothing_in_it_says_why_and_what_to_type(
+    profile: str, filtered: dict[str, Any], asked: dict[str, Any], said: str
+) -> None:
+    assert said in explain_nothing(Filter(**filtered), NOTHING_WANTED._replace(**asked), find_machine(profile))

@@ -138,7 +138,9 @@ def _model_row(plan: Plan) -> dict[str, str]:
     return _name_cells(plan) | {
         "TOK/S": words.say_speed(plan.speed),
         "FROM": words.TIERS[plan.variant.tier],
-        "STATE": words.say_state(plan.variant, installed=plan.installed, keeper=plan.keeper, gone=plan.gone),
+        "STATE": words.say_state(
+            plan.variant, installed=plan.installed, keeper=plan.keeper, gone=plan.gone, terms=plan.model.terms
+        ),
         "REVISION": say_revision(plan.revision),
     }
 
@@ -202,7 +204,7 @@ def render_machines(machines: Mapping[str, Machine], screen: Screen) -> Iterator
 
 
 def render_catalogs(catalogs: Sequence[Catalog], screen: Screen) -> Iterator[str]:
-    """Catalogs, each in a line, and under them what is wrong in any."""
+    """Catalogs, each in a line, and under them what is wrong in any: the models that it is in are left out."""
     rows = [
         {
             "NAME": catalog.name,
@@ -215,8 +217,8 @@ def render_catalogs(catalogs: Sequence[Catalog], screen: Screen) -> Iterator[str
     yield from _render_plain(_CATALOGS, rows, screen)
     for mistake in (mistake for catalog in catalogs for mistake in catalog.mistakes):
         yield ""
-        first, *others = wrap(f"left out: {line(mistake)}", screen.width, INDENT)
-        yield INDENT + screen.paint("left out:", "bold yellow") + first.removeprefix(f"{INDENT}left out:")
+        first, *others = wrap(f"mistake: {line(mistake)}", screen.width, INDENT)
+        yield INDENT + screen.paint("mistake:", "bold yellow") + first.removeprefix(f"{INDENT}mistake:")
         yield from others
 
 

@@ -94,6 +94,7 @@ def plan_to_json(plan: Plan) -> Json:
         "tier": plan.variant.tier,
         "vendor": plan.model.vendor,
         "license": plan.model.license,
+        "license_to_accept": plan.model.terms,
         "parameters": plan.model.parameters,
         "runtime": plan.runtime.name if plan.runtime else None,
         "backend": plan.runtime.backend if plan.runtime else None,

@@ -87,7 +87,9 @@ def say_shortfall(plan: Plan) -> str | None:
     return f"{format_bytes(plan.need.total_bytes - plan.free_bytes)} short"
 
 
-def say_state(variant: Variant, *, installed: bool, keeper: str | None = None, gone: bool = False) -> str:
+def say_state(
+    variant: Variant, *, installed: bool, keeper: str | None = None, gone: bool = False, terms: bool = False
+) -> str:
     """Where the files are, or what stands between them and a download, in a word or two; nothing where nothing does."""
     if variant.host == "builtin":
         return "built in"
@@ -97,7 +99,9 @@ def say_state(variant: Variant, *, installed: bool, keeper: str | None = None, g
         return f"in {say_keeper(keeper).removeprefix('the ')}" if is_tool(keeper) else "on disk"
     if variant.confidence == "memory":
         return "unconfirmed"
-    return "gated" if variant.gated else ""
+    if variant.gated:
+        return "gated"
+    return "licence terms" if terms else ""
 
 
 def say_revisions(plan: Plan) -> str:
