@@ -52,7 +52,7 @@ class Entry(NamedTuple):
         return any(history.pinned and history.current == installed for history in self.histories)
 
     def tell_installed(self, plan: Plan) -> Plan:
-        """The plan with what its build is on this disk: size, revision, who keeps the files, whether they are gone."""
+        """The plan with what its build is on this disk: revision, who keeps the files, whether they are gone."""
         one = next((one for one in self.installed if one.variant == plan.variant.name), None)
         if one is None:
             return plan
@@ -60,8 +60,7 @@ class Entry(NamedTuple):
             return plan._replace(keeper=one.keeper, gone=True)
         if not plan.installed:
             return plan
-        variant = plan.variant._replace(size_bytes=one.size_bytes)
-        return plan._replace(variant=variant, revision=one.revision, keeper=one.keeper)
+        return plan._replace(revision=one.revision, keeper=one.keeper)
 
 
 def find_entry(text: str, *, offline: bool = False) -> Entry:
@@ -177,7 +176,7 @@ def find_entries() -> tuple[Entry, ...]:
     everything = find_histories()
     known = catalogue.load_models()
     catalog_names = {model.name for model in known}
-    entries = [Entry(ModelName(name=model.name), model, _select(everything, model.name)) for model in known]
+    entries = [_make_catalog_entry(ModelName(name=model.name), model, everything) for model in known]
     others = [found for found in everything if found.current.name not in catalog_names]
     return (*entries, *(_make_entry(names.parse_name(found.current.name), found) for found in others))
 
@@ -189,24 +188,32 @@ def _select(everything: tuple[History, ...], name: str) -> tuple[History, ...]:
 def _make_catalog_entry(asked: ModelName, model: Model, everything: tuple[History, ...]) -> Entry:
     histories = _select(everything, model.name)
     accepted = model.terms and consent.is_accepted(model.license_url or model.license)
-    refined = _refine(
-        model._replace(terms=model.terms and not accepted), tuple(history.current for history in histories)
-    )
+    refined = _refine(model._replace(terms=model.terms and not accepted), histories)
     return Entry(names.read_demands(asked, model), refined, histories)
 
 
-def _refine(model: Model, installed: tuple[InstalledModel, ...]) -> Model:
-    """The model with what a GGUF file of it tells of its architecture: it is exact, where the catalog may know less.
+def _refine(model: Model, histories: tuple[History, ...]) -> Model:
+    """The model with what its files on this disk tell, which every command computes with.
 
-    For one model that is asked for; a list opens no file.
+    Sizes, and of a GGUF file the architecture, which is exact, where the catalog may know less.
     """
     from localfirst.services.imported import tell
 
-    for one in installed:
+    model = _measure(model, histories)
+    for one in (history.current for history in histories):
         if one.format == "gguf":
             told = {name: value for name, value in tell(one).architecture._asdict().items() if value not in (None, ())}
             return model._replace(architecture=model.architecture._replace(**told))
     return model
+
+
+def _measure(model: Model, histories: tuple[History, ...]) -> Model:
+    """The model with the sizes of the builds that are on this disk."""
+    there = {one.variant: one.size_bytes for one in (history.current for history in histories) if not is_gone(one)}
+    if not there:
+        return model
+    variants = tuple(one._replace(size_bytes=there.get(one.name, one.size_bytes)) for one in model.variants)
+    return model._replace(variants=variants)
 
 
 def _find_published(text: str, missing: UsageError) -> Entry:
@@ -258,8 +265,8 @@ def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offli
             told = {name: getattr(own, name) for name in ("architecture", "parameters", "license")}
             if own.task == "embedding":  # the file says so, whatever the hub does
                 told["task"] = own.task
-            return Entry(asked, add_terms(model._replace(**told)), histories)
-    return Entry(asked, add_terms(describe(asked, offline=offline)), histories)
+            return Entry(asked, add_terms(_measure(model._replace(**told), histories)), histories)
+    return Entry(asked, add_terms(_measure(describe(asked, offline=offline), histories)), histories)
 
 
 def add_terms(model: Model) -> Model:

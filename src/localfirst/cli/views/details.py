@@ -168,7 +168,7 @@ def _model_facts(
     elif (best := plans[0]).verdict == "no":
         yield "Here", f"does not run: {words.say_shortfall(best) or line(best.reason)}"
     else:
-        yield "Here", f"{name_build(best)} {words.say_place(best)}"
+        yield "Here", f"{name_build(best)} {_say_run(best)}"
         yield "", _say_cost(best)
         yield "Experimental", _say_experiment(best)
 
@@ -216,11 +216,10 @@ def name_build(plan: Plan) -> str:
 def render_choice(plan: Plan, screen: Screen) -> Iterator[str]:
     """A chosen plan: the build, where it runs, what it costs, and the reason."""
     yield screen.paint(words.name_plan(plan), "bold")
-    context = words.say_context(plan)
     facts = [
         ("  Build", name_build(plan)),
         ("  Revision", words.say_revisions(plan)),
-        ("  Runs", words.say_place(plan) + (f", {context}" if context else "")),
+        ("  Runs", _say_run(plan)),
         ("  Draft", words.say_draft(plan)),
         ("  Needs", _say_cost(plan)),
         ("  Why", line(plan.reason)),
@@ -228,6 +227,11 @@ def render_choice(plan: Plan, screen: Screen) -> Iterator[str]:
         ("  Fetches", _say_downloads(plan)),
     ]
     yield from render_facts(facts, screen)
+
+
+def _say_run(plan: Plan) -> str:
+    """Where it runs, and with the context that its memory is for."""
+    return ", ".join(filter(None, (words.say_place(plan), words.say_context(plan))))
 
 
 def _say_experiment(plan: Plan) -> str:
