@@ -25,7 +25,6 @@ MAX_DEPTH = 64
 """Nested JSON values of a schema; 30 nested objects take two each."""
 MAX_COUNT = 10_000
 """The largest number of characters, items or properties that a schema may ask for."""
-COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 REPEATED = re.compile(r"\{(\d*),?(\d*)\}")
 GBNF_RULE = re.compile(r"^\s*[\w-]+\s*::=", re.MULTILINE)
 LARK_START = re.compile(r"^(\s*[?!]*)start\b", re.MULTILINE)
@@ -61,7 +60,7 @@ def make_schema(text: str) -> Constraint:
     for key, part, depth in _walk(value):
         if depth > MAX_DEPTH:
             raise _too_deep()
-        if key in COUNTS and isinstance(part, (int, float)) and not isinstance(part, bool) and part > MAX_COUNT:
+        if key in schema.COUNTS and isinstance(part, (int, float)) and not isinstance(part, bool) and part > MAX_COUNT:
             raise BadConstraintError(
                 f"The schema asks for too many: `{key}` is {part}",
                 hint=f"Make it {MAX_COUNT:,} or less, or leave it out",

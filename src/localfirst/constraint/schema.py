@@ -73,7 +73,7 @@ def _is_number(value: object) -> bool:
 _OF_SCHEMAS = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 _SCHEMA_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _SCHEMAS = frozenset({"additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then"})
-_COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"})
+COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"})
 _KINDS: dict[str, tuple[frozenset[str], Callable[[Any], bool]]] = {
     f"one of {', '.join(TYPES)}, or a list of them": (frozenset({"type"}), _is_type),
     "an object, with a schema for each name": (_OF_SCHEMAS, lambda value: isinstance(value, dict)),
@@ -83,7 +83,7 @@ _KINDS: dict[str, tuple[frozenset[str], Callable[[Any], bool]]] = {
         lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
     ),
     "a list of values": (frozenset({"enum"}), lambda value: isinstance(value, list)),
-    "a whole number, 0 or more": (_COUNTS, _is_count),
+    "a whole number, 0 or more": (COUNTS, _is_count),
     "a number": (frozenset({"minimum", "maximum", "multipleOf"}), _is_number),
     "a text": (frozenset({"$ref", "format", "pattern"}), lambda value: isinstance(value, str)),
 }

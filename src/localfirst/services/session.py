@@ -211,18 +211,17 @@ class Session:
 
     def info(self) -> Mapping[str, str]:
         """What is loaded, for people."""
-        runtime = self.plan.runtime
         context = f"{self.loaded.context_tokens} tokens" if self.loaded.context_tokens else "unknown"
-        if self.plan.variant.host == "remote":  # which tells nothing else
-            return {"model": self.plan.model.title, "server": self.loaded.engine, "context": context}
+        if (plan := self.plan).variant.host == "remote":  # which tells nothing else
+            return {"model": plan.model.title, "server": self.loaded.engine, "context": context}
         return {
-            "model": self.plan.model.title,
-            "variant": f"{self.plan.variant.name} ({self.plan.variant.format}, {self.plan.variant.quantization})",
-            "published by": f"{self.plan.variant.repo} ({self.plan.variant.tier})",
-            "runtime": f"{runtime.name if runtime else '?'}: {self.loaded.engine} {self.loaded.engine_version}",
+            "model": plan.model.title,
+            "variant": f"{plan.variant.name} ({plan.variant.format}, {plan.variant.quantization})",
+            "published by": f"{plan.variant.repo} ({plan.variant.tier})",
+            "runtime": f"{getattr(plan.runtime, 'name', '?')}: {self.loaded.engine} {self.loaded.engine_version}",
             "device": self.loaded.device,
             "context": context,
-            **({"draft": self.plan.draft.model.title} if self.plan.draft else {}),
+            **({"draft": plan.draft.model.title} if plan.draft else {}),
         }
 
     def close(self) -> None:
