@@ -1,6 +1,6 @@
 """Runs OpenVINO folders in OpenVINO GenAI, on Intel's and other processors, Intel's GPUs and its NPUs.
 
-Its pipeline for several requests at once is driven by `openvino_steps`. For NPUs it does not exist: `openvino_npu`
+Its pipeline for several requests at once is driven by `openvino.steps`. For NPUs it does not exist: `openvino.npu`
 drives the other one. GPUs and NPUs were not run: none was here.
 
 The engine takes no notice of the context that a model was made for, and holds Python's lock during a step.
