@@ -99,6 +99,7 @@ def _call(
             raise ConstraintError(
                 f"{model.info.engine} did not keep to the names of the tools", detail=f"found: {name}"
             )
+        call.need_more()
         text = writing.between
     else:
         text = writing.before + name + writing.between
@@ -144,11 +145,15 @@ class _Call:
                 yield chunk
                 yield from self._waiting
         text = "".join(said)
-        left = self._asked.max_tokens
-        if left is not None:
-            left = max(1, left - self._parts[-1].usage.completion_tokens)
+        most = self._asked.max_tokens
+        left = None if most is None else most - self._parts[-1].usage.completion_tokens
         self._asked = replace(self._asked, prompt=f"{self._asked.prompt}{text}", max_tokens=left)
         return text
+
+    def need_more(self) -> None:
+        """Take the call for cut off where no token is left for the rest of it."""
+        if self.whole and self._asked.max_tokens == 0:
+            self._parts[-1] = replace(self._parts[-1], finish_reason="length")
 
     def finish(self) -> base.Finished:
         """The end of the whole."""

@@ -163,6 +163,19 @@ def test_a_call_that_is_cut_off_is_none(tmp_path: Path) -> None:
         assert "arguments" not in answer.text or choice == FORCED
 
 
+def test_a_call_has_no_more_tokens_than_were_asked_for(tmp_path: Path) -> None:
+    load = make_load("onnx", tmp_path, text=SAYS, template=TOOL_TEMPLATE)
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        whole = read_all(worker.answer(protocol.Chat(HI, GREEDY, tools=TOOLS, choice=REQUIRED)))[1]
+        assert (whole.finish_reason, len(whole.tool_calls)) == ("stop", 1)
+        for most in range(1, whole.usage.completion_tokens):
+            cut = protocol.Chat(HI, GREEDY, tools=TOOLS, choice=REQUIRED, max_tokens=most)
+            _, answer = read_all(worker.answer(cut))
+            assert (answer.finish_reason, answer.usage.completion_tokens) == ("length", most)
+            assert answer.tool_calls == ()
+
+
 def test_a_choice_of_none_offers_nothing(backend: str, tmp_path: Path) -> None:
     with Worker(sys.executable) as worker:
         worker.load(make_load(backend, tmp_path, text=CALLS, template=TOOL_TEMPLATE))
