@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -161,7 +162,6 @@ def test_requests_at_the_same_time_have_a_constraint_each(engine: Engine, random
     if not engine.batches:
         pytest.skip("computes one request after the other, or has nothing for it")
     options = LoadOptions(None, threads=2, requests=3)
-    model = make_backend(engine.backend).load(ModelFiles(str(random_path)), options)
 
     def run(number: int) -> str:
         constraint = SCHEMA if number % 3 else Constraint("regex", "(")
@@ -170,8 +170,9 @@ def test_requests_at_the_same_time_have_a_constraint_each(engine: Engine, random
         except ConstraintError as error:
             return str(error.detail)
 
-    with ThreadPoolExecutor(3) as pool:
-        said = list(pool.map(run, range(9)))
-    model.close()
+    with closing(make_backend(engine.backend).load(ModelFiles(str(random_path)), options)) as model:
+        require(model, SCHEMA)
+        with ThreadPoolExecutor(3) as pool:
+            said = list(pool.map(run, range(9)))
     for number, text in enumerate(said):
         assert list(json.loads(text)) == ["name", "age", "tags"] if number % 3 else "unclosed group" in text
