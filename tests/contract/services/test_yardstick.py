@@ -48,7 +48,10 @@ def test_both_builds_are_measured_once_and_known_from_then_on() -> None:
     gain = yardstick.compare(find_runtimes(), lambda progress: told.append(progress.detail["line"]))
     assert gain is not None
     assert (gain.compiled, gain.ready_made) == ("llama-native", "llama-cpu")
-    assert all(rate is not None and rate > 0 for rate in (*gain.ours, *gain.theirs))
+    for rates in (gain.ours, gain.theirs):
+        assert rates.decode_tps > 0
+        assert rates.prefill_tps is not None
+        assert rates.prefill_tps > 0
     assert told[:2] == ["measuring llama-native, 1 of 3", "measuring llama-cpu, 1 of 3"]
     assert yardstick.find_known(find_runtimes()) == gain
     assert gain.say().startswith("against llama-cpu, llama-native decodes ")
