@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.fit import find_context, find_engine
 from localfirst.catalog.pace import Line, Reached, fit
+from localfirst.catalog.traffic import find_passed_bytes
 from localfirst.types import Speed
 from localfirst.units import GB
 
@@ -120,7 +121,7 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
     if need is None:
         return Speed()
     low, high = EXPERTS_RANGE if model.active_parameters else RANGE
-    bytes_per_token = find_bytes_per_token(model, need.weights_bytes) + need.kv_bytes / 2
+    bytes_per_token = find_passed_bytes(model, variant, need.weights_bytes) + need.kv_bytes / 2
     seen = [Reached(one.bytes_per_token, one.decode_tps) for one in reached if one.bytes_per_token]
     if seen and len(parts) == 1:
         assumed = Line(parts[0].pace.step_s, 1 / parts[0].bytes_per_s)
@@ -137,16 +138,6 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
         prefill_high_tps=prefill and prefill * prefill_high,
         corrected=bool(seen) and len(parts) == 1,
     )
-
-
-def find_bytes_per_token(model: Model, weights_bytes: int) -> int:
-    """Bytes of weights that one token reads: of experts those used, of an embedding that is not the output one row."""
-    shape, read = model.architecture, 1.0
-    if model.active_parameters and model.parameters:
-        read = min(1.0, model.active_parameters / model.parameters)
-    elif model.parameters and shape.tied is False and shape.vocab_size and shape.hidden_size:
-        read = 1 - min(0.5, shape.vocab_size * shape.hidden_size / model.parameters)
-    return round(weights_bytes * read)
 
 
 def _find_prefill(model: Model, variant: Variant, weights_bytes: int, parts: Sequence[_Part]) -> float | None:

@@ -31,10 +31,14 @@ def find_token_bytes(model: Model, variant: Variant, cached_tokens: int, cache: 
     need = find_need(model, variant, max(1, cached_tokens), cache)
     if need is None:
         return None
-    build = describe(model, variant, need.weights_bytes)
-    weights: float = need.weights_bytes
+    return find_passed_bytes(model, variant, need.weights_bytes) + need.kv_bytes
+
+
+def find_passed_bytes(model: Model, variant: Variant, weights_bytes: int) -> int:
+    """The weights alone that a token passes, of all those that there are."""
+    build, weights = describe(model, variant, weights_bytes), float(weights_bytes)
     if build.untied and model.parameters:
         weights *= 1 - min(1.0, build.table / model.parameters)
     if model.active_parameters and model.parameters:
         weights *= min(1.0, model.active_parameters / model.parameters)
-    return int(weights) + need.kv_bytes
+    return int(weights)

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.catalog.names import parse_remote
+from localfirst.catalog.traffic import find_passed_bytes
 from localfirst.conversation import FREE_CHOICE, Answer, Message, Sampling, TextDelta, ToolCall
 from localfirst.errors import NetworkError, UsageError
 from localfirst.hwprobe.probe import probe
@@ -253,7 +254,7 @@ class Session:
 
     def _measure(self, answer: Answer) -> None:
         """Keep the speed of an answer, where the build and how it ran are what an estimate would be for."""
-        plan, timings = self.plan, answer.timings
+        plan, need, timings = self.plan, self.plan.need, answer.timings
         if plan.runtime is None or plan.variant.host in {"import", "remote"} or timings.decode_tps is None:
             return
         if plan.cache != "f16" or plan.requests > 1 or plan.draft:  # quantized, shared with others, helped
@@ -272,6 +273,7 @@ class Session:
                 load_s=timings.load_s,
                 prefill_tps=timings.prefill_tps,
                 decode_tps=timings.decode_tps,
+                bytes_per_token=need and find_passed_bytes(plan.model, plan.variant, need.weights_bytes),
             )
         )
 

@@ -31,6 +31,8 @@ LATEST = 9
 KEPT = 200
 """How many of the latest runs of a build on a machine are kept, so that the file stays small."""
 BUSY_S = 1.0
+BYTES_SINCE = 2
+"""The version of the file from which on it is kept how much a token reads."""
 
 
 class Measurement(NamedTuple):
@@ -51,11 +53,13 @@ class Measurement(NamedTuple):
     load_s: float | None
     prefill_tps: float | None
     decode_tps: float
+    bytes_per_token: int | None = None
+    """Of the model, that a token reads."""
     at: str = ""
 
 
 _SELECT_LATEST = """
-    select model, variant, runtime, decode_tps, prompt_tokens, prefill_tps from (
+    select model, variant, runtime, decode_tps, prompt_tokens, prefill_tps, {} from (
         select *, row_number() over (partition by model, variant, runtime order by rowid desc) as age
         from run where machine = ?
     ) where age <= ?"""
@@ -92,18 +96,28 @@ def find_rates(machine: Machine) -> Mapping[tuple[str, str, str], Rates]:
         return {}
     import sqlite3
 
-    found: dict[tuple[str, str, str], list[tuple[float, int, float | None]]] = {}
+    found: dict[tuple[str, str, str], list[_Run]] = {}
     with suppress(sqlite3.Error, OSError), database.read(BUSY_S) as (opened, version):
         if 0 < version <= VERSION:
-            for *names, decode_tps, prompt_tokens, prefill_tps in opened.execute(
-                _SELECT_LATEST, (find_key(machine), LATEST)
-            ):
-                found.setdefault((names[0], names[1], names[2]), []).append((decode_tps, prompt_tokens, prefill_tps))
+            asked = _SELECT_LATEST.format("bytes_per_token" if version >= BYTES_SINCE else "null")
+            for model, variant, runtime, *run in opened.execute(asked, (find_key(machine), LATEST)):
+                found.setdefault((model, variant, runtime), []).append(_Run(*run))
     return {names: _find_medians(runs) for names, runs in found.items()}
 
 
-def _find_medians(runs: Sequence[tuple[float, int, float | None]]) -> Rates:
+class _Run(NamedTuple):
+    decode_tps: float
+    prompt_tokens: int
+    prefill_tps: float | None
+    bytes_per_token: int | None
+
+
+def _find_medians(runs: Sequence[_Run]) -> Rates:
+    """What runs of one build reached, the latest first."""
     from statistics import median  # noqa: PLC0415 - 3 ms that a machine without measurements never pays
 
-    prefills = [prefill for _, prompt, prefill in runs if prefill is not None and prompt >= MIN_PROMPT_TOKENS]
-    return Rates(median(decode for decode, _, _ in runs), median(prefills) if prefills else None)
+    prefills = [
+        one.prefill_tps for one in runs if one.prefill_tps is not None and one.prompt_tokens >= MIN_PROMPT_TOKENS
+    ]
+    read = next((one.bytes_per_token for one in runs if one.bytes_per_token), None)
+    return Rates(median(one.decode_tps for one in runs), median(prefills) if prefills else None, read)

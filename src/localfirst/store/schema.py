@@ -149,6 +149,7 @@ create view measured as
 STEPS = (
     (_RUN, _RUN_INDEX),
     (
+        "alter table run add column bytes_per_token integer",
         *(_BENCH, _CONDITIONS, _FAILURE, _CONTENDER, _WORKLOAD, _SERIES, _MARK),
         *(_SAMPLE, _FIRST, _GAPS, _MEASURED),
     ),

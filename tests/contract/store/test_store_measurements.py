@@ -41,6 +41,20 @@ def test_only_a_long_prompt_says_how_fast_prompts_are_read() -> None:
     assert find_rates(MAC) == {NAMES: Rates(5.0, 300.0)}
 
 
+def test_what_a_token_reads_is_kept_with_a_speed() -> None:
+    record(measure(5.0))
+    record(measure(5.0, bytes_per_token=300_000_000))
+    assert find_rates(MAC) == {NAMES: Rates(5.0, None, 300_000_000)}
+
+
+def test_a_file_of_the_first_version_is_read_as_it_is() -> None:
+    record(measure(5.0, bytes_per_token=300_000_000))
+    with sqlite3.connect(paths.measurements_file()) as database:
+        database.execute("alter table run drop column bytes_per_token")
+        database.execute("pragma user_version = 1")
+    assert find_rates(MAC) == {NAMES: Rates(5.0)}
+
+
 def test_the_file_keeps_the_latest_runs_of_each_build() -> None:
     record(measure(1.0, variant="int4"))
     for rate in range(1, KEPT + 4):

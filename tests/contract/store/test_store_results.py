@@ -26,7 +26,8 @@ from localfirst.types import Rates
 MAC = find_machine("macbook-air-m2-8gb")
 RUN = Measurement(find_key(MAC), "starter", "q4_0", "llama-cpu", "1.0", "cpu", 2048, 100, 50, 0.1, 900.0, 50.0)
 FIRST_VERSION = (
-    f"create table if not exists run ({', '.join(Measurement._fields)})",
+    "create table if not exists run (machine, model, variant, runtime, engine_version, device, context_tokens,"
+    " prompt_tokens, completion_tokens, load_s, prefill_tps, decode_tps, at)",
     "create index if not exists build on run (machine, model, variant, runtime)",
     "pragma user_version = 1",
 )
@@ -112,13 +113,16 @@ def test_ordinary_runs_measured_before_stay_when_a_bench_is_kept(home: Path) -> 
         for rate in (40.0, 50.0, 60.0):
             opened.execute(
                 "insert into run values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                RUN._replace(decode_tps=rate, at="2026"),
+                (*RUN._replace(decode_tps=rate)[:-2], "2026"),
             )
     assert find_rates(MAC) == {("starter", "q4_0", "llama-cpu"): Rates(50.0, 900.0)}
     assert results.list_entries(refuse) == ()
     before = ask("select rowid, * from run")
     results.save(make_bench(), refuse)
-    assert (ask("select rowid, * from run"), ask("pragma user_version")) == (before, [(VERSION,)])
+    assert (ask("select rowid, * from run"), ask("pragma user_version")) == (
+        [(*row, None) for row in before],
+        [(VERSION,)],
+    )
     record(RUN)
     assert len(ask("select * from run")) == 4
     assert find_rates(MAC) == {("starter", "q4_0", "llama-cpu"): Rates(50.0, 900.0)}

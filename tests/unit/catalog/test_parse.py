@@ -229,7 +229,11 @@ MISTAKES = {
     ),
     "alias that is a word": ("[tiny-1b-instruct]", "tiny", "`aliases` must be a list of texts, found `tiny`"),
     "variant twice": ("- name: int4-cpu", "- name: q4_0", "line 36: model `tiny-1b`, variant `q4_0`: `name` is there"),
-    "no variants": ("    variants:\n      - {name", "    variants: []\n    x:\n      - {name", "unknown key `x`"),
+    "no variants": (
+        "    variants:\n      - {name",
+        "    variants: []\n    x:\n      - {name",
+        "`variants` must be a list with one item or more",
+    ),
     "variants that are a word": (
         "    parameters: 1000",
         "    parameters: many",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from catalog_examples import VARIANT, make_machine, make_model
 
-from localfirst.catalog.speed import find_cpu_bandwidth, find_speed
+from localfirst.catalog.speed import RANGE, find_cpu_bandwidth, find_speed
 from localfirst.services.machines import find_machine
-from localfirst.types import Architecture, Cpu, Device, KvGroup, Placement, Speed
+from localfirst.types import Architecture, Cpu, Device, KvGroup, Placement, Rates, Speed
 from localfirst.units import GB
 
 APPLE = Device("igpu", "apple", "Apple M4 Pro", unified=True, bandwidth_bytes_per_s=273 * GB)
@@ -170,3 +170,20 @@ def test_a_split_takes_the_time_of_both_parts() -> None:
     ]
     slow, half, fast = (1 / (speed.high_tps or 0) * 1.15 for speed in speeds)
     assert half == pytest.approx((slow - 0.0010) / 2 + (fast - 0.0015) / 2 + 0.0010 + 0.0015)
+
+
+def test_what_others_reached_in_a_runtime_corrects_what_is_expected_of_a_model() -> None:
+    """A machine half as fast as assumed, by a model a quarter as large."""
+    model = make_model(architecture=SHORT_CACHE)
+    large, small = (VARIANT._replace(size_bytes=size) for size in (4_000_000_000, 1_000_000_000))
+    assumed, expected = (find_speed(model, one, make_machine(), "cpu", ()) for one in (large, small))
+    reached = Rates((expected.low_tps or 0) / RANGE[0] / 2, None, 1_000_000_000)
+    corrected = find_speed(model, large, make_machine(), "cpu", (), reached=[reached])
+    assert (assumed.corrected, corrected.corrected) == (False, True)
+    middle = ((corrected.low_tps or 0) + (corrected.high_tps or 0)) / 2
+    assert middle == pytest.approx((assumed.low_tps or 0) / RANGE[0] / 2, rel=0.05)
+
+
+def test_a_speed_without_its_bytes_corrects_nothing() -> None:
+    speed = find_speed(make_model(), VARIANT, make_machine(), "cpu", (), reached=[Rates(1.0)])
+    assert speed == find_speed(make_model(), VARIANT, make_machine(), "cpu", ())

@@ -50,5 +50,6 @@ def _record(bench: Bench, contender: Contender, writing: Series, reading: Series
                 load_s=writing.load.warm_s,
                 prefill_tps=read.prefill_tps if read else None,
                 decode_tps=sample.decode_tps,
+                bytes_per_token=writing.bytes_per_token,
             )
         )
