@@ -26,8 +26,10 @@ from localfirst.types import Rates
 MAC = find_machine("macbook-air-m2-8gb")
 RUN = Measurement(find_key(MAC), "starter", "q4_0", "llama-cpu", "1.0", "cpu", 2048, 100, 50, 0.1, 900.0, 50.0)
 FIRST_VERSION = (
-    "create table if not exists run (machine, model, variant, runtime, engine_version, device, context_tokens,"
-    " prompt_tokens, completion_tokens, load_s, prefill_tps, decode_tps, at)",
+    """create table if not exists run (
+        machine, model, variant, runtime, engine_version, device, context_tokens, prompt_tokens, completion_tokens,
+        load_s, prefill_tps, decode_tps, at
+    )""",
     "create index if not exists build on run (machine, model, variant, runtime)",
     "pragma user_version = 1",
 )
