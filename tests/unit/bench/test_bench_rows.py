@@ -6,7 +6,8 @@ import json
 import sqlite3
 
 import pytest
-from tests.unit.bench.bench_values import CONTENDER, make_bench, make_sample, make_series
+from tests.fixtures.benches import STARTER, make_bench
+from tests.unit.bench.bench_values import make_sample, make_series
 
 from localfirst.bench import rows
 from localfirst.bench.values import Bench, Workload
@@ -55,7 +56,7 @@ def test_csv_has_a_line_of_names_and_no_lists() -> None:
 
 
 def test_sql_is_what_sqlite_reads_whatever_is_in_a_name() -> None:
-    odd = CONTENDER._replace(model="it's; drop table x --")
+    odd = STARTER._replace(model="it's; drop table x --")
     bench = make_bench(READING._replace(contender=odd), WRITING)
     database = sqlite3.connect(":memory:")
     database.executescript(rows.write_sql(bench))
@@ -66,7 +67,7 @@ def test_sql_is_what_sqlite_reads_whatever_is_in_a_name() -> None:
 
 
 def test_a_page_has_a_table_with_its_marks_below() -> None:
-    lines = rows.write_markdown(make_bench(READING, WRITING._replace(contender=CONTENDER._replace(model="a|b"))))
+    lines = rows.write_markdown(make_bench(READING, WRITING._replace(contender=STARTER._replace(model="a|b"))))
     assert "| starter Q4_0 | 1.88 MiB | llama-cpu | CPU | 2 | pp512 | 105.00 ± 7.07 | 200.0 |  |" in lines
     assert "| a\\|b Q4_0 | 1.88 MiB | llama-cpu | CPU | 2 | tg128 @ d4096 x2 | 20.00 (1) |  | 50.0 |" in lines
     assert "1. the machine was busy (others took 31%)" in lines
