@@ -16,7 +16,7 @@ from tests.fixtures import scripted
 from tests.fixtures.scripted import Shape, render
 
 from localfirst.backends.base import GenerateRequest, Started
-from localfirst.backends.openvino import adapter, steps
+from localfirst.backends.openvino import adapter
 from localfirst.errors import ContextError, EngineError, ModelFileError
 
 if TYPE_CHECKING:
@@ -150,9 +150,8 @@ def test_what_was_kept_of_a_prompt_is_what_the_engine_did_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one token a step, the steps before the first token of the answer are the tokens that were read."""
-    monkeypatch.setattr(steps, "OPENVINO_PREFILL_TOKENS", 1)
     scripted.make_random_openvino(tmp_path / "model", Shape(layers=1))
-    loaded = OPENVINO.load(tmp_path / "model", 512)
+    loaded = OPENVINO.load(tmp_path / "model", 512, batch_tokens=1)
     assert isinstance(loaded, adapter.OpenVinoModel)
     taken = count_steps(loaded, monkeypatch)
     draw = random.Random(1)  # noqa: S311 - the same for every run

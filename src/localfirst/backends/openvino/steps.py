@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from localfirst.choices import OPENVINO_PREFILL_TOKENS
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class StepwiseAnswers:
         context_tokens: int,
         properties: dict[str, Any],
         *,
-        prefill_tokens: int = OPENVINO_PREFILL_TOKENS,
+        prefill_tokens: int,
     ) -> None:
         block_tokens = BLOCK_TOKENS[device.partition(".")[0]]
         scheduler = genai.SchedulerConfig()
