@@ -54,10 +54,11 @@ def test_a_program_that_is_still_loading_is_gone_with_all_that_it_started(
     program.write_text(STUBBORN.format(python=sys.executable))
     program.chmod(0o755)
     load = protocol.Load("llama-server", str(tmp_path / "m.gguf"), None, 1, "cpu", program=str(program))
+    others = set(psutil.Process().children(recursive=True))  # that other tests have left
     started: list[psutil.Process] = []
 
     def interrupt(*_: object) -> None:
-        started.extend(psutil.Process().children(recursive=True))
+        started.extend(set(psutil.Process().children(recursive=True)) - others)
         raise KeyboardInterrupt
 
     with Worker(sys.executable) as worker, pytest.raises(KeyboardInterrupt):
