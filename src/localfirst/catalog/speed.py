@@ -83,7 +83,7 @@ RANGE = (0.70, 1.15)
 EXPERTS_RANGE = (0.50, 1.50)
 """Mixtures of experts spread wider: 0.36 to 0.9 of the bandwidth was seen."""
 CORRECTED_RANGE = (0.85, 1.15)
-"""Around what follows from measurements of other models in the same runtime. Of 60 networks of random weights, 30 to
+"""Around what follows from measurements of other models in the same runtime. Of 52 networks of random weights, 30 to
 530 MB in four builds of engines on a 2-core Xeon, a small and a large one told the speed of the others within 13 % on
 average, on a machine whose own speed varied by as much."""
 
