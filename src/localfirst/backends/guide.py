@@ -61,6 +61,7 @@ class Guides:
         import llguidance
 
         if self._vocabulary is None:
+            tokenizer: Any  # llguidance looks at attributes, and its stubs want a class of its own
             tokenizer, ends = self._describe()
             self._ends = sorted(ends)
             self._vocabulary = llguidance.LLTokenizer(tokenizer, vocabulary_size, self._ends[0])
