@@ -44,7 +44,7 @@ class Answer:
         self.prompt, self.guide = prompt, guide
         self._request, self._allowance, self._decoder, self._ends = request, allowance, decoder, ends
         self._stop = StopFilter(request.stop)
-        self._chunks: SimpleQueue[Chunk | Exception] = SimpleQueue()
+        self._chunks: SimpleQueue[tuple[Chunk | Exception, int]] = SimpleQueue()  # each with the tokens up to it
         self._sampler: DeviceSampler | None = None
         self._began = self._first_at = self._last_at = perf_counter()
         self._generated = self._cached_tokens = 0
@@ -55,14 +55,17 @@ class Answer:
     def follow(self) -> Iterator[Chunk]:
         """The answer's chunks as they come. A cancelled one ends at once, whatever is still computed.
 
+        Its tokens are those of the chunks that were taken: MLX may be some ahead.
+
         Raises:
             ConstraintError: the constraint has become too much for the guide.
             EngineError: MLX failed, or computed something that is not a number.
         """
+        taken = 0
         try:
             while not self._request.cancelled():
                 try:
-                    chunk = self._chunks.get(timeout=POLL_S)
+                    chunk, taken = self._chunks.get(timeout=POLL_S)
                 except Empty:
                     continue
                 if isinstance(chunk, Exception):
@@ -70,7 +73,7 @@ class Answer:
                 yield chunk
                 if isinstance(chunk, Finished):
                     return
-            yield self._finish("cancelled")
+            yield self._finish("cancelled", taken)
         finally:
             self._left = True
 
@@ -118,14 +121,14 @@ class Answer:
         self._first_at = self._first_at if self._generated else self._last_at
         self._generated += 1
         if token not in self._ends and (text := self._stop.feed(self._decoder.feed(token))):
-            self._chunks.put(Piece(text))
+            self._hand_over(Piece(text))
         if (reason := self._find_end(token)) is not None:
             self._end(reason)
 
     def fail(self, error: Exception) -> None:
         """End without an answer."""
         if not self.ended:
-            self._chunks.put(error)
+            self._hand_over(error)
         self.ended = self.failed = True
 
     def _find_allowed(self, guide: Guide, before: Any) -> Any:
@@ -143,12 +146,15 @@ class Answer:
 
     def _end(self, reason: FinishReason) -> None:
         if rest := self._stop.flush():
-            self._chunks.put(Piece(rest))
-        self._chunks.put(self._finish(reason))
+            self._hand_over(Piece(rest))
+        self._hand_over(self._finish(reason, self._generated))
         self.ended = True
 
-    def _finish(self, reason: FinishReason) -> Finished:
-        usage = Usage(len(self.prompt), self._generated, self._cached_tokens)
+    def _hand_over(self, chunk: Chunk | Exception) -> None:
+        self._chunks.put((chunk, self._generated))
+
+    def _finish(self, reason: FinishReason, generated: int) -> Finished:
+        usage = Usage(len(self.prompt), generated, self._cached_tokens)
         if not usage.completion_tokens:
             return Finished(reason, usage)
         return Finished(reason, usage, self._first_at - self._began, self._last_at - self._first_at)
