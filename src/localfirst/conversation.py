@@ -142,6 +142,17 @@ class Embedding:
 
 
 @dataclass(frozen=True, slots=True)
+class Scores:
+    """How likely a model finds the tokens of a text, each after those before it, as natural logarithms."""
+
+    log_probs: tuple[float, ...]
+    """Of each token but the first; none where it was cancelled."""
+    likeliest: tuple[tuple[tuple[int, float], ...], ...] = ()
+    """What it finds likeliest in the same places: token ids with theirs, the likeliest first. None where nobody asked,
+    or where the engine does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """A piece of an answer as it streams. `reasoning` pieces are the model's thinking, not its answer."""
 

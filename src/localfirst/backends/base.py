@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         FinishReason,
         Message,
         Sampling,
+        Scores,
         Usage,
     )
     from localfirst.types import CacheType, Placement, Pooling
@@ -179,6 +180,18 @@ class LoadedModel(Protocol):
         Raises:
             ContextError: a text is longer than the context; nothing is computed then.
             UsageError: a text is empty, or the model was not loaded to embed.
+            EngineError: the engine cannot, or failed; its words are in the detail.
+        """
+        ...
+
+    def score(self, tokens: Sequence[int], likeliest: int, cancelled: Callable[[], bool]) -> Scores:
+        """How likely each token is after those before it, and so many of the likeliest in its place.
+
+        The model's own first token is put before them where it wants one, once, and is not scored.
+
+        Raises:
+            ContextError: they are longer than the context.
+            UsageError: there are fewer than two, or the model was loaded to embed.
             EngineError: the engine cannot, or failed; its words are in the detail.
         """
         ...

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from localfirst.backends.base import LoadedInfo
-    from localfirst.conversation import Embedding, FinishReason
+    from localfirst.conversation import Embedding, FinishReason, Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,45 @@ def refuse_empty(texts: Sequence[str]) -> None:
     """
     if not all(text.strip() for text in texts):
         raise UsageError("An empty text has no embedding")
+
+
+def check_scored(prompt: Sequence[int], given: Sequence[int], context_tokens: int) -> None:
+    """Refuse a text that has nothing to score, or of which only the beginning could be.
+
+    Args:
+        prompt: all that is computed, the model's own first token among it.
+        given: what is to be scored.
+        context_tokens: the most that the model reads.
+
+    Raises:
+        UsageError: of its tokens none comes after another.
+        ContextError: it is too long.
+    """
+    if len(given) < 2:
+        raise UsageError(f"A text of {len(given)} tokens has none that comes after another")
+    if len(prompt) > context_tokens:
+        raise ContextError(
+            f"The text has {len(prompt)} tokens; the context is {context_tokens}",
+            hint="Score it in parts, or set `--ctx`, up to the model's own",
+        )
+
+
+class ScoresNothing:
+    """A loaded model whose engine, or our adapter to it, does not tell how likely a given text is."""
+
+    info: LoadedInfo
+
+    def score(self, tokens: Sequence[int], likeliest: int, cancelled: Callable[[], bool]) -> Scores:  # noqa: ARG002 - the contract's
+        """Refuse, and say what can.
+
+        Raises:
+            EngineError: always.
+        """
+        raise EngineError(
+            f"{self.info.engine} does not tell here how likely a given text is",
+            detail="llama.cpp, ONNX Runtime GenAI, MLX, OpenVINO GenAI and LiteRT-LM do, where lf runs them itself",
+            hint="Use a build for one of them: `lf model explain`",
+        )
 
 
 class EmbedsNothing:

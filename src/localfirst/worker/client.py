@@ -43,7 +43,7 @@ ABANDON_TIMEOUT_S = 0.5
 """The same for one whose model nobody waits for any longer: it ends the program that it is starting, if any."""
 _POLL_S = 0.1
 """How long a wait may be deaf to `Reply.cancel`, and on Windows to Ctrl-C."""
-_Single = TypeVar("_Single", protocol.Loaded, protocol.Seen, protocol.Tokens, protocol.Embedded)
+_Single = TypeVar("_Single", protocol.Loaded, protocol.Seen, protocol.Tokens, protocol.Embedded, protocol.Scored)
 
 FOREIGN = WorkerCrashError(
     "What was started as the engine's interpreter does not speak as one",
@@ -153,6 +153,15 @@ class Worker:
             WorkerCrashError: the process died.
         """
         return Reply(self, protocol.Embed(texts))
+
+    def score(self, tokens: tuple[int, ...], likeliest: int = 0) -> Reply:
+        """Ask how likely the tokens of a text are: `wait_for(protocol.Scored)` on what is returned.
+
+        Waiting raises:
+            ContextError, UsageError, EngineError: as the backend says.
+            WorkerCrashError: the process died.
+        """
+        return Reply(self, protocol.Score(tokens, likeliest))
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """End the process: politely by closing its pipe, then by force."""

@@ -131,6 +131,9 @@ class Child:
             case protocol.Embed():
                 cancelled = self._cancelled[request_id].is_set
                 send(protocol.Embedded(tuple(self._loaded().embed(request.texts, cancelled))))
+            case protocol.Score():
+                cancelled = self._cancelled[request_id].is_set
+                send(protocol.Scored(self._loaded().score(request.tokens, request.likeliest, cancelled)))
             case protocol.Cancel():
                 raise AssertionError("a cancel is never queued")
 

@@ -24,6 +24,7 @@ from localfirst.conversation import (
     FinishReason,
     Message,
     Sampling,
+    Scores,
     ToolCall,
     ToolChoice,
     Usage,
@@ -115,8 +116,17 @@ class Embed:
 
 
 @dataclass(frozen=True, slots=True)
+class Score:
+    """Tell how likely each of these tokens is after those before it; answered by `Scored` or `Failed`."""
+
+    tokens: tuple[int, ...]
+    likeliest: int = 0
+    """How many of the likeliest tokens to tell in each place, by engines that can."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
-    """Stop the request `target`; it still ends with `Finished` (reason `cancelled`) or `Embedded` (nothing).
+    """Stop the request `target`; it still ends: with `Finished` (reason `cancelled`), or with nothing, as it would.
 
     Has no answer of its own.
     """
@@ -215,6 +225,13 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """How likely the tokens are."""
+
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The request failed, by the fields of an `LfError`."""
 
@@ -224,9 +241,23 @@ class Failed:
     hint: str | None
 
 
-Request = Load | Look | Chat | Complete | Tokenize | Embed | Cancel
-Event = Loading | Loaded | Seen | Begun | Rendered | Started | Text | Called | Finished | Tokens | Embedded | Failed
-ENDS = (Loaded, Seen, Finished, Tokens, Embedded, Failed)
+Request = Load | Look | Chat | Complete | Tokenize | Embed | Score | Cancel
+Event = (
+    Loading
+    | Loaded
+    | Seen
+    | Begun
+    | Rendered
+    | Started
+    | Text
+    | Called
+    | Finished
+    | Tokens
+    | Embedded
+    | Scored
+    | Failed
+)
+ENDS = (Loaded, Seen, Finished, Tokens, Embedded, Scored, Failed)
 """Events after which nothing of their request comes."""
 
 _NESTED: dict[str, Callable[[Any], object]] = {
@@ -245,6 +276,8 @@ _NESTED: dict[str, Callable[[Any], object]] = {
     "devices": tuple,
     "texts": tuple,
     "embeddings": lambda items: tuple(Embedding(tuple(item["vector"]), item["tokens"]) for item in items),
+    "tokens": tuple,
+    "scores": lambda item: _read_scores(**item),
 }
 """Fields that are values of their own, and how each is built from its JSON."""
 
@@ -255,6 +288,7 @@ REQUESTS: Mapping[str, type[Request]] = {
     "complete": Complete,
     "tokenize": Tokenize,
     "embed": Embed,
+    "score": Score,
     "cancel": Cancel,
 }
 EVENTS: Mapping[str, type[Event]] = {
@@ -269,6 +303,7 @@ EVENTS: Mapping[str, type[Event]] = {
     "finished": Finished,
     "tokens": Tokens,
     "embedded": Embedded,
+    "scored": Scored,
     "failed": Failed,
 }
 _Frame = TypeVar("_Frame")
@@ -312,6 +347,10 @@ def _decode(line: bytes, key: str, classes: Mapping[str, type[_Frame]]) -> tuple
 
 def _read_message(item: dict[str, Any]) -> Message:
     return Message(**item | {"tool_calls": tuple(ToolCall(**call) for call in item["tool_calls"])})
+
+
+def _read_scores(log_probs: list[float], likeliest: list[list[list[Any]]]) -> Scores:
+    return Scores(tuple(log_probs), tuple(tuple((token, score) for token, score in place) for place in likeliest))
 
 
 def _as_is(value: object) -> object:

@@ -56,6 +56,9 @@ class Engine:
     embeds: bool = False
     embeds_any: bool = True
     """Whether it also embeds by a model that was made to answer."""
+    scores: float | None = None
+    """How near to numpy its scores of a text are; `None`: it gives none."""
+    tells_likeliest: bool = True
     batches: bool = False
     drafts: bool = False
 
@@ -70,10 +73,17 @@ class Engine:
 
 ENGINES = (
     Engine(
-        "xllamacpp", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True, batches=True, drafts=True
+        "xllamacpp",
+        "model.gguf",
+        scripted.make_gguf,
+        scripted.make_random_gguf,
+        embeds=True,
+        batches=True,
+        drafts=True,
+        scores=3e-4,
     ),
-    Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx),
-    Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+", batches=True),
+    Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx, scores=1e-5),
+    Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+", batches=True, scores=1e-5),
     Engine(
         "openvino",
         "model",
@@ -82,6 +92,8 @@ ENGINES = (
         reuse_tokens=32,
         embeds=True,
         embeds_any=False,
+        scores=2e-2,
+        tells_likeliest=False,
     ),
     Engine(
         "litert",
@@ -94,6 +106,8 @@ ENGINES = (
         ignores_end=False,
         told_batch=False,
         knows_bos=False,
+        scores=1e-3,
+        tells_likeliest=False,
     ),
     Engine(
         "llama-server",
@@ -113,7 +127,9 @@ ENGINES = (
         embeds=True,
     ),
 )
-BINDINGS = Engine("llama-cpp-python", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True)
+BINDINGS = Engine(
+    "llama-cpp-python", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True, scores=3e-4
+)
 BITNET = Engine("bitnet", "model.gguf", scripted.make_bitnet, scripted.make_random_bitnet)
 """These two are held to the same contract where there is a build of llama-cpp-python."""
 find_bindings()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 from tests.contract.backends.conftest import SKIP
-from tests.contract.backends.engines import BITNET, ask
+from tests.contract.backends.engines import BITNET, ask, never
 from tests.contract.backends.test_bad_files import GGUF_DAMAGES, load_in_child
 from tests.fixtures import scripted
 from tests.fixtures.scripted.bitnet_file import Ternary, Weights, expand, random_weights, widen, write_source
@@ -108,6 +108,20 @@ def test_repacked_they_are_the_same_but_for_what_llama_cpp_rounds(
     """It rounds activations to 8 bits; where one falls on the other side of a half, random weights make much of it."""
     right = compute_logits(files.weights, SHAPE, prompt)[-1]
     assert differ(read_logits(engines["repacked"], prompt), right) < 0.1
+
+
+def test_a_text_is_as_likely_as_the_reference_says(files: Files) -> None:
+    """In the context that is made for it, too, every graph is changed."""
+    prompt = [*PROMPTS[-1], *PROMPTS[-1][::-1], *PROMPTS[-1]]
+    logits = compute_logits(files.weights, SHAPE, prompt, rounded=False)
+    expected = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    model = BITNET.load(files.plain, 256)
+    try:
+        scores = model.score(prompt, 1, never)
+    finally:
+        model.close()
+    assert differ(np.array(scores.log_probs), expected[np.arange(len(prompt) - 1), prompt[1:]]) < 2e-3
+    assert [place[0][0] for place in scores.likeliest] == list(logits[:-1].argmax(axis=1))
 
 
 def test_token_by_token_is_the_same_as_all_at_once(files: Files, engines: dict[str, LlamaEngine]) -> None:

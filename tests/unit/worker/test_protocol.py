@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.backends.base import LoadedInfo
-from localfirst.conversation import Constraint, Embedding, Message, Sampling, ToolCall, ToolChoice, Usage
+from localfirst.conversation import Constraint, Embedding, Message, Sampling, Scores, ToolCall, ToolChoice, Usage
 from localfirst.worker import protocol
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no text that UTF-8 carries
@@ -36,6 +36,7 @@ REQUESTS = [
     pytest.param(protocol.Complete((1, 5, 7), Sampling(0), max_tokens=3, ignore_end=True), id="Complete of ids"),
     protocol.Tokenize("hi"),
     protocol.Embed(("hi", "", "漢\u2028")),
+    protocol.Score((3, 1, 2), 64),
     protocol.Cancel(7),
 ]
 EVENTS = [
@@ -48,6 +49,7 @@ EVENTS = [
     protocol.Finished("length", Usage(11, 12, 3), 0.5, None),
     protocol.Tokens((3, 1, 2)),
     protocol.Embedded((Embedding((0.6, -0.8), 3), Embedding((1.0, 0.0), None))),
+    protocol.Scored(Scores((-0.5, -12.25), (((7, -0.5), (3, -1.0)), ((7, -0.25),)))),
     protocol.Failed("context", "too long", None, "shorter"),
 ]
 

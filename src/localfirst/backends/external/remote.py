@@ -55,7 +55,7 @@ class RemoteBackend:
         return RemoteModel(address, name, _find_context(models.get(name, {})) or options.context_tokens, options)
 
 
-class RemoteModel:
+class RemoteModel(limits.ScoresNothing):
     """A model in a server that is not ours. It renders prompts itself, from the messages."""
 
     def __init__(self, address: http.Address, name: str, context_tokens: int | None, options: LoadOptions) -> None:

@@ -112,7 +112,7 @@ class Launcher:
             starting.discard(end)
 
 
-class ServedModel(limits.EmbedsNothing):
+class ServedModel(limits.ScoresNothing, limits.EmbedsNothing):
     """A model in a server program that runs for it alone."""
 
     def __init__(

@@ -30,11 +30,11 @@ from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.litert.file import read_file
 from localfirst.backends.litert.session import Engine, Options
 from localfirst.backends.text import StopFilter
-from localfirst.conversation import Usage
-from localfirst.errors import DeviceError, UsageError
+from localfirst.conversation import Scores, Usage
+from localfirst.errors import DeviceError, EngineError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.litert.file import LitertFile
@@ -55,6 +55,8 @@ SEEDS = 2**31 - 1
 """The engine draws by a generator modulo this number, whose states 0 and 1 are the same."""
 COLDEST = 1e-3
 """A lower temperature is greedy: it would only divide by next to nothing."""
+FILLER = "a"
+"""A text of one token in every vocabulary."""
 CUT_OFF = "\ufffd"
 """What the engine writes for bytes that are no whole character."""
 
@@ -134,6 +136,23 @@ class LitertModel(limits.EmbedsNothing):
         finally:
             run.stop()
         yield run.finish(reason)
+
+    def score(self, tokens: Sequence[int], likeliest: int, cancelled: Callable[[], bool]) -> Scores:  # noqa: ARG002
+        """How likely each token is; what would be likelier the engine does not tell, nor is it cancelled meanwhile.
+
+        Raises:
+            UsageError: these tokens are those of no text, and the engine reads text; or they begin with the model's own
+                first one, which the engine puts there itself.
+        """
+        if tokens[:1] == [self._file.start]:
+            raise UsageError("LiteRT-LM puts the model's first token before a text itself", hint="Leave it out")
+        prompt = self._find_prompt(tuple(tokens))
+        limits.check_scored(prompt.tokens, tokens, self.info.context_tokens - 1)  # the engine keeps one free
+        self._wait()
+        scores = [] if cancelled() else self._memory.score(self.info.bos_token or FILLER, prompt.text)
+        if scores and len(scores) != len(tokens):
+            raise EngineError("LiteRT-LM did not tell of all tokens", detail=f"{len(scores)} of {len(tokens)}")
+        return Scores(tuple(scores[1:]))
 
     def close(self) -> None:
         """Free the model, once the engine has ended what was cancelled."""
@@ -238,6 +257,21 @@ class _Memory:
     def remember(self, tokens: tuple[int, ...]) -> None:
         """These are read. What an answer adds is not known token by token, so a next turn reads it again."""
         self._tokens = tokens
+
+    def score(self, lost: str, text: str) -> list[float]:
+        """How likely each token of a text is after those before it, but for the first, of which nothing is known.
+
+        The engine scores only what comes after something that was read. Of that it loses one token, which the last one
+        is written over, or of a single one that (seen with 0.18.1). So what is read is one token that may be lost: any,
+        or where the engine puts a first token there, that once more.
+        """
+        self.clear()
+        session = self.engine.start(Options(1, 1.0, 1.0, 1), _spread(None))
+        try:
+            session.read(lost)
+            return session.score(text)
+        finally:
+            session.close()
 
     def clear(self) -> None:
         """Forget all."""

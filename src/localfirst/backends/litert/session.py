@@ -118,6 +118,18 @@ class Session:
         """Compute the keys and values of a text. At the very beginning the model's first token is put before it."""
         self._engine.call("could not read the prompt", lambda: self._session.run_prefill([text]))
 
+    def score(self, text: str) -> list[float]:
+        """The logarithms of how likely each token of a text is after what was read, each after those before it.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        told = self._engine.call(
+            "could not score a text", lambda: self._session.run_text_scoring([text], store_token_lengths=True)
+        )
+        scores: list[float] = list(told.token_scores[0])
+        return scores
+
     def answer(self, take: Callable[[str], None]) -> bool:
         """Draw tokens until the end, and give each text to `take`, from a thread of the engine's.
 

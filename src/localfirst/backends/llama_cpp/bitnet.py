@@ -13,7 +13,6 @@ from localfirst.backends.llama_cpp.squared_relu import SquaredRelu
 from localfirst.errors import DeviceError, ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from localfirst.backends.base import LoadOptions
@@ -67,14 +66,14 @@ class BitnetEngine(LlamaEngine):
             self.close()
             raise
 
-    def read(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> bool:
-        """Compute some more tokens, as `LlamaEngine` does.
+    def _decode(self, context: Any, batch: Any) -> bool:
+        """Compute a batch, as `LlamaEngine` does.
 
         Raises:
             EngineError: it failed, or the graph was another than expected.
         """
         self._activation.begin()
-        done = super().read(tokens, cancelled)
+        done = super()._decode(context, batch)
         if done:
             self._activation.check()
         return done

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SLOW_S = 0.1
 """A step that took longer is watched for a cancel while it computes; for faster ones watching costs more than it
 helps."""
+SCORED_TOKENS = 64
+"""Tokens whose logits are there at the same time: of a vocabulary of 250,000 they take 64 MB."""
 ABORTED = 2
 """What `llama_decode` returns when its abort callback said so."""
 
@@ -42,7 +44,7 @@ class LlamaEngine:
             EngineError: llama.cpp refuses the file; its words are in the detail.
         """
         self._library = api.load_library()
-        self._path = path
+        self._path, self._options = path, options
         footprint = self._plan(context_tokens, options)
         if options.placement == "cpu":  # of a device's memory the CPU's share is not told apart in that plan
             dry_run.require_fit(footprint, options.budget_bytes, context_tokens, Path(path).name)
@@ -133,12 +135,54 @@ class LlamaEngine:
         self._cancelled = cancelled
         library.llama_set_abort_callback(self._context, self._watch if watched else self._blind, None)
         began = perf_counter()
-        outcome = library.llama_decode(self._context, library.llama_batch_get_one(self._tokens, len(tokens)))
+        done = self._decode(self._context, library.llama_batch_get_one(self._tokens, len(tokens)))
         if len(tokens) == 1:
             self._slow = perf_counter() - began > SLOW_S
+        return done
+
+    def _decode(self, context: Any, batch: Any) -> bool:
+        """Compute a batch; `False` where it was cancelled.
+
+        Raises:
+            EngineError: it failed.
+        """
+        outcome = self._library.llama_decode(context, batch)
         if outcome not in {0, ABORTED}:
             raise EngineError("llama.cpp failed while computing", detail=f"llama_decode returned {outcome}")
         return bool(outcome == 0)
+
+    def read_each(self, tokens: Sequence[int], take: Callable[[Any], None], cancelled: Callable[[], bool]) -> bool:
+        """Compute a text in a context of its own, and give `take` the logits after each token, some rows at a time.
+
+        The context is there only meanwhile: room for the logits of many tokens would take from every other model.
+
+        Returns:
+            False where it was cancelled.
+
+        Raises:
+            EngineError: it failed, or there is no memory for a second context.
+        """
+        import numpy as np
+
+        library = self._library
+        params = self._make_context_params(len(tokens), self._options)
+        params.n_batch = params.n_ubatch = params.n_outputs_max = SCORED_TOKENS
+        context = library.llama_init_from_model(self._model, params)
+        if not context:
+            raise EngineError("llama.cpp could not make a second context", detail=f"of {len(tokens)} tokens")
+        batch = library.llama_batch_init(SCORED_TOKENS, 0, 1)
+        try:
+            self._cancelled = cancelled
+            library.llama_set_abort_callback(context, self._watch, None)
+            for begin in range(0, len(tokens), SCORED_TOKENS):
+                count = _fill(batch, tokens[begin : begin + SCORED_TOKENS], begin)
+                if cancelled() or not self._decode(context, batch):
+                    return False
+                take(np.ctypeslib.as_array(library.llama_get_logits(context), (count, self.vocabulary_size)))
+        finally:
+            library.llama_batch_free(batch)
+            library.llama_free(context)
+        return True
 
     def embed(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> list[float] | None:
         """The vector of a text, of any length; `None` where it was cancelled.
@@ -235,6 +279,16 @@ class LlamaEngine:
         params.swa_full = False  # by default the whole context, four times as much for Gemma 3
         params.no_perf = True
         return params
+
+
+def _fill(batch: Any, tokens: Sequence[int], begin: int) -> int:
+    """Put tokens into a batch, each with its logits wanted."""
+    batch.n_tokens = len(tokens)
+    for place, token in enumerate(tokens):
+        batch.token[place], batch.pos[place] = token, begin + place
+        batch.n_seq_id[place], batch.seq_id[place][0] = 1, 0
+        batch.logits[place] = 1
+    return len(tokens)
 
 
 def find_batch_tokens(context_tokens: int, options: LoadOptions) -> int:

@@ -20,10 +20,11 @@ from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.llama_cpp import amx, api
 from localfirst.backends.llama_cpp.engine import LlamaEngine
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
+from localfirst.backends.scoring import Scoring
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import find_special
 from localfirst.backends.vectors import make_unit
-from localfirst.conversation import Embedding, Usage
+from localfirst.conversation import Embedding, Scores, Usage
 from localfirst.errors import DeviceError, EngineError
 
 if TYPE_CHECKING:
@@ -146,6 +147,15 @@ class LlamaModel:
                 return []
             embeddings.append(Embedding(make_unit(vector), len(prompt)))
         return embeddings
+
+    def score(self, tokens: Sequence[int], likeliest: int, cancelled: Callable[[], bool]) -> Scores:
+        """How likely each token is. A cancel is seen while a part of them is computed."""
+        if self.info.pooling is not None:
+            raise limits.refuse_as_loaded(embeds=True)
+        prompt = begin_with(self._first, list(tokens))
+        limits.check_scored(prompt, tokens, self.info.context_tokens)
+        scoring = Scoring(prompt, len(tokens), likeliest)
+        return scoring.finish() if self._engine.read_each(prompt, scoring.take, cancelled) else Scores(())
 
     def close(self) -> None:
         """Free the model."""

@@ -92,6 +92,26 @@ class LlamaServer:
         """Run a completion; `on_event` returns whether to stop. Blocks without holding Python's lock."""
         self._server.handle_completions(body | {"stream": True}, on_event)
 
+    def complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A completion as a whole. Blocks without holding Python's lock.
+
+        Raises:
+            EngineError: there is none.
+        """
+        events: list[dict[str, Any]] = []
+
+        def accept(event: dict[str, Any]) -> bool:
+            events.append(event)
+            return False
+
+        try:
+            self._server.handle_completions(body | {"stream": False}, accept)
+        except RuntimeError as error:
+            raise EngineError("llama.cpp failed while computing", detail=str(error)) from error
+        if not events or (failure := events[0].get("error")) is not None:
+            raise EngineError("llama.cpp failed while computing", detail=str(failure if events else "no answer"))
+        return events[0]
+
     def get(self, route: str) -> dict[str, Any]:
         """The answer of a route that takes no body."""
         return self._request("GET", route, None)

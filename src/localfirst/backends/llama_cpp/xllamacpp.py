@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from localfirst.backends import constraints, limits
 from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
-from localfirst.backends.llama_cpp import drafts, grammar, options
+from localfirst.backends.llama_cpp import drafts, forced, grammar, options
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.llama_cpp.server import LlamaServer
 from localfirst.backends.text import StopFilter, begin_with
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
-    from localfirst.conversation import Constraint, FinishReason
+    from localfirst.conversation import Constraint, FinishReason, Scores
     from localfirst.errors import ConstraintError
     from localfirst.types import Pooling
 
@@ -192,6 +192,14 @@ class LlamaModel:
         limits.check_texts(texts, [len(prompt) for prompt in prompts], self.info.context_tokens)
         vectors = self._server.embed(prompts, cancelled) if prompts else []
         return [Embedding(tuple(vector), len(prompt)) for vector, prompt in zip(vectors, prompts, strict=False)]
+
+    def score(self, tokens: Sequence[int], likeliest: int, cancelled: Callable[[], bool]) -> Scores:
+        """How likely each token is: the engine is asked for each of them, for 20 ms each and more."""
+        if self.info.pooling is not None:
+            raise limits.refuse_as_loaded(embeds=True)
+        prompt = begin_with(self._bos, list(tokens))
+        limits.check_scored(prompt, tokens, self.info.context_tokens)
+        return forced.score(self._server, prompt, len(tokens), likeliest, cancelled)
 
     def close(self) -> None:
         """Free the model, once the engine has ended what was cancelled."""

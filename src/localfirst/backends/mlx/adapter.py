@@ -25,16 +25,20 @@ from localfirst.backends.mlx.batch import Batch
 from localfirst.backends.mlx.folder import MlxFolder, read_folder
 from localfirst.backends.mlx.network import GPU_PLACEMENTS, Network, find_device_name, import_core
 from localfirst.backends.model_folder import TOKENIZER
+from localfirst.backends.scoring import Scoring
 from localfirst.backends.text import begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
+from localfirst.conversation import Scores
 from localfirst.errors import DeviceError, EngineError, LfError, ModelFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.token_bytes import Decoder
 
+SCORED_TOKENS = 64
+"""Tokens whose logits are there at the same time: of a vocabulary of 250,000 they take 64 MB, and as much for numpy."""
 DAMAGED = re.compile(
     r"\[load_safetensors\]|\[read\]|incomplete download|Missing \d+ parameters|Expected shape|Received \d+ parameters"
 )
@@ -123,6 +127,23 @@ class MlxModel(limits.EmbedsNothing):
         answer = Answer(prompt, request, allowance, held, self._make_decoder(request.special), self._ends)
         self._batch.start(answer)
         yield from answer.follow()
+
+    def score(self, tokens: Sequence[int], likeliest: int, cancelled: Callable[[], bool]) -> Scores:
+        """How likely each token is. A cancel is seen after each chunk of them."""
+        prompt = begin_with(self._bos, list(tokens))
+        limits.check_scored(prompt, tokens, self.info.context_tokens)
+        scoring = Scoring(prompt, len(tokens), likeliest)
+        network = self._network
+        try:
+            kept = self._thread.submit(network.begin).result()
+            for begin in range(0, len(prompt), SCORED_TOKENS):
+                if cancelled():
+                    return Scores(())
+                part = prompt[begin : begin + SCORED_TOKENS]
+                scoring.take(self._thread.submit(network.read_each, kept, part).result())
+        except (RuntimeError, ValueError) as error:
+            raise EngineError("MLX failed while computing", detail=str(error)) from error
+        return scoring.finish()
 
     def close(self) -> None:
         """Free the model."""

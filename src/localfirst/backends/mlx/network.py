@@ -103,6 +103,15 @@ class Network:
         self.mx.eval([one.state for one in kept.layers])
         kept.tokens += tokens
 
+    def read_each(self, kept: Kept, tokens: list[int]) -> Any:
+        """Compute some tokens as `read` does, and the logits after each, as rows for numpy."""
+        import numpy as np
+
+        logits = self.model(self.mx.array([tokens]), cache=kept.layers)[0].astype(self.mx.float32)
+        self.mx.eval(logits, [one.state for one in kept.layers])
+        kept.tokens += tokens
+        return np.array(logits)
+
     def compute(self, tokens: Any, layers: Layers) -> Any:
         """The logits after one more token in every row; nothing is computed yet."""
         return self.model(tokens[:, None], cache=layers)[:, -1]

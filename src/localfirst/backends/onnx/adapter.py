@@ -25,10 +25,11 @@ from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.onnx import providers
 from localfirst.backends.onnx.folder import read_folder
 from localfirst.backends.sampler import Sampler
+from localfirst.backends.scoring import Scoring
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
 from localfirst.choices import ONNX_PREFILL_TOKENS
-from localfirst.conversation import Usage
+from localfirst.conversation import Scores, Usage
 from localfirst.errors import EngineError, ModelFileError
 
 if TYPE_CHECKING:
@@ -126,6 +127,18 @@ class OnnxModel(limits.EmbedsNothing):
         except RuntimeError as error:
             self._cache = _Cache(self._make_generator(self.info.context_tokens))
             raise EngineError("ONNX Runtime GenAI failed while answering", detail=_find_words(error)) from error
+
+    def score(self, tokens: Sequence[int], likeliest: int, cancelled: Callable[[], bool]) -> Scores:
+        """How likely each token is. A cancel is seen after each chunk of them."""
+        prompt = begin_with(self._bos, list(tokens))
+        limits.check_scored(prompt, tokens, self.info.context_tokens)
+        scoring = Scoring(prompt, len(tokens), likeliest)
+        try:
+            done = self._cache.read_each(prompt, scoring.take, cancelled)
+        except RuntimeError as error:
+            self._cache = _Cache(self._make_generator(self.info.context_tokens))
+            raise EngineError("ONNX Runtime GenAI failed while computing", detail=_find_words(error)) from error
+        return scoring.finish() if done else Scores(())
 
     def close(self) -> None:
         """Free the model."""
@@ -234,6 +247,28 @@ class _Cache:
         """Compute the keys, values and logits of some more tokens."""
         self._generator.append_tokens(tokens)
         self.tokens += tokens
+
+    def read_each(self, tokens: list[int], take: Callable[[Any], None], cancelled: Callable[[], bool]) -> bool:
+        """Compute a text from its beginning, and give `take` the logits after each token; `False` where cancelled.
+
+        Graphs may compute only those after the last token of a chunk; there a chunk is one token.
+        """
+        import numpy as np
+
+        self.keep_common([])
+        chunk = ONNX_PREFILL_TOKENS
+        while (begin := len(self.tokens)) < len(tokens):
+            if cancelled():
+                return False
+            part = tokens[begin : begin + chunk]
+            self.read(part)
+            rows = np.asarray(self._generator.get_output("logits"))[0]
+            if len(rows) == len(part):
+                take(rows)
+            else:
+                chunk = 1
+                self.keep_common(tokens[: begin + 1])
+        return True
 
     def follow(self, token: int) -> None:
         """Compute the token that was drawn last, by us or by the engine, which has taken it then."""

@@ -25,7 +25,7 @@ from localfirst.backends.sampler import COLDEST
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
 from localfirst.choices import OPENVINO_PREFILL_TOKENS
-from localfirst.conversation import Usage
+from localfirst.conversation import Sampling, Scores, Usage
 from localfirst.errors import ContextError, EngineError, ModelFileError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.openvino.folder import OpenVinoFolder
     from localfirst.backends.token_bytes import Decoder
-    from localfirst.conversation import Embedding, FinishReason, Sampling
+    from localfirst.conversation import Embedding, FinishReason
 
 SEEDS = 2**64
 EVERY_TOKEN = 2**64 - 1
@@ -137,6 +137,18 @@ class OpenVinoModel:
     def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:  # noqa: ARG002
         """Refuse: it was loaded to answer."""
         raise limits.refuse_as_loaded(embeds=False)
+
+    def score(self, tokens: Sequence[int], likeliest: int, cancelled: Callable[[], bool]) -> Scores:  # noqa: ARG002
+        """How likely each token is; what would be likelier the engine does not tell. A cancel is seen between steps."""
+        prompt = begin_with(self._bos, list(tokens))
+        limits.check_scored(prompt, tokens, self._answers.prompt_tokens)
+        config = self._describe(Sampling(temperature=0), 1, ignore_end=False)
+        config.logprobs, config.echo = 1, True
+        try:
+            found = self._answers.score(prompt, self._make_tensor(prompt), config, cancelled)
+        except RuntimeError as error:
+            raise EngineError("OpenVINO GenAI failed while computing", detail=shared.find_words(error)) from error
+        return Scores(tuple(found[len(prompt) - len(tokens) :]) if found else ())
 
     def close(self) -> None:
         """Free the model."""
@@ -241,6 +253,10 @@ class Answers(Protocol):
 
     def remember(self, computed: list[int]) -> None:
         """Take note of what was computed; empty where nobody knows how far that came."""
+        ...
+
+    def score(self, tokens: list[int], prompt: Any, config: Any, cancelled: Callable[[], bool]) -> list[float]:
+        """The logarithms of how likely each token but the first is; none where it was cancelled."""
         ...
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from localfirst.backends.base import LoadedInfo
 from localfirst.backends.openvino import shared
 from localfirst.backends.openvino.folder import MODEL
 from localfirst.backends.vectors import make_unit
-from localfirst.conversation import Embedding
+from localfirst.conversation import Embedding, Scores
 from localfirst.errors import EngineError, ModelFileError
 
 if TYPE_CHECKING:
@@ -82,6 +82,10 @@ class OpenVinoEmbedder:
                 return []
             found.append(Embedding(make_unit(_pool(states, self.info.pooling)), len(prompt)))
         return found
+
+    def score(self, tokens: Sequence[int], likeliest: int, cancelled: Callable[[], bool]) -> Scores:  # noqa: ARG002
+        """Refuse: it was loaded to embed."""
+        raise limits.refuse_as_loaded(embeds=True)
 
     def close(self) -> None:
         """Free the model."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
 ANSWER_TOKENS = 512
@@ -69,6 +69,16 @@ class WholeAnswers:
 
     def remember(self, _: list[int]) -> None:
         """Nothing is kept from one answer to the next."""
+
+    def score(self, tokens: list[int], prompt: Any, config: Any, cancelled: Callable[[], bool]) -> list[float]:  # noqa: ARG002
+        """Refuse: this pipeline tells of what it draws alone.
+
+        Raises:
+            EngineError: always.
+        """
+        raise EngineError(
+            "OpenVINO GenAI does not tell on an NPU how likely a given text is", hint="Take another device: `--device`"
+        )
 
     def close(self) -> None:
         """Free the pipeline, once the engine has ended what was cancelled."""

@@ -8,12 +8,13 @@ of one, and every further one would take blocks of the cache from it.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
 BLOCK_TOKENS = {"CPU": 32, "GPU": 16}
@@ -41,8 +42,10 @@ class StepwiseAnswers:
         scheduler.num_kv_blocks = _count_blocks(context_tokens, block_tokens)
         scheduler.enable_prefix_caching = True
         self._genai = genai
-        self._pipeline: Any = genai.ContinuousBatchingPipeline(str(path), tokenizer, scheduler, device, **properties)
-        self._past = _Past(block_tokens, context_tokens)
+        self._open = partial(genai.ContinuousBatchingPipeline, str(path), tokenizer, scheduler, device, **properties)
+        self._pipeline: Any = self._open()
+        self._make_past = partial(_Past, block_tokens, context_tokens)
+        self._past = self._make_past()
         self._requests = 0
         self.prompt_tokens = context_tokens
 
@@ -69,9 +72,41 @@ class StepwiseAnswers:
                 else:
                     raise EngineError("OpenVINO GenAI gave the answer up", detail=f"status: {handle.get_status()}")
         finally:
-            handle.cancel()
-            while self._pipeline.has_non_finished_requests():
+            self._end(handle)
+
+    def score(self, tokens: list[int], prompt: Any, config: Any, cancelled: Callable[[], bool]) -> list[float]:
+        """The logarithms of how likely each token but the first is; none where it was cancelled.
+
+        The engine tells nothing of tokens that it finds in its cache, so one that would find some is begun anew.
+
+        Raises:
+            EngineError: the engine gave the request up, or did not tell of all.
+        """
+        if self.count_cached(tokens):
+            del self._pipeline
+            self._pipeline, self._past = self._open(), self._make_past()
+        found: list[float] = []
+        self._requests += 1
+        handle = self._pipeline.add_request(self._requests, prompt, config)
+        try:
+            while not found and not cancelled():
                 self._pipeline.step()
+                if handle.can_read():
+                    found = [one for output in handle.read().values() for one in output.generated_log_probs]
+                elif handle.get_status() != self._genai.GenerationStatus.RUNNING:
+                    raise EngineError("OpenVINO GenAI gave the text up", detail=f"status: {handle.get_status()}")
+        finally:
+            self._end(handle)
+            self.remember(tokens if found else [])
+        if found and len(found) != len(tokens) + 1:  # the last is that of a token which is drawn after all
+            raise EngineError("OpenVINO GenAI did not tell of all tokens", detail=f"{len(found) - 1} of {len(tokens)}")
+        return found[1:-1]
+
+    def _end(self, handle: Any) -> None:
+        """Let the engine forget a request."""
+        handle.cancel()
+        while self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
 
     def remember(self, computed: list[int]) -> None:
         """Take note of what was computed; empty where nobody knows how far that came."""

@@ -1,0 +1,70 @@
+"""How likely a given text is, from the logits that an engine computes after each of its tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from localfirst.conversation import Scores
+from localfirst.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DIGITS = 6
+"""After the point: as many as logits in 32 bits are good for."""
+
+
+class Scoring:
+    """Takes the logits as they come, and keeps of them what is asked for."""
+
+    def __init__(self, prompt: Sequence[int], scored: int, likeliest: int) -> None:
+        """For the last `scored` tokens of a prompt, of which the first is not scored itself."""
+        self._prompt, self._likeliest = prompt, likeliest
+        self._skipped = len(prompt) - scored
+        self._read = 0
+        self._log_probs: list[float] = []
+        self._places: list[tuple[tuple[int, float], ...]] = []
+
+    def take(self, logits: Any) -> None:
+        """Rows of logits, one for each of the next tokens of the prompt: what may follow it.
+
+        Raises:
+            EngineError: one is not a number.
+        """
+        import numpy as np
+
+        begin = self._read
+        self._read += len(logits)
+        first, end = max(begin, self._skipped), min(self._read, len(self._prompt) - 1)
+        if first >= end:
+            return
+        rows = np.asarray(logits[first - begin : end - begin], np.float32)
+        highest = rows.max(axis=1, keepdims=True)
+        sums = np.exp(rows - highest).sum(axis=1, keepdims=True, dtype=np.float64)
+        scores = (rows - (highest + np.log(sums))).astype(np.float32)
+        following = scores[np.arange(len(rows)), self._prompt[first + 1 : end + 1]]
+        if np.isnan(following).any():
+            raise EngineError("The model computed something that is not a number")
+        self._log_probs += _round(following)
+        if self._likeliest:
+            self._places += _find_likeliest(scores, self._likeliest)
+
+    def finish(self) -> Scores:
+        """All of them, once every row was there."""
+        return Scores(tuple(self._log_probs), tuple(self._places))
+
+
+def _find_likeliest(scores: Any, count: int) -> list[tuple[tuple[int, float], ...]]:
+    """Of each row the tokens of the highest scores, the highest first, and of equal ones the lower id."""
+    import numpy as np
+
+    count = min(count, scores.shape[1])
+    tokens = np.sort(np.argpartition(scores, -count, axis=1)[:, -count:], axis=1)
+    values = np.take_along_axis(scores, tokens, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    rows = zip(np.take_along_axis(tokens, order, 1).tolist(), np.take_along_axis(values, order, 1), strict=True)
+    return [tuple(zip(row, _round(their), strict=True)) for row, their in rows]
+
+
+def _round(values: Any) -> list[float]:
+    return [round(value, DIGITS) for value in values.tolist()]
