@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from localfirst.services.bench.run import Run
 
 FORMATS = ("table", "json", "jsonl", "csv", "md", "sql")
+QUALITY_FORMATS = ("table", "json")
 
 
 class BenchGroup(DefaultGroup):
@@ -122,6 +124,23 @@ def run(
         ),
     ] = None,
     fail_under: FailUnder = None,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="Measure, instead of speeds, how well a text is foretold.")
+    ] = False,
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", metavar="FILE", help="The text for that; else a built-in one.", show_default=False),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="MODEL",
+            help="The build to hold the others against, for `--quality`: the least rounded one.",
+            autocompletion=options.complete_model,
+            show_default=False,
+        ),
+    ] = None,
     accept_license: options.AcceptLicense = False,
     no_install: options.NoInstall = False,
     offline: options.Offline = False,
@@ -165,11 +184,15 @@ def run(
         threads=threads,
         batch_tokens=batch,
     )
+    allowed = {"network": not offline, "install": not no_install, "accept_license": accept_license}
+    silent = quiet or (form != "table" and not sys.stderr.isatty())
+    timed = (n_prompt, n_gen, pairs, n_depth, concurrency, scenario, compare, fail_under)
+    if _is_of_quality(asked=quality, of_it=(text, reference), of_speed=timed):
+        _show_quality(asked, text, reference, allowed, form=form, quiet=silent)
+        return
     if fail_under is not None and compare is None:
         raise UsageError("`--fail-under` needs something to hold against", hint="Add it: `--compare last`")
     base = results.find(compare, output.print_notice) if compare else None
-    allowed = {"network": not offline, "install": not no_install, "accept_license": accept_license}
-    silent = quiet or (form != "table" and not sys.stderr.isatty())
     bench, code = _measure(asked, allowed, quiet=silent)
     if bench.series:
         bench = results.keep(bench, output.print_notice)
@@ -181,6 +204,46 @@ def run(
         show_comparison(compare_benches(base, bench), bar, screen=None if form == "table" else stderr_screen())
     if code:
         raise typer.Exit(code)
+
+
+def _is_of_quality(*, asked: bool, of_it: tuple[object, ...], of_speed: tuple[object, ...]) -> bool:
+    """Whether quality is measured, and not speed; the options of the one are none of the other's.
+
+    Raises:
+        UsageError: both are asked for.
+    """
+    if asked and any(one is not None for one in of_speed):
+        raise UsageError("`--quality` measures no speed", hint="Leave out `-p`, `-n`, `-d`, `--compare` and their like")
+    if not asked and any(one is not None for one in of_it):
+        raise UsageError("`--text` and `--reference` are for `--quality`", hint="Add it: `--quality`")
+    return asked
+
+
+def _show_quality(
+    asked: Asked, text: Path | None, reference: str | None, allowed: dict[str, Any], *, form: str, quiet: bool
+) -> None:
+    """Measure and print how well a text is foretold."""
+    from localfirst.cli import consent, output
+    from localfirst.cli.progress import show_progress, show_status
+    from localfirst.services.bench.quality import Quality, read_text
+    from localfirst.services.preparing import Allowed
+
+    if form not in QUALITY_FORMATS:
+        raise UsageError(f"`--quality` does not print `{form}`", detail=f"known: {', '.join(QUALITY_FORMATS)}")
+    content = read_text(text)
+
+    def prepare(accepted: bool) -> Quality:
+        with show_progress(quiet=quiet) as report:
+            one = Quality(asked, reference, content, Allowed(**{**allowed, "accept_license": accepted}))
+            one.prepare(report)
+            return one
+
+    one = consent.ask(prepare, accepted=allowed["accept_license"])
+    with show_status(quiet=quiet) as report:
+        found = one.measure(report)
+    output.print_quality(found, json=form == "json")
+    if one.errors:
+        raise typer.Exit(one.errors[0].exit_code)
 
 
 def _measure(asked: Asked, allowed: dict[str, Any], *, quiet: bool) -> tuple[Bench, int]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from localfirst.bench.values import Bench
     from localfirst.conversation import Answer, Embedding, ToolCall
     from localfirst.errors import LfError
+    from localfirst.services.bench.quality import Report
     from localfirst.services.catalogue import Catalog
     from localfirst.services.check import Check
     from localfirst.services.engines import EngineTest
@@ -335,6 +336,16 @@ def print_bench(bench: Bench, form: str, screen: Screen | None = None) -> None:
     if form == "table":
         return screen.write_lines(render_bench(bench, screen))
     return screen.write(WRITERS[form](bench))
+
+
+def print_quality(report: Report, *, json: bool, screen: Screen | None = None) -> None:
+    """Print how well builds foretell a text."""
+    from localfirst.cli.views.quality import render_quality, to_json
+
+    screen = screen or stdout_screen()
+    if json:
+        return print_json(to_json(report))
+    return screen.write_lines(render_quality(report, screen))
 
 
 def print_stats(answer: Answer, screen: Screen | None = None) -> None:

@@ -48,7 +48,7 @@ def render_bench(bench: Bench, screen: Screen) -> list[str]:
         "",
         *table,
         *([""] if notes else []),
-        *(row for text in notes for row in _hang(text, screen.width)),
+        *(row for text in notes for row in hang(text, screen.width)),
     ]
 
 
@@ -144,7 +144,7 @@ def _say_gap(seconds: float | None) -> str:
     return f"< {FRAME_S * 1000:.0f} ms" if seconds < FRAME_S else format_seconds(seconds)
 
 
-def _hang(text: str, width: int | None) -> list[str]:
+def hang(text: str, width: int | None) -> list[str]:
     """A note whose further lines stand under its words."""
     mark, _, words = text.partition("  ")
     first, *others = wrap(words, width and width - len(mark) - 2)

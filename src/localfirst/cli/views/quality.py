@@ -1,0 +1,117 @@
+"""How well builds foretell a text, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from localfirst.cli.screen import line
+from localfirst.cli.views.bench import hang
+from localfirst.cli.views.table import Column, fit, format_header, format_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localfirst.bench.quality import Comparison, Mean
+    from localfirst.cli.screen import Screen
+    from localfirst.services.bench.quality import Report, Row
+
+LARGE = 1000
+SCHEMA = "lf.quality/1"
+COLUMNS = (
+    Column("MODEL"),
+    Column("BUILD", 1),
+    Column("RUNTIME", 4),
+    Column("PERPLEXITY", right=True),
+    Column("LOSS", 2, right=True),
+    Column("KL", 2, right=True),
+    Column("SAME BEST", 3, right=True),
+    Column("MARK"),
+)
+
+
+def render_quality(report: Report, screen: Screen) -> list[str]:
+    """All of it."""
+    rows = [_make_row(row) for row in report.rows]
+    widths = fit(COLUMNS, rows, screen.width)
+    return [
+        screen.paint(format_header(widths), "dim"),
+        *(format_row(widths, row) for row in rows),
+        "",
+        *(part for note in _say_notes(report) for part in hang(note, screen.width)),
+    ]
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """The object of `--quality --json`: costs, losses and divergences in nats, shares 0 to 1."""
+    return {
+        "schema": SCHEMA,
+        "text": report.text,
+        "whole": report.whole,
+        "results": [_describe(row) for row in report.rows],
+        "failures": list(report.failures),
+    }
+
+
+def _make_row(row: Row) -> dict[str, str]:
+    compared = row.comparison
+    return {
+        "MODEL": line(row.contender.model),
+        "BUILD": line(row.contender.variant),
+        "RUNTIME": line(row.contender.runtime),
+        "PERPLEXITY": _say(row.quality.perplexity, 4),
+        "LOSS": f"{compared.excess.value:+.4f} ± {compared.excess.error or 0:.4f}" if compared else "",
+        "KL": _say(compared.divergence, 3) if compared and compared.divergence else "",
+        "SAME BEST": f"{compared.same_best.value:.1%}" if compared and compared.same_best else "",
+        "MARK": "reference" if row.is_reference else "",
+    }
+
+
+def _say(mean: Mean, digits: int) -> str:
+    """`6.123 ± 0.045`; large ones, of a model that does not know the language, as `1,395,000 ± 260,000`."""
+    form = ",.0f" if mean.value >= LARGE else f".{digits}g"
+    if mean.error is None:
+        return f"{mean.value:{form}}"
+    return f"{mean.value:{form}} ± {mean.error:{',.0f' if mean.value >= LARGE else '.2g'}}"
+
+
+def _say_notes(report: Report) -> Iterator[str]:
+    tokens = dict.fromkeys(row.quality.tokens for row in report.rows)
+    part = "" if report.whole else ", its beginning"
+    yield f"-  {line(report.text)}{part}: {' and '.join(map(str, tokens))} tokens; ± is one standard error"
+    if len(report.rows) > 1 and not any(row.is_reference for row in report.rows):
+        yield "-  Only builds of one model can be compared, by `--reference`: others cut a text into other tokens"
+    compared = [row.comparison for row in report.rows if row.comparison]
+    if compared:
+        yield "-  LOSS is what a token costs more than by the reference, in nats; the perplexity is larger by e to that"
+    told = [one.told for one in compared if one.told is not None]
+    if told:
+        yield (
+            f"-  KL is at least so large: {min(told):.2%} of the reference's chances are told apart, "
+            "the others count as one token"
+        )
+    if any(one.divergence is None for one in compared):
+        yield "-  Without KL: the engine tells of the text's own tokens alone"
+    for failure in report.failures:
+        yield f"!  Not measured: {line(failure)}"
+
+
+def _describe(row: Row) -> dict[str, Any]:
+    return {
+        "contender": row.contender._asdict(),
+        "reference": row.is_reference,
+        "tokens": row.quality.tokens,
+        "cost": row.quality.cost._asdict(),
+        "perplexity": row.quality.perplexity._asdict(),
+        **_describe_comparison(row.comparison),
+    }
+
+
+def _describe_comparison(compared: Comparison | None) -> dict[str, Any]:
+    if compared is None:
+        return {"loss": None, "kl_at_least": None, "same_best": None, "kl_told": None}
+    return {
+        "loss": compared.excess._asdict(),
+        "kl_at_least": compared.divergence and compared.divergence._asdict(),
+        "same_best": compared.same_best and compared.same_best._asdict(),
+        "kl_told": compared.told,
+    }

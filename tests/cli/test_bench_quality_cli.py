@@ -1,0 +1,68 @@
+"""`lf bench --quality` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.conftest import Lf
+from tests.fixtures.engines import need_engine
+
+
+@pytest.fixture(autouse=True)
+def engine() -> None:
+    need_engine("onnx")
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    (tmp_path / "mine.txt").write_text("What is QAT? A model that was trained while its weights are rounded.\n" * 4)
+    return str(tmp_path / "mine.txt")
+
+
+def test_a_table_says_what_was_measured_and_how_far_it_is_true(lf: Lf, text: str) -> None:
+    need_engine("openvino")
+    words = ("--text", text, "--reference", "starter", "--backend", "onnx,openvino")
+    done = lf("bench", "starter", "--quality", *words)
+    assert done.returncode == 0, done.stderr
+    header, base, other, blank, *notes = done.stdout.splitlines()
+    assert header.split() == ["MODEL", "BUILD", "RUNTIME", "PERPLEXITY", "LOSS", "MARK"]
+    assert base.split()[:3] == ["starter", "int4", "onnx-cpu"]
+    assert base.endswith("reference")
+    assert other.split()[2] == "openvino-cpu"
+    assert blank == ""
+    assert notes[0].startswith("-  mine.txt: ")
+    assert any("Without KL" in note for note in notes)
+    assert "\x1b" not in done.stdout
+
+
+def test_json_has_the_divergence_and_how_much_of_it_was_told(lf: Lf, text: str) -> None:
+    need_engine("xllamacpp")
+    words = ("--text", text, "--reference", "starter@q4_0", "--json")
+    done = lf("bench", "starter@int4", "--quality", *words)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["schema"] == "lf.quality/1"
+    base, other = told["results"]
+    assert (base["reference"], base["kl_at_least"]) == (True, None)
+    assert other["tokens"] == base["tokens"] > 20
+    assert 0 < other["kl_at_least"]["value"] < 0.01, "both builds have the same codes and scales"
+    assert 0.5 < other["kl_told"] <= 1
+    assert other["perplexity"]["value"] == pytest.approx(base["perplexity"]["value"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--reference", "starter"), "are for `--quality`"),
+        (("--quality", "-p", "16"), "measures no speed"),
+        (("--quality", "-o", "sql"), "does not print `sql`"),
+        (("--quality", "--text", "none.txt"), "none.txt"),
+    ],
+)
+def test_what_does_not_go_together_is_a_usage_error(lf: Lf, words: tuple[str, ...], says: str) -> None:
+    done = lf("bench", "starter", *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
