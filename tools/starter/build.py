@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[2] / "src/localfirst/starter"
 GGUF_NAME, LITERT_NAME = "starter-q4_0.gguf", "starter.litertlm"
+FLOAT_NAME = "starter-f32.gguf"
+"""The weights before they are put on their grids, in the work folder; those before QAT in `ptq` there."""
 TOKENIZER_QUESTIONS, TOKENIZER_ANSWERS = 120, 20
 
 
@@ -64,6 +66,7 @@ def export(network: Llama, words: Tokenizer, work: Path, folder: Path) -> None:
     export_litert.write(saved, ids, onnx, litert / LITERT_NAME)
     export_gguf.write(saved, onnx / "tokenizer.json", gguf / GGUF_NAME)
     export_openvino.write(saved, onnx, openvino)
+    export_gguf.write_float(network, saved, onnx / "tokenizer.json", work / FLOAT_NAME)
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Write the checkpoint as one GGUF file of architecture `llama`; the codes and scales are copied, not recomputed.
 
+Beside it, the network's weights as they are before the grids, to measure what rounding costs (`benchmarks.quality`).
+
 Sources: the GGUF specification (ggml, `docs/gguf.md`); block layouts in ggml, `src/ggml-common.h` (`block_q4_0`: a
 float16 scale, then byte j holds element j low and element j+16 high; `block_q8_0`: a float16 scale, then 32 int8).
 """
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from checkpoint import Checkpoint
+    from model import Llama
 
 Q4_0, Q8_0 = gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.Q8_0
 NAMES = {
@@ -47,7 +50,9 @@ def q4_0_bytes(code: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return block_bytes(scale, code[..., :16] | code[..., 16:] << 4)
 
 
-def write_metadata(writer: gguf.GGUFWriter, checkpoint: Checkpoint, tokenizer_json: dict) -> None:
+def write_metadata(
+    writer: gguf.GGUFWriter, checkpoint: Checkpoint, tokenizer_json: dict, file_type: gguf.LlamaFileType
+) -> None:
     """Sizes of the network, tokenizer and template."""
     writer.add_name("lf starter")
     writer.add_description("A tiny demonstration model that only knows about lf; trained from scratch, 4-bit QAT")
@@ -63,7 +68,7 @@ def write_metadata(writer: gguf.GGUFWriter, checkpoint: Checkpoint, tokenizer_js
     writer.add_layer_norm_rms_eps(checkpoint.shape["norm_epsilon"])
     writer.add_rope_dimension_count(checkpoint["hidden"] // checkpoint["heads"])
     writer.add_rope_freq_base(checkpoint.shape["rope_theta"])
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
+    writer.add_file_type(file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     model = tokenizer_json["model"]
     tokens = [token for token, _ in sorted(model["vocab"].items(), key=lambda item: item[1])]
@@ -84,8 +89,7 @@ def write_metadata(writer: gguf.GGUFWriter, checkpoint: Checkpoint, tokenizer_js
 
 def write(checkpoint: Checkpoint, tokenizer_path: Path, path: Path) -> None:
     """Write `path`."""
-    writer = gguf.GGUFWriter(str(path), "llama")
-    write_metadata(writer, checkpoint, json.loads(tokenizer_path.read_text(encoding="utf-8")))
+    writer = start(checkpoint, tokenizer_path, path, gguf.LlamaFileType.MOSTLY_Q4_0)
     code, scale = checkpoint.codes("embed")
     writer.add_tensor("token_embd.weight", block_bytes(scale, code.view(np.uint8)), raw_dtype=Q8_0)
     writer.add_tensor("output_norm.weight", checkpoint.arrays["norm"])
@@ -98,6 +102,34 @@ def write(checkpoint: Checkpoint, tokenizer_path: Path, path: Path) -> None:
             writer.add_tensor(f"blk.{layer}.{theirs}.weight", q4_0_bytes(code, scale), raw_dtype=Q4_0)
         for name in ("attn_norm", "ffn_norm"):
             writer.add_tensor(f"blk.{layer}.{name}.weight", checkpoint.arrays[f"{layer}.{name}"])
+    finish(writer)
+
+
+def write_float(network: Llama, checkpoint: Checkpoint, tokenizer_path: Path, path: Path) -> None:
+    """Write `path`: the weights of `network` in 32 bits; all else as in `checkpoint`, which was made of it."""
+    writer = start(checkpoint, tokenizer_path, path, gguf.LlamaFileType.ALL_F32)
+    writer.add_tensor("token_embd.weight", network.embed.detach().numpy())
+    writer.add_tensor("output_norm.weight", network.norm.weight.detach().numpy())
+    for number, layer in enumerate(network.layers):
+        for ours, theirs in NAMES.items():
+            weight = getattr(layer, ours).weight.detach().numpy()
+            if ours in {"q", "k"}:
+                weight = interleave(weight, checkpoint["heads" if ours == "q" else "kv_heads"])
+            writer.add_tensor(f"blk.{number}.{theirs}.weight", np.ascontiguousarray(weight))
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"blk.{number}.{name}.weight", getattr(layer, name).weight.detach().numpy())
+    finish(writer)
+
+
+def start(checkpoint: Checkpoint, tokenizer_path: Path, path: Path, file_type: gguf.LlamaFileType) -> gguf.GGUFWriter:
+    """A file with all but its tensors."""
+    writer = gguf.GGUFWriter(str(path), "llama")
+    write_metadata(writer, checkpoint, json.loads(tokenizer_path.read_text(encoding="utf-8")), file_type)
+    return writer
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write all of it."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
