@@ -18,7 +18,7 @@ from localfirst.choices import (
     LLAMA_BATCH_TOKENS,
     MLX_PREFILL_TOKENS,
     ONNX_PREFILL_TOKENS,
-    OPENVINO_PREFILL_TOKENS,
+    find_openvino_prefill_tokens,
 )
 
 if TYPE_CHECKING:
@@ -38,22 +38,26 @@ class Engine(NamedTuple):
     """What is known of an engine's memory."""
 
     find_need: Callable[[Build, int, CacheType], Need]
-    batch_tokens: int
-    """Prompt tokens computed at a time."""
+    find_batch_tokens: Callable[[int], int]
+    """Prompt tokens computed at a time, by the bytes of the weights."""
     caches: tuple[CacheType, ...] = ("f16",)
     """How it can keep keys and values."""
 
 
-LLAMA = Engine(llama.find_need, LLAMA_BATCH_TOKENS, tuple(CACHE_BYTES))
+def _always(batch_tokens: int) -> Callable[[int], int]:
+    return lambda _weights_bytes: batch_tokens
+
+
+LLAMA = Engine(llama.find_need, _always(LLAMA_BATCH_TOKENS), tuple(CACHE_BYTES))
 ENGINES: dict[Format, Engine] = {
     "gguf": LLAMA,
     "llamafile": LLAMA,
-    "onnx": Engine(onnx.find_need, ONNX_PREFILL_TOKENS),
-    "mlx": Engine(mlx.find_need, MLX_PREFILL_TOKENS, tuple(CACHE_BYTES)),
-    "litertlm": Engine(litert.find_need, litert.BATCH_TOKENS),
-    "openvino": Engine(openvino.find_need, OPENVINO_PREFILL_TOKENS),
+    "onnx": Engine(onnx.find_need, _always(ONNX_PREFILL_TOKENS)),
+    "mlx": Engine(mlx.find_need, _always(MLX_PREFILL_TOKENS), tuple(CACHE_BYTES)),
+    "litertlm": Engine(litert.find_need, _always(litert.BATCH_TOKENS)),
+    "openvino": Engine(openvino.find_need, find_openvino_prefill_tokens),
 }
-OTHER = Engine(unmeasured.find_need, unmeasured.BATCH_TOKENS)
+OTHER = Engine(unmeasured.find_need, _always(unmeasured.BATCH_TOKENS))
 
 
 def find_need(model: Model, variant: Variant, context_tokens: int, cache: CacheType = "f16") -> Need | None:

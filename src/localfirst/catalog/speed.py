@@ -147,7 +147,7 @@ def _find_prefill(model: Model, variant: Variant, weights_bytes: int, parts: Seq
     parameters = model.active_parameters or model.parameters
     if not parameters:
         return None
-    pass_bytes = weights_bytes / find_engine(variant).batch_tokens
+    pass_bytes = weights_bytes / find_engine(variant).find_batch_tokens(weights_bytes)
     return 1 / sum(
         part.share * (2 * parameters / part.operations_per_s + pass_bytes / part.bytes_per_s) for part in parts
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from localfirst.catalog.fit import find_context, find_need
 from localfirst.catalog.memory import litert, openvino
 from localfirst.catalog.memory.build import describe
-from localfirst.choices import ONNX_PREFILL_TOKENS
+from localfirst.choices import ONNX_PREFILL_TOKENS, find_openvino_prefill_tokens
 from localfirst.types import Architecture, KvGroup, Need, RecurrentGroup, Variant
 from localfirst.units import GIB, MIB
 
@@ -248,7 +248,7 @@ def test_openvino_takes_what_it_was_seen_to_take_reading_256_tokens_at_a_time(
     need_mib: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openvino, "OPENVINO_PREFILL_TOKENS", 256)
+    monkeypatch.setattr(openvino, "find_openvino_prefill_tokens", lambda _: 256)
     monkeypatch.setattr(openvino, "NARROW", 0)
     found_mib = find_openvino_mib(group, hidden, feed_forward, heads, vocab, untied)
     assert found_mib == pytest.approx(need_mib, rel=0.05)
@@ -428,3 +428,17 @@ def test_openvino_embeds_in_about_what_it_was_seen_to_take(tokens: int, measured
     need = openvino.find_need(build, tokens, "f16")
     assert need.kv_bytes == 0
     assert abs(need.compute_bytes / MIB - measured_mib) < 40
+
+
+@pytest.mark.parametrize(
+    ("weights_bytes", "tokens"),
+    [
+        pytest.param(90_000_000, 256, id="135 M parameters, as many as the engine's own default"),
+        pytest.param(300_000_000, 128, id="half a billion"),
+        pytest.param(700_000_000, 64, id="a billion, a quarter of a second"),
+        pytest.param(40_000_000_000, 64, id="seventy billion"),
+        pytest.param(0, 256, id="none that are known"),
+    ],
+)
+def test_openvino_reads_more_of_a_prompt_at_once_the_smaller_the_model(weights_bytes: int, tokens: int) -> None:
+    assert find_openvino_prefill_tokens(weights_bytes) == tokens

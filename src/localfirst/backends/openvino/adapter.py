@@ -24,7 +24,7 @@ from localfirst.backends.openvino.steps import StepwiseAnswers
 from localfirst.backends.sampler import COLDEST
 from localfirst.backends.text import StopFilter, begin_with
 from localfirst.backends.token_bytes import ByteDecoder, show_special
-from localfirst.choices import OPENVINO_PREFILL_TOKENS
+from localfirst.choices import find_openvino_prefill_tokens
 from localfirst.conversation import Sampling, Scores, Usage
 from localfirst.errors import ContextError, EngineError, ModelFileError
 
@@ -81,9 +81,8 @@ class OpenVinoModel:
         self._openvino, self._genai = openvino, openvino_genai
         context_tokens = shared.find_context(path, folder, options)
         device, full_name = shared.find_device(openvino, options.placement)
-        make: Callable[..., Answers] = partial(
-            StepwiseAnswers, prefill_tokens=options.batch_tokens or OPENVINO_PREFILL_TOKENS
-        )
+        prefill_tokens = options.batch_tokens or find_openvino_prefill_tokens(folder.weights_bytes)
+        make: Callable[..., Answers] = partial(StepwiseAnswers, prefill_tokens=prefill_tokens)
         if options.placement == "npu":
             limits.refuse_batch("OpenVINO on an NPU", options.batch_tokens)
             make = WholeAnswers

@@ -43,6 +43,7 @@ NO_WEIGHTS = ("an HTML page", "a Git LFS pointer", "JSON text", "nothing but zer
 class OpenVinoFolder:
     """A folder whose files are there and look like what they are named."""
 
+    weights_bytes: int
     context_tokens: int | None
     """`None` where nothing in it says how long its context is."""
     template: str | None
@@ -79,6 +80,7 @@ def read_folder(folder: Path) -> OpenVinoFolder:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{TOKENIZER} lacks what a tokenizer needs", detail=f"{error!r}") from error
     return OpenVinoFolder(
+        (folder / f"{MODEL}.bin").stat().st_size,
         find_context(config),
         find_template(folder, described),
         find_token_text(described.get("bos_token")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.memory.build import find_kv, find_state
-from localfirst.choices import OPENVINO_PREFILL_TOKENS
+from localfirst.choices import find_openvino_prefill_tokens
 from localfirst.types import Need
 from localfirst.units import MIB
 
@@ -66,7 +66,7 @@ def _find_kv(build: Build, context_tokens: int) -> int:
 
 def _find_compute(build: Build, context_tokens: int) -> int:
     """Bytes of activations, and of attention's scratch: one layer's keys and values unpacked, and scores."""
-    batch_tokens = context_tokens if build.embeds else OPENVINO_PREFILL_TOKENS
+    batch_tokens = context_tokens if build.embeds else find_openvino_prefill_tokens(build.weights_bytes)
     activations = WIDTH * batch_tokens * (21 * build.feed_forward // 2 + 6 * build.hidden)
     if build.embeds:
         return activations + MASK_BYTES * context_tokens**2
