@@ -18,6 +18,7 @@ from localfirst.types import ModelName
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
+    from localfirst.errors import LfError
     from localfirst.types import InstalledModel, Model, Plan
 
 
@@ -77,7 +78,7 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
         try:
             return _find_path(asked, Path(asked.path))
         except UsageError as missing:
-            return _find_published(asked.path, missing)
+            return find_published(asked.path, missing)
     everything = find_histories()
     if asked.repo is not None:
         return _find_repository(asked, everything, offline=offline)
@@ -216,14 +217,19 @@ def _measure(model: Model, histories: tuple[History, ...]) -> Model:
     return model._replace(variants=variants)
 
 
-def _find_published(text: str, missing: UsageError) -> Entry:
-    """Where there is no such path: the model that has this name on a hub, `google/gemma-3-4b-it`."""
+def find_published(text: str, missing: LfError) -> Entry:
+    """The model that has this name on a hub, `google/gemma-3-4b-it`; no path is looked at.
+
+    Raises:
+        UnknownNameError: the catalog has several of this name.
+        LfError: it has none: `missing`, of its class.
+    """
     asked = names.parse_published(text)
     if asked is None:
         raise missing
     models = names.find_published(catalogue.load_models(), asked)
     if not models:
-        raise UsageError(missing.message, hint=f"For a repository on the hub: hf:{text}") from None
+        raise type(missing)(missing.message, hint=f"For a repository on the hub: hf:{text}") from None
     try:
         model = names.find_model(models, asked)
     except UnknownNameError as error:

@@ -19,6 +19,8 @@ MAX_EXCERPT = 200
 def parse_messages(prompt: str | Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
     """A question, or messages with `role` and `content`, calls (`tool_calls`) and results (role `tool`) among them.
 
+    Content is text, or parts of it; `developer` is the newer word for `system`.
+
     Raises:
         UsageError: a message is none, or a result's call was not asked for before it; its number is in the message.
     """
@@ -47,6 +49,10 @@ def _parse(item: object, called: Mapping[str, ToolCall]) -> Message:
         raise ValueError("has `tool_calls`, which are an assistant's")
     if calls and content is None:
         content = ""
+    if isinstance(content, (list, tuple)):
+        content = "".join(map(_parse_part, content))
+    if role == "developer":
+        role = "system"
     if not isinstance(role, str) or role not in get_args(Role) or not isinstance(content, str):
         raise ValueError(f"needs `role` (one of {', '.join(get_args(Role))}) and `content` (text)")
     if role != "tool":
@@ -55,6 +61,13 @@ def _parse(item: object, called: Mapping[str, ToolCall]) -> Message:
     if answered not in called:
         raise ValueError("needs a `tool_call_id` that a call before it has")
     return Message("tool", content, tool_call_id=answered, name=called[answered].name)
+
+
+def _parse_part(item: object) -> str:
+    kind = item.get("type") if isinstance(item, Mapping) else None
+    if kind != "text" or not isinstance(item, Mapping) or not isinstance(item.get("text"), str):
+        raise ValueError(f"has a part that is no text: {kind!r:.40}")
+    return str(item["text"])
 
 
 def _parse_call(item: Any) -> ToolCall:

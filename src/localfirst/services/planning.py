@@ -173,19 +173,21 @@ def plan_fetch(  # noqa: PLR0913 - one keyword per thing that callers decide
     missing: Mapping[str, str] = NOTHING_MISSING,
     machine: Machine | None = None,
     installs: bool = False,
+    see: Callable[[], Machine] | None = None,
 ) -> Planned:
     """As `plan_model`, but no build is chosen whose size nobody knows: its hub is asked first.
 
     Offline, a build that is on this disk is chosen where one will do, though a better one could be fetched otherwise.
     `missing` has the runtimes to do without, each with the reason. `installs`: whether an engine that is missing will
-    be installed as well, for which there has to be disk.
+    be installed as well, for which there has to be disk. `see`: how to look at this machine;
+    else it is probed.
 
     Raises:
         LfError: as `plan_model`, or as the hub answers.
     """
     from localfirst.store.pull import measure
 
-    here = Here(machine, installs=installs)
+    here = Here(machine, installs=installs, see=see)
     entry = find_entry(text, offline=offline)
     if offline and (present := _keep_present(entry)):
         with suppress(UnknownNameError, DeviceError, RuntimeMissingError):  # another build or engine is asked for
@@ -227,12 +229,14 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
 class Here:
     """A machine with its disks, its runtimes and what was measured on it, looked up once for many models."""
 
-    def __init__(self, machine: Machine | None = None, *, installs: bool = True) -> None:
-        """Take `machine`, or probe this one; its engines then say what they see.
+    def __init__(
+        self, machine: Machine | None = None, *, installs: bool = True, see: Callable[[], Machine] | None = None
+    ) -> None:
+        """Take `machine`, or look at this one, by `see` or else by probing it; its engines then say what they see.
 
         `installs`: whether an engine that is missing would be installed, and thus take disk.
         """
-        self.machine = machine or probe()
+        self.machine = machine or (see or probe)()
         self._is_recorded = machine is not None
         apart = None if machine else find_apart(paths.runtimes_dir(), paths.models_dir())
         self.disks = Disks(self.machine.disk_free_bytes, apart, installs)

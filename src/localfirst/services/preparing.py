@@ -51,8 +51,11 @@ def prepare(  # noqa: PLR0913 - one keyword per thing that callers decide
     report: Callable[[Progress], None] = ignore,
     chosen: Callable[[Plan], None] | None = None,
     draft: str | None = None,
+    see: Callable[[], Machine] | None = None,
 ) -> Prepared:
     """Plan, install the runtime, fetch the files: all that comes before a worker is started.
+
+    `see`: how to look at this machine; else it is probed.
 
     Raises:
         LfError: any step's own.
@@ -63,7 +66,7 @@ def prepare(  # noqa: PLR0913 - one keyword per thing that callers decide
         wanted = with_draft(wanted, drafting)
         if allowed.network:
             consent.require(drafting.resolution.chosen, accepted=allowed.accept_license)
-    planned, runtime = _choose(name, wanted, allowed, report, chosen)
+    planned, runtime = _choose(name, wanted, allowed, report, chosen, see)
     plan = planned.resolution.chosen
     installed = _fetch(planned, allowed, report)
     load = protocol.Load(
@@ -100,12 +103,13 @@ def _fetch(planned: Planned, allowed: Allowed, report: Callable[[Progress], None
     return derive.ensure(installed, variant, report=report)
 
 
-def _choose(
+def _choose(  # noqa: PLR0913, PLR0917 - as prepare
     name: str,
     wanted: Wanted,
     allowed: Allowed,
     report: Callable[[Progress], None],
     chosen: Callable[[Plan], None] | None,
+    see: Callable[[], Machine] | None,
 ) -> tuple[Planned, Runtime]:
     """The plan and its runtime, installed. A device's runtime that cannot be had is done without, out loud."""
     failures: dict[str, RuntimeMissingError | NetworkError] = {}
@@ -113,7 +117,7 @@ def _choose(
         try:
             missing = {runtime: error.message for runtime, error in failures.items()}
             planned = plan_fetch(
-                name, wanted, offline=not allowed.network, report=report, missing=missing, installs=True
+                name, wanted, offline=not allowed.network, report=report, missing=missing, installs=True, see=see
             )
         except LfError:
             if failures:

@@ -10,12 +10,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from localfirst.catalog.names import parse_remote
-from localfirst.catalog.traffic import find_passed_bytes
 from localfirst.conversation import FREE_CHOICE, Answer, Message, Sampling, TextDelta, ToolCall
-from localfirst.errors import NetworkError, UsageError
+from localfirst.errors import LfError, NetworkError, UsageError
 from localfirst.hwprobe.probe import probe
+from localfirst.services import measuring
 from localfirst.services.preparing import Allowed, ignore, prepare
-from localfirst.store import measurements
 from localfirst.types import Progress
 from localfirst.worker import protocol
 from localfirst.worker.client import Reply, Worker
@@ -38,6 +37,7 @@ def open_session(  # noqa: PLR0913 - one keyword per thing that callers decide
     report: Callable[[Progress], None] = ignore,
     chosen: Callable[[Plan], None] | None = None,
     draft: str | None = None,
+    see: Callable[[], Machine] | None = None,
 ) -> Session:
     """Plan, install the runtime, fetch the files, start the worker, load the model.
 
@@ -48,6 +48,7 @@ def open_session(  # noqa: PLR0913 - one keyword per thing that callers decide
         report: told of every long step.
         chosen: told of the plan as soon as it stands, before anything is fetched.
         draft: the name of a smaller model that is to draft, or `auto`.
+        see: how to look at this machine, for who knows more of what is free on it; else it is probed.
 
     Raises:
         LfError: any step's own; nothing is left running.
@@ -59,7 +60,7 @@ def open_session(  # noqa: PLR0913 - one keyword per thing that callers decide
         if draft is not None:
             raise UsageError(f"`{name}` is a server, which does as it was started", hint="Leave out `--draft`")
         return _open_remote(name, *server, wanted, report)
-    prepared = prepare(name, wanted, allowed=allowed, report=report, chosen=chosen, draft=draft)
+    prepared = prepare(name, wanted, allowed=allowed, report=report, chosen=chosen, draft=draft, see=see)
     return Session(prepared.plan, prepared.python, prepared.load, prepared.machine, report)
 
 
@@ -157,33 +158,47 @@ class Session:
         replaced first. Several threads may ask; `plan.requests` are answered at a time.
         """
         self._restart()
-        constraint, choice = constraint or self.constraint, choice or self.choice
         asked = protocol.Chat(
             tuple(messages),
             sampling or self.sampling,
             max_tokens or self.max_tokens,
             self.stop,
-            constraint=constraint,
+            constraint=constraint or self.constraint,
             tools=tools or self.tools,
-            choice=choice,
+            choice=choice or self.choice,
         )
-        reply = self._reply = self._worker.answer(asked)
+        yield from self.answer(asked, self._remember)
+
+    def answer(
+        self, asked: protocol.Chat | protocol.Complete, begun: Callable[[Reply], None]
+    ) -> Iterator[TextDelta | ToolCall | Answer]:
+        """Answer one request by the worker as it is, dead or alive; `begun` is told how to cancel it."""
+        reply = self._worker.answer(asked)
+        begun(reply)
         for piece in reply:
             if isinstance(piece, Answer):
                 answer = replace(piece, timings=replace(piece.timings, load_s=self.load_s))
-                if constraint is None and choice.use != "required":  # being held takes its own time
-                    self._measure(answer)
+                if isinstance(asked, protocol.Chat) and asked.constraint is None and asked.choice.use != "required":
+                    measuring.record(self.plan, self.loaded, self._machine, answer)  # being held takes its own time
                 yield answer
             else:
                 yield piece
+
+    def _remember(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def embed_batch(self, texts: tuple[str, ...], begun: Callable[[Reply], None]) -> tuple[Embedding, ...]:
+        """The vectors of some texts by the worker as it is; none where it was cancelled meanwhile."""
+        reply = self._worker.embed(texts)
+        begun(reply)
+        return reply.wait_for(protocol.Embedded).embeddings
 
     def embed(self, texts: Iterable[str]) -> Iterator[Embedding]:
         """The vectors of texts, in their order; they are read, and computed, some at a time."""
         rest = iter(texts)
         while batch := tuple(islice(rest, EMBEDDED_TEXTS)):
             self._restart()
-            self._reply = self._worker.embed(batch)
-            yield from self._reply.wait_for(protocol.Embedded).embeddings
+            yield from self.embed_batch(batch, self._remember)
 
     def cancel(self) -> None:
         """Let the answer that is being generated end now. Safe from a signal handler."""
@@ -229,6 +244,15 @@ class Session:
         """End the worker."""
         self._worker.close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the worker is still there."""
+        return self._worker.alive
+
+    def kill(self, error: LfError) -> None:
+        """End the worker by force; what it is answering fails with `error`."""
+        self._worker.kill(error)
+
     def __enter__(self) -> Self:
         return self
 
@@ -251,31 +275,6 @@ class Session:
                 yield piece
         finally:
             self._keep("".join(said))
-
-    def _measure(self, answer: Answer) -> None:
-        """Keep the speed of an answer, where the build and how it ran are what an estimate would be for."""
-        plan, need, timings = self.plan, self.plan.need, answer.timings
-        if plan.runtime is None or plan.variant.host in {"import", "remote"} or timings.decode_tps is None:
-            return
-        if plan.cache != "f16" or plan.requests > 1 or plan.draft:  # quantized, shared with others, helped
-            return
-        measurements.record(
-            measurements.Measurement(
-                machine=measurements.find_key(self._machine),
-                model=plan.model.name,
-                variant=plan.variant.name,
-                runtime=plan.runtime.name,
-                engine_version=self.loaded.engine_version,
-                device=self.loaded.device,
-                context_tokens=self.loaded.context_tokens,
-                prompt_tokens=answer.usage.prompt_tokens - answer.usage.cached_tokens,
-                completion_tokens=answer.usage.completion_tokens,
-                load_s=timings.load_s,
-                prefill_tps=timings.prefill_tps,
-                decode_tps=timings.decode_tps,
-                bytes_per_token=need and find_passed_bytes(plan.model, plan.variant, need.weights_bytes),
-            )
-        )
 
     def _keep(self, said: str) -> None:
         """Remember what was said, whole or cut short; a question that got no answer at all is taken back."""

@@ -87,7 +87,8 @@ def parse_choice(
         UsageError: it is no choice, or asks for a tool that is not offered.
     """
     if isinstance(asked, Mapping):
-        name = (asked.get("function") or {}).get("name")
+        function = asked.get("function")
+        name = function.get("name") if isinstance(function, Mapping) else None
         if not isinstance(name, str):
             raise UsageError("The tool choice names no function", hint=f"It looks like {EXAMPLE_CHOICE}")
     elif asked is None or asked in get_args(ToolUse):

@@ -28,6 +28,14 @@ def test_calls_and_results_are_read_in_openai_s_form(arguments):
     )
 
 
+def test_content_in_parts_is_one_text_and_a_developer_is_the_system():
+    parts = [{"type": "text", "text": "Wea"}, {"type": "text", "text": "ther?"}]
+    assert parse_messages([{"role": "developer", "content": "s"}, {"role": "user", "content": parts}]) == (
+        Message("system", "s"),
+        Message("user", "Weather?"),
+    )
+
+
 def test_a_question_is_a_message_and_no_arguments_are_an_empty_object():
     assert parse_messages("hi") == (Message("user", "hi"),)
     assert parse_messages([calling("")])[0].tool_calls[0].arguments_json == "{}"
@@ -37,6 +45,9 @@ def test_a_question_is_a_message_and_no_arguments_are_an_empty_object():
     ("messages", "says"),
     [
         ([{"role": "robot", "content": "hi"}], "Message 1 needs `role`"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "Message 1 has a part that is no text: 'image_url'"),
+        ([{"role": "user", "content": [{"type": "text", "text": 1}]}], "Message 1 has a part that is no text"),
+        ([{"role": "user", "content": ["hi"]}], "Message 1 has a part that is no text"),
         ([{"role": "assistant", "content": None}], "Message 1 needs `role`"),
         ([USER, RESULT], "Message 2 needs a `tool_call_id` that a call before it has"),
         ([calling(), {"role": "tool", "content": "x"}], "Message 2 needs a `tool_call_id`"),
