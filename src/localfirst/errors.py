@@ -159,6 +159,31 @@ class BenchBelowError(LfError):
     exit_code = 12
 
 
+class ServerError(LfError):
+    """The server cannot listen where it is asked to, or is stopping."""
+
+    code = "server"
+    exit_code = 11
+
+
+class BusyError(LfError):
+    """Too many requests wait already; the same may succeed later."""
+
+    code = "busy"
+
+
+class CrowdedError(LfError):
+    """Models that are in use hold the memory; the same may succeed later."""
+
+    code = "crowded"
+
+
+class BrokenModelError(LfError):
+    """A model has ended its workers too often to be given another one soon."""
+
+    code = "broken-model"
+
+
 class StoreError(LfError):
     """The store cannot be read or written (permissions, a damaged manifest)."""
 

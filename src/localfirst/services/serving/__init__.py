@@ -1,0 +1,1 @@
+"""Several loaded models at once, and who is answered by which, when."""

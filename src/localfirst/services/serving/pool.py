@@ -1,0 +1,305 @@
+"""The models that are loaded: on first use, one worker each, as many as fit, the least recently used gone first.
+
+Lives in one event loop, so that nothing here needs a lock; what blocks runs in threads (`job.in_thread`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from localfirst.errors import BrokenModelError, BusyError, CrowdedError, ServerError, UsageError, WorkerCrashError
+from localfirst.hwprobe.probe import probe
+from localfirst.services.planning import NOTHING_WANTED, plan_fetch
+from localfirst.services.serving import memory, shelf
+from localfirst.services.serving.job import Job, Piece, Work, in_thread
+from localfirst.services.session import Allowed, Session, ignore, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localfirst.types import Machine, Plan, Task, Wanted
+
+LOCAL = Allowed(network=False, install=False)
+"""No request fetches or installs anything: that takes gigabytes, and is the machine's owner to decide."""
+REPLACEMENTS = 3
+REPLACEMENTS_WITHIN_S = 300.0
+"""How often a worker that died is replaced; a model that goes on killing them is left alone for a while."""
+WAITING_MOST = 32
+"""Requests that may wait for one model."""
+STOPPING = ServerError("The server is stopping")
+
+
+class Key(NamedTuple):
+    """A build in an engine on a device: what is loaded once, by whatever name it is asked for."""
+
+    model: str
+    variant: str
+    runtime: str
+    placement: str
+    task: Task
+
+
+class Lease(NamedTuple):
+    """A request that is being answered: what by, and the pieces as they come."""
+
+    plan: Plan
+    job: Job[Any]
+
+
+@dataclass(eq=False)
+class _Held:
+    session: Session
+    free: asyncio.Semaphore
+    active: int = 0
+    used_s: float = field(default_factory=time.monotonic)
+    timer: asyncio.TimerHandle | None = None
+
+
+class Pool:
+    """Answers requests by models that it loads and unloads."""
+
+    def __init__(
+        self,
+        wanted: Wanted = NOTHING_WANTED,
+        *,
+        keep_alive_s: float | None = 300.0,
+        waiting_most: int = WAITING_MOST,
+        see: Callable[[], Machine] = probe,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Load nothing yet.
+
+        Args:
+            wanted: how every model is loaded.
+            keep_alive_s: how long one that nobody uses stays loaded; `None`: until another needs the memory.
+            waiting_most: requests that may wait for one model.
+            see: how to look at this machine.
+            tell: told when a model comes and goes.
+        """
+        self._wanted, self._keep_alive_s, self._waiting_most = wanted, keep_alive_s, waiting_most
+        self._probe, self._tell = see, tell
+        self._machine: Machine | None = None
+        self._held: dict[Key, _Held] = {}
+        self._loading: dict[Key, asyncio.Task[_Held]] = {}
+        self._claims: dict[object, Plan] = {}
+        """What is or will be in memory, by who holds it: a model that is being loaded by its key."""
+        self._names: dict[tuple[str, Task], Key] = {}
+        """What names were found to mean, as long as it is loaded."""
+        self._waiting: Counter[Key] = Counter()
+        self._deaths: dict[Key, deque[float]] = {}
+        self._jobs: set[Job[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._unloading: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    @property
+    def loaded(self) -> tuple[Plan, ...]:
+        """What is loaded now."""
+        return tuple(held.session.plan for held in self._held.values())
+
+    async def begin(self, name: str, task: Task, work: Work[Piece]) -> Lease:
+        """Have `work` done by the model that a name means, loaded first where it is not; in turn.
+
+        Raises:
+            UnknownNameError: no model on this disk has the name.
+            UsageError: it is made for another task.
+            BusyError: too many wait for it.
+            CrowdedError: those who hold the memory are all answering.
+            BrokenModelError: it has ended too many of its workers.
+            ServerError: the server is stopping.
+            LfError: as planning and loading say.
+        """
+        self._require_running()
+        key = self._names.get((name, task))
+        if key is None:
+            key = await in_thread(partial(self._find_key, name, task))
+        if self._waiting[key] >= self._waiting_most:
+            raise BusyError(f"{self._waiting[key]} requests wait for `{key.model}` already")
+        self._waiting[key] += 1
+        try:
+            held = await self._take(key, name)
+        finally:
+            self._waiting[key] -= 1
+        self._names[name, task] = key
+        job = Job(held.session, work, partial(self._give_back, key, held))
+        self._jobs.add(job)
+        return Lease(held.session.plan, job)
+
+    async def close(self, timeout_s: float) -> None:
+        """Fail what is being answered, and end every worker, within `timeout_s` or by force."""
+        self._stopping = True
+        for job in tuple(self._jobs):
+            job.fail(STOPPING)
+        for held in tuple(self._held.values()):
+            self._drop(held)
+        if self._unloading:
+            await asyncio.wait(self._unloading, timeout=timeout_s)
+
+    def _require_running(self) -> None:
+        if self._stopping:
+            raise STOPPING
+
+    def _find_key(self, name: str, task: Task) -> Key:
+        """What a name means, and how it would be loaded."""
+        entry = shelf.find_served(name)
+        if (entry.model.task == "embedding") != (task == "embedding"):
+            what = "turns texts into vectors and does not answer" if task == "chat" else "is no embedding model"
+            raise UsageError(f"`{entry.model.name}` {what}", hint="GET /v1/models lists the task of each model")
+        wanted = self._wanted._replace(task=task)
+        plan = plan_fetch(name, wanted, offline=True, report=ignore, see=self._see).resolution.chosen
+        return Key(plan.model.name, plan.variant.name, plan.runtime.name if plan.runtime else "", plan.placement, task)
+
+    def _see(self) -> Machine:
+        """This machine as if nothing of ours were loaded."""
+        now, claims = self._probe(), tuple(self._claims.values())
+        if self._machine is None or not claims:
+            self._machine = now
+        return memory.give_back(now, self._machine, claims)
+
+    async def _take(self, key: Key, name: str) -> _Held:
+        """The loaded model, with one of its places taken."""
+        while True:
+            self._require_running()
+            held = self._held.get(key)
+            if held is None:
+                held = await asyncio.shield(self._loading.get(key) or self._start(key, name))
+            await held.free.acquire()
+            if held.session.alive and held is self._held.get(key):
+                held.active += 1
+                if held.timer is not None:
+                    held.timer.cancel()
+                return held
+            held.free.release()
+            self._bury(key, held)
+
+    def _start(self, key: Key, name: str) -> asyncio.Task[_Held]:
+        """Begin to load; whoever asks meanwhile waits for the same, which goes on when all of them have left."""
+        self._loading[key] = task = self._spawn(self._load(key, name))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also where nobody waits
+        return task
+
+    async def _load(self, key: Key, name: str) -> _Held:
+        try:
+            self._refuse_broken(key)
+            loop = asyncio.get_running_loop()
+
+            def admit(plan: Plan) -> None:
+                asyncio.run_coroutine_threadsafe(self._make_room(key, plan), loop).result()
+
+            session = await in_thread(
+                lambda: open_session(
+                    name, self._wanted._replace(task=key.task), allowed=LOCAL, chosen=admit, see=self._see
+                )
+            )
+            held = _Held(session, asyncio.Semaphore(max(1, session.loaded.parallel)))
+            self._claims[held] = self._claims.pop(key)
+            self._held[key] = held
+            self._tell(f"Loaded {key.model} ({key.variant}, {key.runtime}) in {session.load_s:.1f} s")
+            if self._stopping:
+                self._drop(held)
+                raise STOPPING
+            self._let_expire(held)
+        except WorkerCrashError:
+            self._count_death(key)
+            raise
+        else:
+            return held
+        finally:
+            self._claims.pop(key, None)
+            del self._loading[key]
+
+    async def _make_room(self, key: Key, plan: Plan) -> None:
+        """Unload what was used least recently until a plan fits; from then on it counts."""
+        self._claims.pop(key, None)
+        while not memory.fits(plan, tuple(self._claims.values()), self._seen):
+            idle = [
+                held
+                for one, held in self._held.items()
+                if held.active == 0
+                and not self._waiting[one]
+                and memory.shares_memory(plan, held.session.plan, self._seen)
+            ]
+            if not idle and self._unloading:
+                await asyncio.wait(self._unloading)
+                continue
+            if not idle:
+                others = ", ".join(sorted({one.model.name for one in self._claims.values()}))
+                raise CrowdedError(
+                    f"There is no memory for `{key.model}` now: models that are answering or loading hold it",
+                    detail=f"they are: {others}",
+                )
+            await self._drop(min(idle, key=lambda held: held.used_s))
+        self._claims[key] = plan
+
+    @property
+    def _seen(self) -> Machine:
+        assert self._machine is not None  # noqa: S101 - whoever has a plan has seen the machine
+        return self._machine
+
+    def _give_back(self, key: Key, held: _Held, job: Job[Any]) -> None:
+        """The worker is free again."""
+        self._jobs.discard(job)
+        held.active -= 1
+        held.used_s = time.monotonic()
+        held.free.release()
+        if not held.session.alive:
+            self._bury(key, held)
+        elif held.active == 0 and self._held.get(key) is held:
+            self._let_expire(held)
+
+    def _let_expire(self, held: _Held) -> None:
+        if self._keep_alive_s is not None:
+            loop = asyncio.get_running_loop()
+            held.timer = loop.call_later(self._keep_alive_s, self._expire, held)
+
+    def _expire(self, held: _Held) -> None:
+        if held.active == 0 and held in self._held.values():
+            self._drop(held)
+
+    def _bury(self, key: Key, held: _Held) -> None:
+        """Take away a model whose worker died, once."""
+        if self._held.get(key) is held:
+            self._count_death(key)
+            self._tell(f"The worker of {key.model} ended unexpectedly")
+            self._drop(held)
+
+    def _count_death(self, key: Key) -> None:
+        self._deaths.setdefault(key, deque(maxlen=REPLACEMENTS + 1)).append(time.monotonic())
+
+    def _refuse_broken(self, key: Key) -> None:
+        deaths = self._deaths.get(key, deque())
+        wait_s = deaths[0] + REPLACEMENTS_WITHIN_S - time.monotonic() if len(deaths) > REPLACEMENTS else 0
+        if wait_s > 0:
+            raise BrokenModelError(
+                f"`{key.model}` has ended {len(deaths)} workers within {REPLACEMENTS_WITHIN_S / 60:.0f} minutes, "
+                f"and is not loaded again for {wait_s:.0f} s",
+                hint=f"See how it ends: `lf run {key.model}@{key.variant}`",
+            )
+
+    def _drop(self, held: _Held) -> asyncio.Task[None]:
+        """Unload: from now on nobody is answered by it; the memory counts as taken until its process has ended."""
+        key = next(one for one, other in self._held.items() if other is held)
+        del self._held[key]
+        self._names = {name: one for name, one in self._names.items() if one != key}
+        if held.timer is not None:
+            held.timer.cancel()
+        task = self._spawn(self._unload(key, held))
+        self._unloading.add(task)
+        task.add_done_callback(self._unloading.discard)
+        return task
+
+    async def _unload(self, key: Key, held: _Held) -> None:
+        await in_thread(held.session.close)
+        del self._claims[held]
+        self._tell(f"Unloaded {key.model}")
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # the loop itself keeps no task alive
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,167 @@
+"""The pool of loaded models with real workers, on machines whose memory the tests decide."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.fixtures.engines import need_engine
+from tests.fixtures.scripted import Shape, make_gguf
+
+from localfirst.conversation import Answer, Message, Sampling
+from localfirst.errors import CrowdedError, NoFitError, ServerError
+from localfirst.hwprobe.probe import probe
+from localfirst.services.importing import import_model
+from localfirst.services.planning import plan_model
+from localfirst.services.serving.pool import Pool
+from localfirst.types import Machine, Wanted
+from localfirst.worker import protocol
+
+HI = (Message("user", "hi"),)
+WANTED = Wanted(context_tokens=65_536)
+"""An answer of that length takes longer than a test."""
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_engine("xllamacpp")
+    monkeypatch.setenv("LF_HOME", str(tmp_path / "home"))
+    for name in ("one", "two", "three"):
+        make_gguf(tmp_path / f"{name}.gguf", "round and round ", loop=True, shape=Shape(context=65536))
+        import_model(tmp_path / f"{name}.gguf", name, copy=False, report=lambda _: None)
+
+
+def find_need() -> int:
+    """Bytes that each of the models needs."""
+    return plan_model("one", WANTED).resolution.chosen.need.total_bytes
+
+
+def see_room_for(models: float) -> Callable[[], Machine]:
+    """A machine like this one, on which so many of the models fit."""
+    here = probe()
+    margin = here.memory.available_bytes - plan_model("one", WANTED, here).resolution.chosen.free_bytes
+    free = int(models * find_need()) + margin
+    return lambda: here._replace(memory=here.memory._replace(available_bytes=free))
+
+
+def work(tokens: int) -> Any:
+    def answer(session: Any, begun: Any) -> Any:
+        yield from session.answer(protocol.Chat(HI, Sampling(temperature=0), tokens), begun)
+
+    return answer
+
+
+async def ask(pool: Pool, name: str) -> None:
+    lease = await pool.begin(name, "chat", work(2))
+    async with lease.job as job:
+        pieces = [piece async for piece in job]
+    assert isinstance(pieces[-1], Answer)
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    for _ in range(20_000):
+        if is_so():
+            return
+        await asyncio.sleep(0.001)
+    pytest.fail("it did not come to be")
+
+
+def names(pool: Pool) -> list[str]:
+    return [plan.model.name for plan in pool.loaded]
+
+
+def run(see: Callable[[], Machine], test: Callable[[Pool], Awaitable[None]], **options: Any) -> list[str]:
+    told: list[str] = []
+
+    async def main() -> None:
+        pool = Pool(WANTED, see=see, tell=told.append, **options)
+        try:
+            await test(pool)
+        finally:
+            await pool.close(10)
+
+    asyncio.run(main())
+    return told
+
+
+def test_what_was_used_least_recently_goes_when_another_needs_its_memory() -> None:
+    async def test(pool: Pool) -> None:
+        await ask(pool, "one")
+        await ask(pool, "two")
+        assert names(pool) == ["one", "two"]
+        await ask(pool, "one")
+        await ask(pool, "three")
+        assert names(pool) == ["one", "three"]
+
+    told = run(see_room_for(2.5), test)
+    assert [line.split()[:2] for line in told[:4]] == [
+        ["Loaded", "one"],
+        ["Loaded", "two"],
+        ["Unloaded", "two"],
+        ["Loaded", "three"],
+    ]
+
+
+def test_what_is_answering_never_goes_and_the_next_is_told_to_come_again() -> None:
+    async def test(pool: Pool) -> None:
+        lease = await pool.begin("one", "chat", work(60_000))
+        async with lease.job as job:
+            await anext(job)
+            with pytest.raises(CrowdedError, match="no memory for `two`"):
+                await ask(pool, "two")
+            assert names(pool) == ["one"]
+        await until(lambda: not pool._jobs)
+        await ask(pool, "two")
+        assert names(pool) == ["two"]
+
+    run(see_room_for(1.5), test)
+
+
+def test_a_model_that_does_not_fit_alone_unloads_nothing() -> None:
+    async def test(pool: Pool) -> None:
+        await ask(pool, "one")
+        pool._probe = see_room_for(-0.5)
+        with pytest.raises(NoFitError):
+            await ask(pool, "two")
+        assert names(pool) == ["one"]
+
+    run(see_room_for(1.5), test)
+
+
+def test_several_that_ask_for_one_model_at_once_load_it_once_by_whatever_name() -> None:
+    async def test(pool: Pool) -> None:
+        await asyncio.gather(*(ask(pool, name) for name in ("one", "one#llama.cpp", "one@f32", "one")))
+        assert names(pool) == ["one"]
+
+    told = run(see_room_for(3.5), test)
+    assert sum(line.startswith("Loaded") for line in told) == 1
+
+
+def test_whoever_leaves_while_it_is_loaded_keeps_nobody_else_from_it() -> None:
+    async def test(pool: Pool) -> None:
+        first = asyncio.create_task(ask(pool, "one"))
+        await until(lambda: pool._loading)
+        first.cancel()
+        await ask(pool, "one")
+
+    told = run(see_room_for(3.5), test)
+    assert sum(line.startswith("Loaded") for line in told) == 1
+
+
+def test_a_pool_that_closes_ends_what_is_answered_and_takes_no_more() -> None:
+    async def test(pool: Pool) -> None:
+        lease = await pool.begin("one", "chat", work(60_000))
+        async with lease.job as job:
+            await anext(job)
+            await pool.close(10)
+            with pytest.raises(ServerError):
+                async for _ in job:
+                    pass
+        with pytest.raises(ServerError):
+            await ask(pool, "one")
+        assert names(pool) == []
+
+    run(see_room_for(3.5), test)
