@@ -140,6 +140,11 @@ def login_file() -> Path:
     return data_dir() / "login.json"
 
 
+def server_file() -> Path:
+    """The address of a server that listens on a port of the system's choice (mode 0600), while it does."""
+    return data_dir() / "server.json"
+
+
 def history_file() -> Path:
     """Lines typed in the chat (mode 0600)."""
     return data_dir() / "history"

@@ -9,7 +9,19 @@ import pytest
 from tests.conftest import Lf
 
 ENGINES = ("xllamacpp", "onnxruntime", "onnxruntime_genai", "litert_lm", "mlx", "numpy")
-HEAVY = (*ENGINES, "huggingface_hub", "httpx2", "rich", "psutil", "prompt_toolkit", "yaml", "jinja2", "pydantic")
+HEAVY = (
+    *ENGINES,
+    "huggingface_hub",
+    "httpx2",
+    "rich",
+    "psutil",
+    "prompt_toolkit",
+    "yaml",
+    "jinja2",
+    "pydantic",
+    "starlette",
+    "uvicorn",
+)
 
 
 def find_imports(lf: Lf, *words: str) -> set[str]:
@@ -32,7 +44,9 @@ def test_help_loads_typer_and_nothing_of_ours_that_works(lf: Lf) -> None:
     } - {"localfirst.__main__"}  # run as a script, so not imported
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["completion", "bash"], ["run", "--help"], ["hw"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["completion", "bash"], ["run", "--help"], ["serve", "--help"], ["hw"]]
+)
 def test_light_commands_load_nothing_heavy(lf: Lf, words: list[str]) -> None:
     assert not find_imports(lf, *words) & set(HEAVY)
 

@@ -30,6 +30,7 @@ class Root(TableGroup):
         {
             "run": Row("localfirst.cli.run:run", "Run a model."),
             "embed": Row("localfirst.cli.embed:embed", "Turn texts into vectors."),
+            "serve": Row("localfirst.cli.serve:serve", "Serve models to programs."),
             "list": Row("localfirst.cli.model:list_", "List models."),
             "bench": Row("localfirst.cli.bench:app", "Measure how fast models are here."),
             "pull": Row("localfirst.cli.model:pull", "Fetch a model."),

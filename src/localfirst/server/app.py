@@ -1,0 +1,90 @@
+"""The application: the guard around every route."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route
+
+from localfirst.server.endpoint import Endpoint, make_failure, make_json
+from localfirst.server.failures import RefusedError
+from localfirst.server.guard import allow_origin, find_refusal
+from localfirst.server.openai.routes import make_routes
+from localfirst.terminal import make_inert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from localfirst.server.guard import Rules
+    from localfirst.services.serving.pool import Pool
+
+FIXED_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+SHOWN_PATH = 80
+"""Characters of a path that the log shows."""
+
+
+def make_app(pool: Pool, rules: Rules, log: Callable[[str], None]) -> ASGIApp:
+    """The server's routes, each behind the guard."""
+    health = Route("/health", Endpoint(_tell_health, pool, log), methods=["GET"])
+    routes = Starlette(routes=[health, *make_routes(pool, log)], exception_handlers={HTTPException: _refuse_route})
+    return Guard(routes, rules, log)
+
+
+class Guard:
+    """Lets in what `find_refusal` has nothing against, and writes a line for each request: no word of what was said."""
+
+    def __init__(self, app: ASGIApp, rules: Rules, log: Callable[[str], None]) -> None:
+        self._app, self._rules, self._log = app, rules, log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        begun, status = time.monotonic(), 0
+        headers = Headers(scope=scope)
+        refusal = find_refusal(scope["method"], scope["path"], scope["headers"], self._rules)
+        more = {**FIXED_HEADERS, "x-request-id": uuid.uuid4().hex}
+        if refusal is None:
+            more |= allow_origin(headers.get("origin"), headers)
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update(more)
+            await send(message)
+
+        try:
+            if refusal is not None:
+                await make_failure(RefusedError(*refusal))(scope, receive, send_marked)
+            elif scope["method"] == "OPTIONS" and "origin" in headers:
+                await Response(status_code=204)(scope, receive, send_marked)
+            else:
+                await self._app(scope, receive, send_marked)
+        finally:
+            path = make_inert(scope["path"][:SHOWN_PATH])
+            took = f"{time.monotonic() - begun:.2f} s"
+            self._log(f"{scope['method']} {path} {status or 'left'} {took}")
+
+
+async def _tell_health(_pool: Pool, _asked: Mapping[str, Any]) -> Response:
+    return make_json({"status": "ok"})
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    """What the router says of a path or a method that there is not."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    kinds = {404: "not_found", 405: "method_not_allowed"}
+    text = f"There is no {request.method} {request.scope['path'][:SHOWN_PATH]} here"
+    return make_failure(RefusedError(status, kinds.get(status, "bad_request"), text))

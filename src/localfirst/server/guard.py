@@ -1,0 +1,135 @@
+"""Who may ask: looked at before anything else, on every route.
+
+A page in a browser on this machine reaches 127.0.0.1 too, so the loopback address alone keeps nobody out. By the name
+in `Host` a page that had its own name point here (DNS rebinding) is told apart, by `Origin` and `Sec-Fetch-Site` one
+that asks from elsewhere. Nothing here reads the URL: what a request is allowed is decided by headers that a page cannot
+set. Source: https://fetch.spec.whatwg.org/#forbidden-request-header.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+OPEN_PATHS = frozenset({"/health"})
+"""What is answered without the key, where there is one."""
+OWN_SITES = frozenset({"same-origin", "none"})
+"""What browsers say of requests that no other site makes."""
+HEAD_MOST = 64 * 1024
+"""Bytes of all headers together."""
+PATH_MOST = 8 * 1024
+PREFLIGHT_S = "600"
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
+
+
+class Rules(NamedTuple):
+    """What a server lets in."""
+
+    port: int
+    key: str | None = None
+    """What a request has to show; never shown by us."""
+    hosts: frozenset[str] = frozenset()
+    """More names of this machine, lower case, each `name` (with the server's own port) or `name:port`."""
+    origins: frozenset[str] = frozenset()
+    """Web pages that may ask, as browsers write where they are from: `https://app.example`."""
+    addresses: bool = False
+    """Whether any address of a machine is a name for this one: it listens beyond the loopback. No page can make an
+    address point elsewhere."""
+
+
+class Refusal(NamedTuple):
+    """Why a request is not looked at any further."""
+
+    status: int
+    code: str
+    message: str
+
+
+def find_refusal(method: str, path: str, headers: Iterable[tuple[bytes, bytes]], rules: Rules) -> Refusal | None:
+    """What is wrong with a request, by its head alone; `None`: it may go on.
+
+    Args:
+        method: as sent.
+        path: as sent, percent-encoding undone.
+        headers: names in lower case.
+        rules: what is let in.
+    """
+    given: dict[bytes, list[str]] = {}
+    size = 0
+    for name, value in headers:
+        size += len(name) + len(value)
+        given.setdefault(name, []).append(value.decode("latin-1"))
+    if size > HEAD_MOST or len(path) > PATH_MOST:
+        return Refusal(431, "head_too_large", f"The head of a request has {HEAD_MOST:,} bytes at the most")
+    return next(_find_refusals(method, path, given, rules), None)
+
+
+def _find_refusals(method: str, path: str, given: Mapping[bytes, list[str]], rules: Rules) -> Iterator[Refusal]:
+    if not path.startswith("/"):
+        yield Refusal(400, "bad_request", "The request names a whole address where a path belongs")
+    if b"content-length" in given and b"transfer-encoding" in given:
+        yield Refusal(400, "bad_request", "The request says twice how long it is: Content-Length, Transfer-Encoding")
+    hosts, origins = given.get(b"host", []), given.get(b"origin", [])
+    if len(hosts) != 1 or not is_own_name(hosts[0], rules):
+        yield Refusal(403, "host_not_allowed", "The Host header is no name of this server; `--allow-host` adds one")
+    is_page = bool(origins) or not OWN_SITES.issuperset(given.get(b"sec-fetch-site", []))
+    if is_page and (not origins or not rules.origins.issuperset(origins)):
+        yield Refusal(403, "origin_not_allowed", "Web pages may not ask this server; `--allow-origin` lets one")
+    is_open = path in OPEN_PATHS or (method == "OPTIONS" and origins)
+    if rules.key is not None and not is_open and not is_key_shown(given.get(b"authorization", []), rules.key):
+        yield Refusal(401, "invalid_api_key", "The request shows no valid key: Authorization: Bearer KEY")
+
+
+def is_own_name(host: str, rules: Rules) -> bool:
+    """Whether a `Host` header means this server."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    name, port = match[1].lower(), int(match[2] or 80)
+    if f"{name}:{port}" in rules.hosts:
+        return True
+    return port == rules.port and (
+        name in LOOPBACK_NAMES or name in rules.hosts or (rules.addresses and _is_address(name))
+    )
+
+
+def is_key_shown(values: Iterable[str], key: str) -> bool:
+    """Whether one `Authorization` header shows the key; how long that takes tells nothing of it."""
+    words = [value.partition(" ") for value in values]
+    shown = [rest.strip() for scheme, _, rest in words if scheme.lower() == "bearer"]
+    return len(shown) == 1 and hmac.compare_digest(shown[0].encode(), key.encode())
+
+
+def allow_origin(origin: str | None, asked: Mapping[str, str]) -> dict[str, str]:
+    """The headers by which a browser lets a page of an allowed origin read the answer; none for anybody else.
+
+    Args:
+        origin: what the request said, once it was let in.
+        asked: its headers, for a preflight.
+    """
+    if origin is None:
+        return {}
+    allowed = {"access-control-allow-origin": origin, "vary": "Origin"}
+    if "access-control-request-method" in asked:
+        allowed |= {
+            "access-control-allow-methods": "GET, POST",
+            "access-control-allow-headers": asked.get("access-control-request-headers", ""),
+            "access-control-max-age": PREFLIGHT_S,
+        }
+    if asked.get("access-control-request-private-network") == "true":
+        allowed["access-control-allow-private-network"] = "true"
+    return allowed
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

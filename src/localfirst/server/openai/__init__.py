@@ -1,0 +1,1 @@
+"""OpenAI's dialect. Source of every form: openai/openai-openapi, `openapi.yaml`."""

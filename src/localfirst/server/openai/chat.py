@@ -1,0 +1,192 @@
+"""`/v1/chat/completions`: a conversation to its answer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from localfirst.constraint import make_schema
+from localfirst.conversation import Answer, Constraint, Message, TextDelta, ToolCall, ToolChoice
+from localfirst.server.failures import ParameterError
+from localfirst.server.fields import Fields, refuse_type
+from localfirst.server.openai.asked import (
+    IGNORED,
+    NEUTRAL,
+    Generating,
+    Manner,
+    blaming,
+    count,
+    name_build,
+    name_end,
+    parse_manner,
+)
+from localfirst.services.messages import parse_messages
+from localfirst.services.structure import check_together, parse_choice, parse_tools
+from localfirst.worker import protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from localfirst.types import Plan
+
+MOST_TOOLS = 128
+NO_PART: dict[str, tuple[Any, ...]] = {"modalities": (["text"],), "top_logprobs": (0,), "verbosity": ("medium",)}
+
+
+class Chat(NamedTuple):
+    """A conversation that is to be answered."""
+
+    manner: Manner
+    messages: tuple[Message, ...]
+    constraint: Constraint | None
+    tools: tuple[dict[str, Any], ...]
+    choice: ToolChoice
+    options: dict[str, Any]
+    """What the model's template is told besides."""
+
+    def make_work(self) -> Generating:
+        """What a loaded model is asked to do."""
+        return Generating(self._make_requests)
+
+    def _make_requests(self, plan: Plan) -> Iterator[protocol.Chat]:
+        for sampling in self.manner.make_samplings(plan):
+            yield protocol.Chat(
+                self.messages,
+                sampling,
+                self.manner.max_tokens,
+                self.manner.stop,
+                options=self.options,
+                constraint=self.constraint,
+                tools=self.tools,
+                choice=self.choice,
+            )
+
+
+def parse_chat(body: Mapping[str, Any]) -> Chat:
+    """A request in OpenAI's form.
+
+    Raises:
+        ParameterError: a parameter is wrong or cannot be honoured; it is named.
+    """
+    fields = Fields(body)
+    manner = parse_manner(fields)
+    given = fields.require("messages")
+    if not isinstance(given, list) or not given:
+        raise refuse_type("messages", "a list of at least one message")
+    with blaming("messages"):
+        messages = parse_messages(given)
+    constraint = _parse_format(fields.take("response_format"))
+    tools, choice = _parse_tools(fields)
+    with blaming("response_format"):
+        check_together(constraint, tools if choice.use != "none" else ())
+    options = fields.take("chat_template_kwargs")
+    if options is not None and not isinstance(options, dict):
+        raise refuse_type("chat_template_kwargs", "an object")
+    fields.end(IGNORED, NEUTRAL | NO_PART)
+    return Chat(manner, messages, constraint, tools, choice, options or {})
+
+
+def _parse_format(value: Any) -> Constraint | None:
+    kind = value.get("type") if isinstance(value, dict) else None
+    if value is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return Constraint("json_object")
+    if kind != "json_schema":
+        raise refuse_type("response_format", "an object of type text, json_object or json_schema")
+    described = value.get("json_schema")
+    schema = described.get("schema") if isinstance(described, dict) else None
+    if not isinstance(schema, dict):
+        raise ParameterError("`response_format.json_schema` needs an object `schema`", "response_format")
+    with blaming("response_format"):
+        return make_schema(json.dumps(schema))
+
+
+def _parse_tools(fields: Fields) -> tuple[tuple[dict[str, Any], ...], ToolChoice]:
+    given = fields.take("tools")
+    if given is not None and not isinstance(given, list):
+        raise refuse_type("tools", "a list")
+    tools = given or []
+    if len(tools) > MOST_TOOLS:
+        raise ParameterError(f"There are {len(tools)} tools; the most are {MOST_TOOLS}", "tools")
+    for tool in tools:
+        if not isinstance(tool, dict) or tool.get("type") != "function":
+            raise ParameterError("Only tools of type `function` can be offered", "tools", "unsupported_value")
+    with blaming("tools"):
+        offered = parse_tools(tools, "`tools`")
+    asked = fields.take("tool_choice")
+    if asked is not None and not isinstance(asked, (str, dict)):
+        raise refuse_type("tool_choice", "a text or an object")
+    with blaming("tool_choice"):
+        return offered, parse_choice(asked, offered, parallel=fields.flag("parallel_tool_calls", default=True))
+
+
+def make_completion(name: str, created: int, plan: Plan, model: str, answers: list[Answer]) -> dict[str, Any]:
+    """The whole response."""
+    return {
+        **_begin("chat.completion", name, created, plan, model),
+        "choices": [
+            {"index": index, "message": _make_message(answer), "logprobs": None, "finish_reason": name_end(answer)}
+            for index, answer in enumerate(answers)
+        ],
+        "usage": count(answers),
+    }
+
+
+class Chunks:
+    """The chunks of a streamed response."""
+
+    def __init__(self, name: str, created: int, plan: Plan, manner: Manner) -> None:
+        self._head = _begin("chat.completion.chunk", name, created, plan, manner.model)
+        self._usage = {"usage": None} if manner.usage else {}
+        self._calls: dict[int, int] = {}
+        self._answers: list[Answer] = []
+
+    def make(self, index: int, piece: TextDelta | ToolCall | Answer) -> Iterator[dict[str, Any]]:
+        """What a piece of the answer number `index` becomes; the first one of it says first who speaks."""
+        if index not in self._calls:
+            self._calls[index] = 0
+            yield self._chunk(index, {"role": "assistant", "content": ""})
+        match piece:
+            case TextDelta():
+                yield self._chunk(index, {"reasoning_content" if piece.reasoning else "content": piece.text})
+            case ToolCall():
+                number = self._calls[index]
+                self._calls[index] += 1
+                yield self._chunk(index, {"tool_calls": [{"index": number, **_make_call(piece)}]})
+            case Answer():
+                self._answers.append(piece)
+                yield self._chunk(index, {}, name_end(piece))
+
+    def end(self) -> Iterator[dict[str, Any]]:
+        """What comes last: the counts, where they were asked for."""
+        if self._usage:
+            yield {**self._head, "choices": [], "usage": count(self._answers)}
+
+    def _chunk(self, index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+        return {**self._head, "choices": [choice], **self._usage}
+
+
+def _begin(kind: str, name: str, created: int, plan: Plan, model: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{name}",
+        "object": kind,
+        "created": created,
+        "model": model,
+        "system_fingerprint": name_build(plan),
+    }
+
+
+def _make_message(answer: Answer) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None}
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
+    if answer.tool_calls:
+        message["content"] = answer.text or None
+        message["tool_calls"] = [_make_call(call) for call in answer.tool_calls]
+    return message
+
+
+def _make_call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments_json}}

@@ -1,0 +1,118 @@
+"""OpenAI's routes: a request parsed, done by the pool, and shaped again."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Protocol
+
+from starlette.routing import Route
+
+from localfirst.conversation import Answer
+from localfirst.errors import UnknownNameError
+from localfirst.server.endpoint import Endpoint, EventStream, dump, make_json
+from localfirst.server.openai import chat, completions, embeddings
+from localfirst.services.serving import shelf
+from localfirst.services.serving.job import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+
+    from starlette.responses import Response
+
+    from localfirst.conversation import TextDelta, ToolCall
+    from localfirst.server.openai.asked import Generating
+    from localfirst.services.serving.pool import Lease, Pool
+    from localfirst.services.serving.shelf import Offer
+    from localfirst.types import Plan
+
+
+class _Chunks(Protocol):
+    def make(self, index: int, piece: TextDelta | ToolCall | Answer) -> Iterator[dict[str, Any]]: ...
+
+    def end(self) -> Iterator[dict[str, Any]]: ...
+
+
+def make_routes(pool: Pool, log: Callable[[str], None]) -> list[Route]:
+    """The routes of the dialect, answered by `pool`."""
+    posts = {"chat/completions": _chat, "completions": _complete, "embeddings": _embed}
+    gets = {"models": _list_models, "models/{model:path}": _show_model}
+    return [
+        *(Route(f"/v1/{path}", Endpoint(handle, pool, log), methods=["POST"]) for path, handle in posts.items()),
+        *(Route(f"/v1/{path}", Endpoint(handle, pool, log), methods=["GET"]) for path, handle in gets.items()),
+    ]
+
+
+async def _chat(pool: Pool, body: Mapping[str, Any]) -> Response:
+    asked = chat.parse_chat(body)
+    manner, name, created = asked.manner, uuid.uuid4().hex, int(time.time())
+    if manner.stream:
+        work = asked.make_work()
+        return EventStream(_stream(pool, manner.model, work, lambda plan: chat.Chunks(name, created, plan, manner)))
+    plan, answers = await _gather(pool, manner.model, asked.make_work())
+    return make_json(chat.make_completion(name, created, plan, manner.model, answers))
+
+
+async def _complete(pool: Pool, body: Mapping[str, Any]) -> Response:
+    asked = completions.parse_completion(body)
+    model, name, created = asked.manner.model, uuid.uuid4().hex, int(time.time())
+    if asked.manner.stream:
+        work = asked.make_work()
+        return EventStream(_stream(pool, model, work, lambda plan: completions.Chunks(name, created, plan, asked)))
+    plan, answers = await _gather(pool, model, asked.make_work())
+    return make_json(completions.make_completion(name, created, plan, asked, answers))
+
+
+async def _embed(pool: Pool, body: Mapping[str, Any]) -> Response:
+    asked = embeddings.parse_embed(body)
+    lease = await pool.begin(asked.model, "embedding", asked.make_work())
+    async with lease.job as job:
+        return make_json(embeddings.make_response(asked, [one async for one in job]))
+
+
+async def _list_models(pool: Pool, _: Mapping[str, Any]) -> Response:
+    offers = await in_thread(shelf.find_offers)
+    loaded = {plan.model.name for plan in pool.loaded}
+    return make_json({"object": "list", "data": [_describe(offer, loaded) for offer in offers]})
+
+
+async def _show_model(pool: Pool, asked: Mapping[str, Any]) -> Response:
+    offers = {offer.name: offer for offer in await in_thread(shelf.find_offers)}
+    name = asked["model"]
+    if name not in offers:
+        name = (await in_thread(lambda: shelf.find_served(asked["model"]))).model.name
+    if name not in offers:
+        raise UnknownNameError(f"No model named `{asked['model'][:80]}`", hint="GET /v1/models lists what there is")
+    return make_json(_describe(offers[name], {plan.model.name for plan in pool.loaded}))
+
+
+def _describe(offer: Offer, loaded: set[str]) -> dict[str, Any]:
+    """A model as OpenAI lists it, and, which theirs does not, what it is for and whether it is loaded."""
+    return {
+        "id": offer.name,
+        "object": "model",
+        "created": offer.created_s,
+        "owned_by": offer.vendor,
+        "task": "embedding" if offer.task == "embedding" else "chat",
+        "loaded": offer.name.partition("@")[0] in loaded,
+    }
+
+
+async def _gather(pool: Pool, model: str, work: Generating) -> tuple[Plan, list[Answer]]:
+    lease = await pool.begin(model, "chat", work)
+    async with lease.job as job:
+        return lease.plan, [piece async for _, piece in job if isinstance(piece, Answer)]
+
+
+async def _stream(
+    pool: Pool, model: str, work: Generating, make_chunks: Callable[[Plan], _Chunks]
+) -> AsyncGenerator[str, None]:
+    lease: Lease = await pool.begin(model, "chat", work)
+    chunks = make_chunks(lease.plan)
+    async with lease.job as job:
+        async for index, piece in job:
+            for chunk in chunks.make(index, piece):
+                yield dump(chunk)
+    for chunk in chunks.end():
+        yield dump(chunk)
+    yield "[DONE]"

@@ -1,0 +1,177 @@
+"""Connections of clients that do nothing, too slowly or too often, by real sockets with short deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.datastructures import Headers
+from uvicorn.server import ServerState
+
+from localfirst.errors import LfError, NoFitError
+from localfirst.server import body, endpoint, run
+from localfirst.server.failures import RefusedError
+
+
+async def answer_shortly(_scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def answer_endlessly(_scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while True:
+        await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+        await asyncio.sleep(0)  # what is sent to a client that has left is taken at once
+
+
+def with_server(app: Any, test: Callable[[int], Awaitable[None]]) -> None:
+    async def main() -> None:
+        config = uvicorn.Config(app, loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False)
+        config.load()
+        state = ServerState()
+        loop = asyncio.get_running_loop()
+        made = await loop.create_server(lambda: run.BoundedProtocol(config, state, {}), "127.0.0.1", 0)
+        async with made:
+            await test(made.sockets[0].getsockname()[1])
+
+    asyncio.run(main())
+
+
+async def send(port: int, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    return reader, writer
+
+
+async def is_cut_off(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await reader.read() == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["silent", "half a head"])
+def test_a_connection_that_never_asks_is_cut_off(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "HEAD_S", 0.2)
+
+    async def test(port: int) -> None:
+        reader, writer = await send(port, data)
+        assert await is_cut_off(reader)
+        writer.close()
+
+    with_server(answer_shortly, test)
+
+
+def test_half_a_second_head_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "HEAD_S", 0.3)
+
+    async def test(port: int) -> None:
+        reader, writer = await send(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+        writer.write(b"GET /")
+        assert await is_cut_off(reader)
+        writer.close()
+
+    with_server(answer_shortly, test)
+
+
+def test_a_client_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "SEND_S", 0.3)
+
+    async def test(port: int) -> None:
+        reader, writer = await send(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.transport.pause_reading()
+        await asyncio.sleep(1.5)
+        writer.transport.resume_reading()
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await reader.readexactly(10**9)
+        writer.close()
+
+    with_server(answer_endlessly, test)
+
+
+def test_connections_beyond_the_bound_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "CONNECTIONS_MOST", 2)
+
+    async def test(port: int) -> None:
+        (_, one), (_, two) = await send(port, b""), await send(port, b"")
+        reader, third = await send(port, b"")
+        head, _, data = (await reader.read()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503")
+        assert json.loads(data)["error"]["code"] == "too_many"
+        for writer in (one, two, third):
+            writer.close()
+        await asyncio.sleep(0.1)
+        reader, writer = await send(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await reader.readuntil(b"ok")
+        writer.close()
+
+    with_server(answer_shortly, test)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "READ_S", 0.1)
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.03)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    with pytest.raises(RefusedError) as raised:
+        asyncio.run(body.read_object(Headers({"content-type": "application/json"}), receive))
+    assert raised.value.status == 408
+
+
+def test_a_client_that_leaves_its_body_unfinished_is_not_answered() -> None:
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(body.ClientLeftError):
+        asyncio.run(body.read_object(Headers({"content-type": "application/json; charset=utf-8"}), receive))
+
+
+def read_stream(events: Any) -> tuple[list[str], Exception | None]:
+    sent: list[str] = []
+
+    async def put(message: Any) -> None:
+        sent.append(message.get("body", b"").decode() if message["type"].endswith("body") else "head")
+
+    async def main() -> None:
+        await endpoint.EventStream(events)({}, None, put)
+
+    try:
+        asyncio.run(main())
+    except LfError as error:
+        return sent, error
+    return sent, None
+
+
+def test_a_stream_with_nothing_to_say_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "KEEP_ALIVE_S", 0.1)
+
+    async def speak() -> Any:
+        await asyncio.sleep(0.25)
+        yield "one"
+        raise NoFitError("too large")
+
+    sent, error = read_stream(speak())
+    assert error is None
+    assert sent[:3] == ["head", ": keep-alive\n\n", ": keep-alive\n\n"]
+    assert sent[-3] == "data: one\n\n"
+    assert json.loads(sent[-2].removeprefix("data: "))["error"]["code"] == "model_does_not_fit"
+
+
+def test_what_goes_wrong_before_the_first_word_has_a_status_of_its_own() -> None:
+    async def speak() -> Any:
+        raise NoFitError("too large")
+        yield ""
+
+    sent, error = read_stream(speak())
+    assert (sent, type(error)) == ([], NoFitError)
