@@ -140,6 +140,28 @@ def test_several_that_ask_for_one_model_at_once_load_it_once_by_whatever_name() 
     assert sum(line.startswith("Loaded") for line in told) == 1
 
 
+def test_what_is_kept_for_no_time_is_loaded_for_each_request() -> None:
+    async def test(pool: Pool) -> None:
+        for _ in range(2):
+            await ask(pool, "one")
+            await until(lambda: not pool.loaded)
+
+    told = run(see_room_for(3.5), test, keep_alive_s=0)
+    assert [line.split()[0] for line in told] == ["Loaded", "Unloaded"] * 2
+
+
+def test_what_is_loaded_for_whoever_has_left_goes_in_time() -> None:
+    async def test(pool: Pool) -> None:
+        asked = asyncio.create_task(ask(pool, "one"))
+        await until(lambda: pool._loading)
+        asked.cancel()
+        await until(lambda: not pool._loading)
+        await until(lambda: not pool.loaded)
+
+    told = run(see_room_for(3.5), test, keep_alive_s=0.1)
+    assert [line.split()[0] for line in told] == ["Loaded", "Unloaded"]
+
+
 def test_whoever_leaves_while_it_is_loaded_keeps_nobody_else_from_it() -> None:
     async def test(pool: Pool) -> None:
         first = asyncio.create_task(ask(pool, "one"))

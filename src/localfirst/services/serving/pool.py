@@ -125,6 +125,7 @@ class Pool:
             held = await self._take(key, name)
         finally:
             self._waiting[key] -= 1
+            self._let_expire(key)  # whoever it was loaded for may have left
         self._names[name, task] = key
         job = Job(held.session, work, partial(self._give_back, key, held))
         self._jobs.add(job)
@@ -171,8 +172,6 @@ class Pool:
             await held.free.acquire()
             if held.session.alive and held is self._held.get(key):
                 held.active += 1
-                if held.timer is not None:
-                    held.timer.cancel()
                 return held
             held.free.release()
             self._bury(key, held)
@@ -203,7 +202,7 @@ class Pool:
             if self._stopping:
                 self._drop(held)
                 raise STOPPING
-            self._let_expire(held)
+            self._let_expire(key)
         except WorkerCrashError:
             self._count_death(key)
             raise
@@ -249,17 +248,17 @@ class Pool:
         held.free.release()
         if not held.session.alive:
             self._bury(key, held)
-        elif held.active == 0 and self._held.get(key) is held:
-            self._let_expire(held)
+        self._let_expire(key)
 
-    def _let_expire(self, held: _Held) -> None:
-        if self._keep_alive_s is not None:
-            loop = asyncio.get_running_loop()
-            held.timer = loop.call_later(self._keep_alive_s, self._expire, held)
-
-    def _expire(self, held: _Held) -> None:
-        if held.active == 0 and held in self._held.values():
-            self._drop(held)
+    def _let_expire(self, key: Key) -> None:
+        """Begin to count how long nobody uses a model, if nobody does."""
+        held = self._held.get(key)
+        if held is None or self._keep_alive_s is None:
+            return
+        if held.timer is not None:
+            held.timer.cancel()
+        if held.active == 0 and not self._waiting[key]:
+            held.timer = asyncio.get_running_loop().call_later(self._keep_alive_s, self._drop, held)
 
     def _bury(self, key: Key, held: _Held) -> None:
         """Take away a model whose worker died, once."""
