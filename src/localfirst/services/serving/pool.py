@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from localfirst.errors import BrokenModelError, BusyError, CrowdedError, ServerError, UsageError, WorkerCrashError
 from localfirst.hwprobe.probe import probe
 from localfirst.services.planning import NOTHING_WANTED, plan_fetch
+from localfirst.services.preparing import Allowed, ignore
 from localfirst.services.serving import memory, shelf
 from localfirst.services.serving.job import Job, Piece, Work, in_thread
-from localfirst.services.session import Allowed, Session, ignore, open_session
+from localfirst.services.session import Session, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
