@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from localfirst.services.serving.pool import Pool
 
+BODILESS = frozenset({"GET", "HEAD", "DELETE"})
+"""Methods of requests that say all they have to say in their address."""
 KEEP_ALIVE_S = 10.0
 """A stream that has nothing to say yet shows this often that it lives. Until then its status is open: what goes wrong
 is told by an error's own."""
@@ -43,11 +45,16 @@ def make_failure(error: LfError) -> Response:
     return make_json(failure.body, failure.status, failure.headers)
 
 
+def make_event(data: str, name: str | None = None) -> str:
+    """A server-sent event of one line of data."""
+    return f"data: {data}\n\n" if name is None else f"event: {name}\ndata: {data}\n\n"
+
+
 class EventStream(Response):
     """Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
     def __init__(self, events: AsyncGenerator[str, None]) -> None:
-        """Send the data of `events`, one line each; an error after the first of them becomes the last."""
+        """Send `events`, as `make_event` makes them; an error after the first of them becomes the last."""
         super().__init__(media_type="text/event-stream", headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
         self._events = events
@@ -74,14 +81,14 @@ class EventStream(Response):
                 if not done:
                     await put(": keep-alive\n\n")
                     continue
-                if (data := coming.result()) is None:
+                if (event := coming.result()) is None:
                     break
-                await put(f"data: {data}\n\n")
+                await put(event)
                 coming = asyncio.ensure_future(anext(self._events, None))
         except LfError as error:
             if not begun:
                 raise
-            await put(f"data: {dump(tell(error).body)}\n\n")
+            await put(make_event(dump(tell(error).body)))
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
@@ -115,8 +122,8 @@ class Endpoint:
 
         try:
             request = Request(scope)
-            is_read = request.method in {"GET", "HEAD"}
-            asked = request.path_params if is_read else await read_object(request.headers, receive)
+            named = {**request.query_params, **request.path_params}
+            asked = named if request.method in BODILESS else await read_object(request.headers, receive)
             await _do_until_left(answer(asked), receive)
         except LfError as error:
             await make_failure(error)(scope, receive, send_marked)

@@ -10,19 +10,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fixtures.serving import Server
-from tests.unit.server.test_requests import CHAT, VALUES, find_places, put
+from tests.unit.server.test_requests import CHAT, RESPONSE, VALUES, find_places, put
 
 CHEAP = CHAT | {"model": "caller", "stream": False, "stream_options": None, "response_format": None}
 ROUTES = [
     ("/v1/chat/completions", CHEAP),
     ("/v1/completions", {"model": "greeter", "prompt": ["a", "b"], "n": 2, "stop": ["x"], "max_tokens": 2}),
     ("/v1/embeddings", {"model": "embedder", "input": ["a", "b"], "encoding_format": "base64"}),
+    ("/v1/responses", RESPONSE | {"model": "caller", "stream": False, "previous_response_id": None, "text": None}),
 ]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-@pytest.mark.parametrize(("path", "body"), ROUTES, ids=["chat", "completions", "embeddings"])
+@pytest.mark.parametrize(("path", "body"), ROUTES, ids=["chat", "completions", "embeddings", "responses"])
 def test_a_spoiled_request_is_answered_or_refused(server: Server, path: str, body: dict, data: Any) -> None:
     place = data.draw(st.sampled_from(find_places(body)[1:]))
     answer = post(server, path, json.dumps(put(body, place, data.draw(VALUES))))

@@ -158,7 +158,7 @@ def test_a_stream_with_nothing_to_say_shows_that_it_lives(monkeypatch: pytest.Mo
 
     async def speak() -> Any:
         await asyncio.sleep(0.25)
-        yield "one"
+        yield endpoint.make_event("one")
         raise NoFitError("too large")
 
     sent, error = read_stream(speak())

@@ -14,6 +14,8 @@ from localfirst.server.failures import Failure, ParameterError, RefusedError, te
 from localfirst.server.openai.chat import parse_chat
 from localfirst.server.openai.completions import parse_completion
 from localfirst.server.openai.embeddings import parse_embed
+from localfirst.server.openai.responses import asked
+from localfirst.server.openai.responses.asked import Asked
 
 TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
 CHAT: dict[str, Any] = {
@@ -49,12 +51,46 @@ CHAT: dict[str, Any] = {
     "top_logprobs": 0,
     "frequency_penalty": 0,
     "logit_bias": {},
+    "reasoning_effort": "low",
     "user": "u",
 }
+RESPONSE: dict[str, Any] = {
+    "model": "m",
+    "instructions": "be brief",
+    "previous_response_id": "resp_1",
+    "input": [
+        {"role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "a"}]},
+        {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "1", "output": [{"type": "input_text", "text": "r"}]},
+    ],
+    "temperature": 1,
+    "top_p": 0.5,
+    "max_output_tokens": 5,
+    "stream": True,
+    "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}, "verbosity": "medium"},
+    "reasoning": {"effort": "low", "summary": "auto"},
+    "tools": [{"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": True}],
+    "tool_choice": "none",
+    "parallel_tool_calls": True,
+    "metadata": {"a": "b"},
+    "store": True,
+    "truncation": "disabled",
+    "include": ["reasoning.encrypted_content"],
+}
+SAID = ({"type": "message", "id": "msg_0", "role": "user", "content": "before"},)
+
+
+def parse_response(body: dict[str, Any]) -> Asked:
+    return asked.parse_response(body, lambda _: SAID)
+
+
 ARRANGED = [
     (parse_chat, CHAT),
     (parse_completion, {"model": "m", "prompt": ["a", "b"], "echo": False, "best_of": 1, "n": 2, "stop": "x"}),
     (parse_embed, {"model": "m", "input": ["a", "b"], "encoding_format": "base64", "user": "u"}),
+    (parse_response, RESPONSE),
 ]
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.just("function"),
@@ -84,13 +120,13 @@ def put(value: Any, place: tuple[Any, ...], new: Any) -> Any:
     return copied
 
 
-@pytest.mark.parametrize(("parse", "body"), ARRANGED, ids=["chat", "completions", "embeddings"])
+@pytest.mark.parametrize(("parse", "body"), ARRANGED, ids=["chat", "completions", "embeddings", "responses"])
 def test_the_arranged_requests_are_understood(parse: Any, body: dict[str, Any]) -> None:
     parse(body)
 
 
 @given(st.data())
-@pytest.mark.parametrize(("parse", "body"), ARRANGED, ids=["chat", "completions", "embeddings"])
+@pytest.mark.parametrize(("parse", "body"), ARRANGED, ids=["chat", "completions", "embeddings", "responses"])
 def test_any_value_in_any_place_is_understood_or_refused_by_name(parse: Any, body: dict, data: st.DataObject) -> None:
     place = data.draw(st.sampled_from(find_places(body)[1:]))
     spoiled = put(body, place, data.draw(VALUES))
@@ -107,11 +143,11 @@ def check_refusal(failure: Failure) -> None:
 
 
 @given(st.text(min_size=1, max_size=8), VALUES.filter(lambda value: value is not None))
-@example("reasoning_effort", "high")
+@example("web_search_options", {})
 @example("dimensions", 3)
 def test_what_nobody_knows_is_refused_by_its_name(name: str, value: Any) -> None:
     for parse, body in ARRANGED:
-        if name not in CHAT and name not in body and name not in {"user", "metadata"}:
+        if name not in CHAT and name not in body and name not in {"user", "metadata", "store"}:
             with pytest.raises(ParameterError) as raised:
                 parse(body | {name: value})
             assert raised.value.param == name

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from localfirst.types import Plan
 
 MOST_TOOLS = 128
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 NO_PART: dict[str, tuple[Any, ...]] = {"modalities": (["text"],), "top_logprobs": (0,), "verbosity": ("medium",)}
 
 
@@ -75,35 +76,59 @@ def parse_chat(body: Mapping[str, Any]) -> Chat:
         raise refuse_type("messages", "a list of at least one message")
     with blaming("messages"):
         messages = parse_messages(given)
-    constraint = _parse_format(fields.take("response_format"))
-    tools, choice = _parse_tools(fields)
+    constraint = parse_format(fields.take("response_format"), "response_format")
+    parallel = fields.flag("parallel_tool_calls", default=True)
+    tools, choice = offer_tools(fields.take("tools"), fields.take("tool_choice"), parallel=parallel)
     with blaming("response_format"):
         check_together(constraint, tools if choice.use != "none" else ())
     options = fields.take("chat_template_kwargs")
     if options is not None and not isinstance(options, dict):
         raise refuse_type("chat_template_kwargs", "an object")
+    effort = parse_effort(fields.take("reasoning_effort"), "reasoning_effort")
     fields.end(IGNORED, NEUTRAL | NO_PART)
-    return Chat(manner, messages, constraint, tools, choice, options or {})
+    return Chat(manner, messages, constraint, tools, choice, effort | (options or {}))
 
 
-def _parse_format(value: Any) -> Constraint | None:
+def parse_effort(value: Any, param: str) -> dict[str, Any]:
+    """How much a model is to think, by the names that templates know it by; `param` is what it came by.
+
+    Raises:
+        ParameterError: it is none of `EFFORTS`.
+    """
+    if value is None:
+        return {}
+    if value not in EFFORTS:
+        raise ParameterError(f"The effort in `{param}` has to be one of {', '.join(EFFORTS)}", param)
+    return {"reasoning_effort": value, "enable_thinking": value != "none"}
+
+
+def parse_format(value: Any, param: str) -> Constraint | None:
+    """What an answer is held to; `param` is what it came by.
+
+    Raises:
+        ParameterError: it is none of OpenAI's forms, or a schema that cannot be kept to.
+    """
     kind = value.get("type") if isinstance(value, dict) else None
     if value is None or kind == "text":
         return None
     if kind == "json_object":
         return Constraint("json_object")
     if kind != "json_schema":
-        raise refuse_type("response_format", "an object of type text, json_object or json_schema")
+        raise refuse_type(param, "an object of type text, json_object or json_schema")
     described = value.get("json_schema")
     schema = described.get("schema") if isinstance(described, dict) else None
     if not isinstance(schema, dict):
-        raise ParameterError("`response_format.json_schema` needs an object `schema`", "response_format")
-    with blaming("response_format"):
+        raise ParameterError(f"The json_schema in `{param}` needs an object `schema`", param)
+    with blaming(param):
         return make_schema(json.dumps(schema))
 
 
-def _parse_tools(fields: Fields) -> tuple[tuple[dict[str, Any], ...], ToolChoice]:
-    given = fields.take("tools")
+def offer_tools(given: Any, asked: Any, *, parallel: bool) -> tuple[tuple[dict[str, Any], ...], ToolChoice]:
+    """The tools that may be called, and whether one has to be.
+
+    Raises:
+        ParameterError: of `tools` or `tool_choice`.
+    """
     if given is not None and not isinstance(given, list):
         raise refuse_type("tools", "a list")
     tools = given or []
@@ -114,11 +139,10 @@ def _parse_tools(fields: Fields) -> tuple[tuple[dict[str, Any], ...], ToolChoice
             raise ParameterError("Only tools of type `function` can be offered", "tools", "unsupported_value")
     with blaming("tools"):
         offered = parse_tools(tools, "`tools`")
-    asked = fields.take("tool_choice")
     if asked is not None and not isinstance(asked, (str, dict)):
         raise refuse_type("tool_choice", "a text or an object")
     with blaming("tool_choice"):
-        return offered, parse_choice(asked, offered, parallel=fields.flag("parallel_tool_calls", default=True))
+        return offered, parse_choice(asked, offered, parallel=parallel)
 
 
 def make_completion(name: str, created: int, plan: Plan, model: str, answers: list[Answer]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from starlette.routing import Route
 
 from localfirst.conversation import Answer
 from localfirst.errors import UnknownNameError
-from localfirst.server.endpoint import Endpoint, EventStream, dump, make_json
+from localfirst.server.endpoint import Endpoint, EventStream, dump, make_event, make_json
 from localfirst.server.openai import chat, completions, embeddings
+from localfirst.server.openai.responses.routes import make_response_routes
 from localfirst.services.serving import shelf
 from localfirst.services.serving.job import in_thread
 
@@ -40,6 +41,7 @@ def make_routes(pool: Pool, log: Callable[[str], None]) -> list[Route]:
     return [
         *(Route(f"/v1/{path}", Endpoint(handle, pool, log), methods=["POST"]) for path, handle in posts.items()),
         *(Route(f"/v1/{path}", Endpoint(handle, pool, log), methods=["GET"]) for path, handle in gets.items()),
+        *make_response_routes(pool, log),
     ]
 
 
@@ -112,7 +114,7 @@ async def _stream(
     async with lease.job as job:
         async for index, piece in job:
             for chunk in chunks.make(index, piece):
-                yield dump(chunk)
+                yield make_event(dump(chunk))
     for chunk in chunks.end():
-        yield dump(chunk)
-    yield "[DONE]"
+        yield make_event(dump(chunk))
+    yield make_event("[DONE]")
