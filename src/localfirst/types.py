@@ -382,6 +382,8 @@ class Wanted(NamedTuple):
     """Requests to answer at the same time, where the engine can and the memory is there; the others wait."""
     draft: Draft | None = None
     """What is to draft: a demand."""
+    threads: int | None = None
+    """To compute with; `None`: as many as the processor and its load allow."""
 
 
 class InstalledFile(NamedTuple):

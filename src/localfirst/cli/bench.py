@@ -88,9 +88,7 @@ def run(
     warmup: Annotated[
         int, typer.Option("--warmup", metavar="N", min=0, max=100, help="Times before them that do not count.")
     ] = 1,
-    threads: Annotated[
-        int | None, typer.Option("-t", "--threads", metavar="N", min=1, max=1024, help="Threads to compute with.")
-    ] = None,
+    threads: options.Threads = None,
     batch: Annotated[
         int | None, typer.Option("-b", "--batch", metavar="N", min=1, help="Prompt tokens to compute at once.")
     ] = None,

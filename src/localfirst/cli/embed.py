@@ -41,6 +41,7 @@ def embed(
     backend: options.Backend = None,
     quant: options.Quant = None,
     tier: options.Tier = None,
+    threads: options.Threads = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object for each text, as is done wherever no terminal is.")
     ] = False,
@@ -73,6 +74,7 @@ def embed(
         tier=tier,
         task="embedding",
         pooling=pooling,
+        threads=threads,
     )
 
     def start(accepted: bool) -> Session:

@@ -170,6 +170,17 @@ KvCache = Annotated[
         help="How to keep the context in memory: quantized, it takes half or a quarter, and costs some quality.",
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "-t",
+        "--threads",
+        metavar="N",
+        min=1,
+        max=1024,
+        help="Threads to compute with; the free cores if not said.",
+    ),
+]
 Draft = Annotated[
     str | None,
     typer.Option(

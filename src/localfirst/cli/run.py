@@ -74,6 +74,7 @@ def run(
     tier: options.Tier = None,
     min_tps: options.MinTps = None,
     kv_cache: options.KvCache = None,
+    threads: options.Threads = None,
     tensor_parallel: Annotated[
         int, typer.Option("--tensor-parallel", metavar="N", min=1, help="Share each layer among N GPUs (vllm, ...).")
     ] = 1,
@@ -125,6 +126,7 @@ def run(
         cache=kv_cache,
         parallel=Parallel(tensor_parallel, pipeline_parallel, ray),
         task="chat",
+        threads=threads,
     )
 
     def start(accepted: bool) -> Session:

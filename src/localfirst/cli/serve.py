@@ -61,6 +61,7 @@ def serve(
     ctx: options.Context = None,
     device: options.Device = None,
     kv_cache: options.KvCache = None,
+    threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -84,7 +85,7 @@ def serve(
             f"Whoever reaches {host} could use this machine",
             hint=f"Let them show a key: `openssl rand -hex 16 > key`, then `--api-key-file key`, or set {KEY}",
         )
-    wanted = make_wanted(context_tokens=ctx, device=device, cache=kv_cache)._replace(requests=parallel)
+    wanted = make_wanted(context_tokens=ctx, device=device, cache=kv_cache, threads=threads)._replace(requests=parallel)
     names = [offer.name for offer in find_offers()]
     pool = Pool(
         wanted,

@@ -65,33 +65,34 @@ class EventStream(Response):
         Raises:
             LfError: before anything was sent.
         """
-        begun = False
+        sent, turn = 0, asyncio.Lock()
 
         async def put(text: str) -> None:
-            nonlocal begun
-            if not begun:
-                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                begun = True
-            await send({"type": "http.response.body", "body": text.encode("utf-8", "replace"), "more_body": True})
+            nonlocal sent
+            async with turn:
+                if not sent:
+                    await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                sent += 1
+                await send({"type": "http.response.body", "body": text.encode("utf-8", "replace"), "more_body": True})
 
-        coming = asyncio.ensure_future(anext(self._events, None))
-        try:
+        async def keep_alive() -> None:
             while True:
-                done, _ = await asyncio.wait({coming}, timeout=KEEP_ALIVE_S)
-                if not done:
+                last = sent
+                await asyncio.sleep(KEEP_ALIVE_S)
+                if sent == last:
                     await put(": keep-alive\n\n")
-                    continue
-                if (event := coming.result()) is None:
-                    break
+
+        keeping = asyncio.ensure_future(keep_alive())
+        try:
+            async for event in self._events:
                 await put(event)
-                coming = asyncio.ensure_future(anext(self._events, None))
         except LfError as error:
-            if not begun:
+            if not sent:
                 raise
             await put(make_event(dump(tell(error).body)))
         finally:
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
             await self._events.aclose()
         await send({"type": "http.response.body", "body": b""})
 

@@ -43,7 +43,9 @@ def listen(host: str, port: int) -> socket.socket:
         ServerError: the port is taken, and by whom, or the address is none of this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Its protocol is named: only where a socket tells it, asyncio sends small segments at once. Else a stream's first
+    # words wait 40 ms, until the client has acknowledged the head.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform == "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)  # else others may take it as well

@@ -65,6 +65,7 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     parallel: Parallel = ALONE,
     task: Task | None = None,
     pooling: str | None = None,
+    threads: int | None = None,
 ) -> Wanted:
     """What the options of a command say; `auto` is no demand, also where the model's name makes one.
 
@@ -83,7 +84,11 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
         raise UsageError(f"No pooling `{pooling}`", detail=f"known: {', '.join(POOLINGS)}")
     wanted = Wanted(context_tokens, device, backend, quantization, task=task, pooling=pooled)
     return wanted._replace(
-        tier=tier, min_tps=wanted.min_tps if min_tps is None else min_tps, cache=kept, parallel=parallel
+        tier=tier,
+        min_tps=wanted.min_tps if min_tps is None else min_tps,
+        cache=kept,
+        parallel=parallel,
+        threads=threads,
     )
 
 

@@ -74,7 +74,7 @@ def prepare(  # noqa: PLR0913 - one keyword per thing that callers decide
         main=str(layout.find_loadable(installed)),
         draft=str(layout.find_loadable(_fetch(drafting, allowed, report))) if drafting else None,
         context_tokens=plan.context_tokens,
-        threads=find_threads(),
+        threads=wanted.threads or find_threads(),
         placement=plan.placement,
         device_layers=plan.device_layers,
         cache=plan.cache,

@@ -61,7 +61,9 @@ def open_session(  # noqa: PLR0913 - one keyword per thing that callers decide
             raise UsageError(f"`{name}` is a server, which does as it was started", hint="Leave out `--draft`")
         return _open_remote(name, *server, wanted, report)
     prepared = prepare(name, wanted, allowed=allowed, report=report, chosen=chosen, draft=draft, see=see)
-    return Session(prepared.plan, prepared.python, prepared.load, prepared.machine, report)
+    return Session(
+        prepared.plan, prepared.python, prepared.load, prepared.machine, report, measures=wanted.threads is None
+    )
 
 
 def _open_remote(
@@ -91,17 +93,20 @@ def make_sampling(plan: Plan, asked: Mapping[str, float | int | None]) -> Sampli
 class Session:
     """A loaded model and what has been said. Use it as a context manager; leaving it ends the worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a worker is started with, and what is done besides
         self,
         plan: Plan,
         python: str,
         load: protocol.Load,
         machine: Machine,
         report: Callable[[Progress], None] = ignore,
+        *,
+        measures: bool = True,
     ) -> None:
-        """Start the worker and load the model; the speed of its answers on `machine` is kept.
+        """Start the worker and load the model.
 
-        `report` is told how far an engine is that takes minutes to load.
+        `report` is told how far an engine is that takes minutes to load. With `measures`, the speed of answers on
+        `machine` is kept, for estimates.
 
         Raises:
             LfError: as the worker or the engine says; nothing is left running.
@@ -116,7 +121,7 @@ class Session:
         self.choice = FREE_CHOICE
         self.messages: list[Message] = []
         self.last: Answer | None = None
-        self._python, self._load, self._machine = python, load, machine
+        self._python, self._load, self._machine, self._measures = python, load, machine, measures
         self._reply: Reply | None = None
         self._report = report
         self._restarting = threading.Lock()
@@ -178,8 +183,8 @@ class Session:
         for piece in reply:
             if isinstance(piece, Answer):
                 answer = replace(piece, timings=replace(piece.timings, load_s=self.load_s))
-                if isinstance(asked, protocol.Chat) and asked.constraint is None and asked.choice.use != "required":
-                    measuring.record(self.plan, self.loaded, self._machine, answer)  # being held takes its own time
+                if self._measures and isinstance(asked, protocol.Chat) and not _is_held(asked):
+                    measuring.record(self.plan, self.loaded, self._machine, answer)
                 yield answer
             else:
                 yield piece
@@ -282,3 +287,8 @@ class Session:
             self.messages.append(Message("assistant", said, self.last.tool_calls if self.last else ()))
         else:
             self.messages.pop()
+
+
+def _is_held(asked: protocol.Chat) -> bool:
+    """Whether an answer is held to something, which takes its own time."""
+    return asked.constraint is not None or asked.choice.use == "required"

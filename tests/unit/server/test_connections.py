@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from starlette.datastructures import Headers
 from uvicorn.server import ServerState
 
 from localfirst.errors import LfError, NoFitError
-from localfirst.server import body, endpoint, run
+from localfirst.server import body, endpoint, listen, run
 from localfirst.server.failures import RefusedError
 
 
@@ -175,3 +176,23 @@ def test_what_goes_wrong_before_the_first_word_has_a_status_of_its_own() -> None
 
     sent, error = read_stream(speak())
     assert (sent, type(error)) == ([], NoFitError)
+
+
+def test_what_is_sent_in_parts_is_sent_at_once() -> None:
+    """As its connections are accepted by asyncio, which looks at what the socket says of itself."""
+
+    async def main() -> int:
+        accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def tell(_reader: Any, writer: asyncio.StreamWriter) -> None:
+            connection = writer.get_extra_info("socket")
+            accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with listen.listen("127.0.0.1", 0) as listener:
+            async with await asyncio.start_server(tell, sock=listener):
+                _, writer = await asyncio.open_connection(*listener.getsockname())
+                writer.close()
+                return await accepted
+
+    assert asyncio.run(main())

@@ -1,0 +1,256 @@
+"""What `lf serve` costs and gains beside engines' own HTTP servers, with the same file, threads and slots.
+
+    python -m benchmarks.serve [--rounds N] [--clients 1,4,8,16] [--llama-cpp-python PYTHON]
+
+Run from the repository's root on a quiet machine. 125 M random weights in 4 bits; the text is thrown away, and every
+prompt is new. The servers are loaded beside each other and take turns; what is printed are medians over rounds, of the
+differences or ratios within each. `--llama-cpp-python` names an interpreter that has `llama_cpp.server`, which answers
+one request at a time. The bars: a first token at most 2 ms later than from xllamacpp's server, as many tokens a second
+for any number of clients, three times as many as llama-cpp-python's server for 8, and 80 MB for the server's process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import random
+import socket
+import string
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import NamedTuple
+
+import psutil
+from benchmarks.overhead import BENCHES, SHAPE, VOCABULARY
+
+FIRST_BAR_S, MEMORY_BAR_BYTES, OTHER_BAR = 0.002, 80_000_000, 3.0
+OTHER_CLIENTS = 8
+PROMPT_TOKENS, TOKENS = 16, 64
+CONTEXT_TOKENS = 512
+FIRSTS = 10
+"""First tokens that are timed in each turn."""
+START_S = 120
+XLLAMACPP = """
+import signal, sys, xllamacpp
+path, port, threads, slots, context = sys.argv[1], *map(int, sys.argv[2:])
+params = xllamacpp.CommonParams()
+params.model.path, params.hostnames, params.port = path, ["127.0.0.1"], port
+params.n_ctx, params.n_parallel, params.n_gpu_layers, params.n_ubatch = slots * context, slots, 0, 128
+params.cpuparams.n_threads, params.cpuparams_batch.n_threads = threads, threads
+params.cache_ram_mib, params.cache_idle_slots, params.verbosity = 0, False, 0
+server = xllamacpp.Server(params)
+signal.pause()
+"""
+
+
+class Heard(NamedTuple):
+    """A streamed answer: seconds until its first text, and its tokens."""
+
+    first_s: float
+    tokens: int
+
+
+class Server(NamedTuple):
+    """Who is asked. Connections are kept, one for each thread that asks, as clients do."""
+
+    name: str
+    port: int
+    model: str
+    process: psutil.Process
+    kept: threading.local
+
+    def ask(self, prompt: str, tokens: int) -> Heard:
+        """Have a text continued.
+
+        Raises:
+            RuntimeError: the server refuses, or says nothing.
+        """
+        body = {"model": self.model, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True}
+        body["stream_options"] = {"include_usage": True}
+        began, first_s, counted = perf_counter(), 0.0, 0
+        response = self._post(json.dumps(body))
+        while line := response.readline():
+            if not line.startswith(b"data: {"):
+                continue
+            first_s = first_s or perf_counter() - began
+            counted = (json.loads(line[6:]).get("usage") or {}).get("completion_tokens", counted)
+        if not first_s or not counted:
+            raise RuntimeError(f"{self.name} said nothing, with status {response.status}")
+        return Heard(first_s, counted)
+
+    def _post(self, body: str) -> http.client.HTTPResponse:
+        """The head of an answer; by a new connection where the server has closed the kept one meanwhile."""
+        if not hasattr(self.kept, "connection"):
+            self.kept.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_S)
+        for is_last in (False, True):
+            try:
+                self.kept.connection.request("POST", "/v1/completions", body, {"content-type": "application/json"})
+                response: http.client.HTTPResponse = self.kept.connection.getresponse()
+            except (ConnectionError, http.client.HTTPException):
+                self.kept.connection.close()
+                if is_last:
+                    raise
+            else:
+                return response
+        raise AssertionError("the last one returns or raises")
+
+
+def main() -> int:
+    """Print a line for each figure; 1 if a bar is missed."""
+    parser = argparse.ArgumentParser(description="lf serve beside engines' own servers")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clients", default="1,4,8,16")
+    parser.add_argument("--llama-cpp-python", metavar="PYTHON", help="an interpreter that has llama_cpp.server")
+    asked = parser.parse_args()
+    clients = [int(text) for text in asked.clients.split(",")]
+    print(
+        f"{SHAPE.parameters(VOCABULARY) / 1e6:.0f} M parameters, {asked.threads} threads, load {os.getloadavg()[0]:.1f}"
+    )
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        folder = Path(scratch)
+        path = folder / "random.gguf"
+        BENCHES["xllamacpp"].make_random(path, SHAPE, vocabulary_size=VOCABULARY)
+        start = partial(_start, stack, folder)
+        ours = start_lf(start, path, asked.threads, max(clients))
+        theirs = start_xllamacpp(start, path, asked.threads, max(clients))
+        missed = compare_firsts(ours, theirs, asked.rounds)
+        missed |= compare_throughput(ours, theirs, clients, asked.rounds, 1.0)
+        if asked.llama_cpp_python:
+            other = start_llama_cpp_python(start, asked.llama_cpp_python, path, asked.threads)
+            missed |= compare_throughput(ours, other, [OTHER_CLIENTS], asked.rounds, OTHER_BAR)
+        taken = ours.process.memory_full_info().pss
+        missed |= _say(f"lf serve without its workers: {taken / 1e6:.0f} MB", taken <= MEMORY_BAR_BYTES)
+    return int(missed)
+
+
+def compare_firsts(ours: Server, theirs: Server, rounds: int) -> bool:
+    """How much later the first token comes; whether the bar is missed."""
+    generator = random.Random(1)  # noqa: S311 - the same prompts in every run
+    later, times = [], []
+    for _ in range(rounds + 1):
+        for _ in range(FIRSTS):
+            a, b = (side.ask(_make_prompt(generator), 1).first_s for side in (ours, theirs))
+            later.append(a - b)
+            times.append((a, b))
+    later, times = later[FIRSTS:], times[FIRSTS:]  # the first round warms up
+    each = " and ".join(f"{median(column) * 1000:.1f}" for column in zip(*times, strict=True))
+    text = f"first token {median(later) * 1000:+.1f} ms beside {theirs.name} ({each} ms)"
+    return _say(text, median(later) <= FIRST_BAR_S)
+
+
+def compare_throughput(ours: Server, theirs: Server, clients: Sequence[int], rounds: int, bar: float) -> bool:
+    """Tokens a second for so many clients at a time; whether a bar is missed."""
+    generator = random.Random(2)  # noqa: S311 - as above
+    missed = False
+    for count in clients:
+        rates = [
+            tuple(measure_throughput(side, generator, count) for side in (ours, theirs)) for _ in range(rounds + 1)
+        ][1:]
+        ratio = median(a / b for a, b in rates)
+        each = " and ".join(f"{median(column):.0f}" for column in zip(*rates, strict=True))
+        plural = "client" if count == 1 else "clients"
+        text = f"{count:2} {plural}: {ratio:.3f} x {theirs.name} ({each} tokens/s)"
+        missed |= _say(text, ratio >= bar)
+    return missed
+
+
+def measure_throughput(side: Server, generator: random.Random, clients: int) -> float:
+    """Tokens a second of all answers, from the first question to the last token."""
+    prompts = [_make_prompt(generator) for _ in range(clients)]
+    began = perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        heard = list(pool.map(lambda prompt: side.ask(prompt, TOKENS), prompts))
+    return sum(one.tokens for one in heard) / (perf_counter() - began)
+
+
+def start_lf(start: partial[subprocess.Popen[str]], path: Path, threads: int, slots: int) -> Server:
+    """`lf serve`, with the model imported."""
+    lf = [sys.executable, "-m", "localfirst"]
+    start([*lf, "model", "import", str(path), "--name", "random"]).wait()
+    words = ["--parallel", str(slots), "--ctx", str(CONTEXT_TOKENS), "--queue", "64", "--threads", str(threads)]
+    process = start([*lf, "serve", "--port", "0", "--json", *words])
+    assert process.stdout is not None
+    port = int(json.loads(process.stdout.readline())["url"].rpartition(":")[2].partition("/")[0])
+    return Server("lf", port, "random", psutil.Process(process.pid), threading.local())
+
+
+def start_xllamacpp(start: partial[subprocess.Popen[str]], path: Path, threads: int, slots: int) -> Server:
+    """llama.cpp's own server, as xllamacpp has it inside."""
+    port = _find_port()
+    numbers = (port, threads, slots, CONTEXT_TOKENS)
+    process = start([sys.executable, "-c", XLLAMACPP, str(path), *map(str, numbers)])
+    return _wait_for(Server("xllamacpp's server", port, "random", psutil.Process(process.pid), threading.local()))
+
+
+def start_llama_cpp_python(start: partial[subprocess.Popen[str]], python: str, path: Path, threads: int) -> Server:
+    """llama-cpp-python's own server."""
+    port = _find_port()
+    words = ["--model", str(path), "--host", "127.0.0.1", "--port", str(port), "--n_ctx", str(CONTEXT_TOKENS)]
+    process = start([python, "-m", "llama_cpp.server", *words, "--n_threads", str(threads)])
+    return _wait_for(
+        Server("llama-cpp-python's server", port, "random", psutil.Process(process.pid), threading.local())
+    )
+
+
+def _start(stack: ExitStack, folder: Path, command: Sequence[str]) -> subprocess.Popen[str]:
+    return stack.enter_context(_running(command, {**os.environ, "LF_HOME": str(folder / "home")}))
+
+
+@contextmanager
+def _running(command: Sequence[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def _wait_for(server: Server) -> Server:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            server.ask("a", 1)
+        except (OSError, RuntimeError, http.client.HTTPException):
+            if time.monotonic() > deadline or not server.process.is_running():
+                raise
+            time.sleep(0.2)
+        else:
+            return server
+
+
+def _find_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _make_prompt(generator: random.Random) -> str:
+    return "".join(generator.choices(string.ascii_letters, k=PROMPT_TOKENS))
+
+
+def _say(text: str, passed: bool) -> bool:
+    print(text if passed else f"{text} MISSED", flush=True)
+    return not passed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
