@@ -17,7 +17,7 @@ WRITABLE_HINT = "Make it writable, or set `LF_HOME` to a folder of yours, such a
 def home() -> Path | None:
     """The folder named by `LF_HOME`, or `None` when it is unset or empty."""
     value = os.environ.get("LF_HOME")
-    return Path(value).expanduser().absolute() if value else None
+    return expand(value).absolute() if value else None
 
 
 def data_dir() -> Path:
@@ -61,6 +61,21 @@ def _is_there(path: Path) -> bool:
         return os.path.lexists(path)
     except OSError:  # below a folder that may not be searched
         return False
+
+
+def is_file(text: str | Path) -> bool:
+    """Whether a text is the name of a file here; of one that no file can have, `Path.is_file` raises."""
+    return os.path.isfile(text)  # noqa: PTH113 - as said
+
+
+def is_folder(text: str | Path) -> bool:
+    """The same of a folder."""
+    return os.path.isdir(text)  # noqa: PTH112 - as said
+
+
+def expand(text: str | Path) -> Path:
+    """A path with the home folder that its `~` means; of a user that there is not, `Path.expanduser` raises."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - as said
 
 
 def require_writable() -> None:
@@ -112,7 +127,7 @@ def find_models(data: Path) -> Path:
 def shared_dirs() -> tuple[Path, ...]:
     """The folders of `LF_SHARED_STORES`: stores of others, or data folders with one, only to read from."""
     named = os.environ.get("LF_SHARED_STORES", "").split(os.pathsep)
-    return tuple(Path(name).expanduser().absolute() for name in named if name)
+    return tuple(expand(name).absolute() for name in named if name)
 
 
 def catalogs_dir() -> Path:

@@ -96,6 +96,7 @@ def test_compare_says_what_is_slower_and_how_sure_that_is(kept: Lf) -> None:
         (("bcdf", "kmnp", "--fail-under", "5"), 2, "no share such as 5%"),
         (("2026", "kmnp"), 3, "Several benches"),
         (("zzzz", "kmnp"), 3, "There is no bench `zzzz`"),
+        (("z" * 300, "kmnp"), 3, "There is no bench `zzzz"),
     ],
 )
 def test_the_bar_and_what_is_wrong_with_the_words(kept: Lf, words: tuple[str, ...], code: int, said: str) -> None:

@@ -44,6 +44,11 @@ def chat():
         pytest.param("/tool f 1", "No call waits for a result", id="no-call"),
         pytest.param("/file", "Write `/file PATH`", id="no-path"),
         pytest.param("/file /dev/zero", "`/dev/zero` is not a file", id="device"),
+        pytest.param(
+            "/file ~nobody-of-this-name/x",
+            "`~nobody-of-this-name/x` cannot be read ([Errno 2] No such file or directory: '~nobody-of-this-name/x')",
+            id="home-of-nobody",
+        ),
     ],
 )
 def test_a_mistake_is_answered_in_one_line_with_what_is_possible(chat, typed, text):

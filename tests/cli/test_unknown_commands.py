@@ -6,6 +6,7 @@ What a command does not take is said in the terms of every other error where a p
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.conftest import Lf
@@ -26,6 +27,30 @@ def test_an_unknown_command_is_answered_with_what_was_meant(lf: Lf, typed: list[
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: `lf")
     assert done.stderr.rstrip().endswith(f"hint: {hint}")
+
+
+@pytest.mark.parametrize("typed", [["run", "a" * 300, "hi"], ["model", "optimize", "a" * 300], ["rm", "a" * 300]])
+def test_a_name_that_no_file_can_have_is_only_an_unknown_name(lf: Lf, typed: list[str]) -> None:
+    done = lf(*typed)
+    assert done.returncode in {2, 3}
+    assert done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "environment", "code"),
+    [
+        (["store", "move", "~nobody-of-this-name"], {}, 0),
+        (["model", "optimize", "~nobody-of-this-name"], {}, 2),
+        (["runtime", "list"], {"LF_RUNTIME_MLX_CPU": "~nobody-of-this-name"}, 0),
+        (["list"], {"LF_HOME": "~nobody-of-this-name"}, 0),
+    ],
+)
+def test_the_home_of_nobody_is_a_name_like_others(
+    lf: Lf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str], environment: dict[str, str], code: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lf.environment |= environment
+    assert (lf(*typed).returncode, lf(*typed).stderr.count("Traceback")) == (code, 0)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from localfirst import paths
 from localfirst.cli.screen import line
 from localfirst.conversation import Constraint, Sampling, find_waiting
 from localfirst.errors import UsageError
@@ -235,8 +236,6 @@ def _attach(chat: Chat, argument: str) -> Outcome:
     if not argument:
         raise UsageError("Write `/file PATH`")
     path = _find_path(argument)
-    if path.exists() and not path.is_file():
-        raise UsageError(f"`{path}` is not a file")
     text = read_text_file(path)
     chat.attachments.append(attach(path.name, text))
     count = len(text.splitlines())
@@ -244,7 +243,7 @@ def _attach(chat: Chat, argument: str) -> Outcome:
 
 
 def _find_path(argument: str) -> Path:
-    return Path(argument.strip().strip("\"'")).expanduser()
+    return paths.expand(argument.strip().strip("\"'"))
 
 
 def _give(chat: Chat, argument: str) -> Outcome:

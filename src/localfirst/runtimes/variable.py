@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
+from localfirst import paths
 from localfirst.errors import RuntimeMissingError
 
 HINT = "Set it to the path of one, or unset it"
@@ -32,7 +32,7 @@ def read_variable(name: str, wanted: str) -> Named:
     value = os.environ.get(variable)
     if not value:
         return Named()
-    path = Path(value).expanduser().absolute()
+    path = paths.expand(value).absolute()
     if path.is_file() and os.access(path, os.X_OK):
         return Named(str(path))
     return Named(problem=f"`{variable}` does not name {wanted}: {value}")

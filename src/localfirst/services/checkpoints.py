@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst import paths
 from localfirst.catalog import names
 from localfirst.errors import ModelFileError, NetworkError, StoreError, UsageError
 from localfirst.runtimes.builder import Sizes, check_architecture
@@ -59,8 +60,8 @@ def open_source(text: str, *, offline: bool, accept_license: bool, report: Repor
         ModelFileError: it is no checkpoint, damaged, needs code, or is of an architecture that cannot be built.
         LfError: as the hub says.
     """
-    if not text.startswith("hf:") and Path(text).expanduser().is_dir():
-        yield _find_folder(Path(text).expanduser().resolve())
+    if not text.startswith("hf:") and paths.is_folder(folder := paths.expand(text)):
+        yield _find_folder(folder.resolve())
         return
     asked = names.parse_name(text)
     if asked.repo is None:

@@ -90,7 +90,7 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
         model = names.find_model(catalogue.load_models(), asked, others)
     except UnknownNameError:
         if not named:
-            if Path(text).exists():
+            if paths.is_file(text) or paths.is_folder(text):
                 raise UsageError(f"No model is named `{text}`", hint=f"For the file of this name: `./{text}`") from None
             raise
         return _make_entry(asked, named[0])  # of a catalog that was removed

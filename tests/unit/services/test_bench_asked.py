@@ -46,6 +46,22 @@ def test_a_scenario_may_be_a_file(tmp_path: Path) -> None:
     assert (scenario.name, scenario.text) == ("notes.txt", "What is in here?")
 
 
+def test_texts_of_the_same_name_are_not_measured_as_one(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.txt").write_text(folder)
+    with pytest.raises(UsageError, match=r"Two texts are called `x\.txt`"):
+        read_scenarios([str(tmp_path / "a" / "x.txt"), str(tmp_path / "b" / "x.txt")])
+    (tmp_path / "chat").write_text("mine")
+    with pytest.raises(UsageError, match="Two texts are called `chat`"):
+        read_scenarios(["chat", str(tmp_path / "chat")])
+
+
+def test_a_text_in_place_of_its_file_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="is no scenario, and no file"):
+        read_scenarios(["What is the weather like? " * 20])
+
+
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe\x00", b"a\x00b"])
 def test_a_file_that_is_no_text_is_refused(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "file"

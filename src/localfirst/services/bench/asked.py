@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst import paths
 from localfirst.bench import texts, workload
 from localfirst.bench.values import Workload
 from localfirst.errors import UsageError
@@ -89,9 +90,11 @@ def read_scenarios(names: Sequence[str]) -> tuple[Scenario, ...]:
             found[name] = Scenario(name, None, texts.SCENARIOS[name][1])
             continue
         path = Path(name)
-        if not path.is_file():
+        if not paths.is_file(path):
             known = ", ".join(texts.SCENARIOS)
             raise UsageError(f"`{name}` is no scenario, and no file", hint=f"One of: {known}; or a text file's path")
         text = texts.check_text(name, read_text_file(path))
+        if path.name in found:
+            raise UsageError(f"Two texts are called `{path.name}`: nobody could tell them apart", hint="Rename one")
         found[path.name] = Scenario(path.name, text, texts.SCENARIOS["chat"][1])
     return tuple(found.values())

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localfirst import paths
 from localfirst.bench import serialize
 from localfirst.bench.compare import Comparison, compare, find_worse
 from localfirst.errors import BenchBelowError, BenchFileError, LfError
@@ -53,7 +54,7 @@ def find(name: str, say: Callable[[str], None]) -> Bench:
         UnknownNameError: there is no such bench.
     """
     path = Path(name)
-    is_file = path.suffix == ".json" or (path.is_file() and not results.is_last(name))
+    is_file = path.suffix == ".json" or (paths.is_file(path) and not results.is_last(name))
     return read(path) if is_file else results.load(name, say)
 
 

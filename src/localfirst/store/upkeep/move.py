@@ -60,7 +60,7 @@ def move(target: Path, *, report: Report) -> Moved:
         IntegrityError: a model's files are not what its manifest says; nothing was moved.
         StoreError: one of the folders cannot be written, or the store is not there.
     """
-    target = target.expanduser().absolute()
+    target = paths.expand(target).absolute()
     with _alone(report), _saying_what_is_kept(report):
         ended = _finish(report)
         note = pointer.read_note()
