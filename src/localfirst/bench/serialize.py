@@ -6,7 +6,6 @@ Each series also says what its samples say together (`summary`); that is not rea
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any, get_args
 
 from localfirst.bench.statistics import summarize
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "lf.bench/1"
 """Keys may be added; a change of what one means makes it `lf.bench/2`."""
+MOST = 2**63 - 1
+"""Of what a file says, larger than anything that is measured: with it one may still reckon, and SQLite holds it."""
 
 
 def to_json(bench: Bench) -> dict[str, Any]:
@@ -92,22 +93,15 @@ def _text(value: object, place: str) -> str:
 
 
 def _count(value: object, place: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST:
         raise _fail(place, "whole number", value)
     return value
 
 
 def _figure(value: object, place: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not _is_finite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -MOST <= value <= MOST:
         raise _fail(place, "number", value)
     return float(value)
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number that no float holds
-        return False
 
 
 def _flag(value: object, place: str) -> bool:

@@ -20,7 +20,9 @@ MOST_TOKENS = 10_000_000
 MOST_REQUESTS = 256
 MOST_VALUES = 256
 """Of one option: a range with a forgotten step would take days."""
-_RANGE = re.compile(r"(\d+)-(\d+)(?:([+*])(\d+))?", re.ASCII)
+_RANGE = re.compile(r"(\d{1,9})-(\d{1,9})(?:([+*])(\d{1,9}))?", re.ASCII)
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+"""With more digits it is too large anyway, and with thousands of them none that Python reads."""
 
 
 def parse_numbers(option: str, texts: Iterable[str], least: int = 0, most: int = MOST_TOKENS) -> tuple[int, ...]:
@@ -58,7 +60,7 @@ def parse_pairs(texts: Iterable[str]) -> tuple[tuple[int, int], ...]:
     pairs: dict[tuple[int, int], None] = {}
     for text in texts:
         parts = [part.strip() for part in text.split(",")]
-        numbers = [int(part) for part in parts if part.isascii() and part.isdecimal()]
+        numbers = [int(part) for part in parts if _NUMBER.fullmatch(part)]
         if len(parts) != 2 or len(numbers) != 2 or not all(0 < number <= MOST_TOKENS for number in numbers):
             raise UsageError(f"`-pg {text}` is no pair of tokens to read and to generate", hint="Write `-pg 512,128`")
         pairs[numbers[0], numbers[1]] = None
@@ -96,7 +98,7 @@ def find_context(workloads: Iterable[Workload]) -> int:
 
 def _expand(part: str) -> list[int] | None:
     """The numbers of one part of a list; `None` where it is none, or a range without an end."""
-    if part.isascii() and part.isdecimal():
+    if _NUMBER.fullmatch(part):
         return [int(part)]
     match = _RANGE.fullmatch(part)
     if match is None:

@@ -27,7 +27,24 @@ def test_lists_and_ranges_are_read_as_llama_bench_reads_them(texts: list[str], n
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "1,,2", "-1", "1.5", "512x", "5-3", "0-8*2", "8-16*1", "8-16+0", "٣", "99999999999", "1-9-17"]
+    "text",
+    [
+        "",
+        "x",
+        "1,,2",
+        "-1",
+        "1.5",
+        "512x",
+        "5-3",
+        "0-8*2",
+        "8-16*1",
+        "8-16+0",
+        "٣",
+        "99999999999",
+        "1-9-17",
+        "7" * 5000,
+        f"1-{'7' * 5000}",
+    ],
 )
 def test_what_is_no_list_is_refused_by_the_name_of_its_option(text: str) -> None:
     with pytest.raises(UsageError, match=r"`-d ") as caught:
@@ -55,7 +72,7 @@ def test_any_text_is_a_list_or_a_usage_error(text: str) -> None:
     assert all(0 <= number <= MOST_TOKENS for number in numbers)
 
 
-@pytest.mark.parametrize("text", ["512", "512,0", "0,128", "a,b", "1,2,3", "-1,4", ""])
+@pytest.mark.parametrize("text", ["512", "512,0", "0,128", "a,b", "1,2,3", "-1,4", "", "7" * 5000 + ",1"])
 def test_what_is_no_pair_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no pair"):
         parse_pairs([text])
