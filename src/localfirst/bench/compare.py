@@ -27,6 +27,8 @@ Verdict = Literal["faster", "slower", "within noise", "unknown"]
 """`unknown`: of a single repetition nobody knows how far another one would lie."""
 SMALLEST = 0.01
 CONFIDENCE = 0.95
+ALIKE = 0.05
+"""By how much the texts of a scenario may be longer or shorter than those of the same one before."""
 _T_975 = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
@@ -189,7 +191,7 @@ def find_differences(before: Series, after: Series) -> tuple[Difference, ...]:
 
 def _find_differences(before: Series, after: Series) -> Iterator[Difference]:
     one, other = before.contender, after.contender
-    if before.workload != after.workload:
+    if not _is_same_work(before.workload, after.workload):
         yield Difference("workload", before.workload.name, after.workload.name)
     same_bytes = one.digest is not None and one.digest == other.digest
     work = [name for name in _WORK if not (same_bytes and name in {"model", "variant", "quantization"})]
@@ -198,6 +200,13 @@ def _find_differences(before: Series, after: Series) -> Iterator[Difference]:
     if one.digest != other.digest:
         yield Difference("files", _shorten(one.digest), _shorten(other.digest))
     yield from _differ(one, other, work)
+
+
+def _is_same_work(before: Workload, after: Workload) -> bool:
+    """Whether two workloads are one; texts of a scenario are about as long, not to the token."""
+    if before.scenario is not None and abs(before.prompt_tokens - after.prompt_tokens) <= ALIKE * before.prompt_tokens:
+        before = before._replace(prompt_tokens=after.prompt_tokens)
+    return before == after
 
 
 def _shorten(digest: str | None) -> str:

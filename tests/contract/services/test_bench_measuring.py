@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -11,11 +12,14 @@ from tests.contract.backends.engines import make_program
 from tests.fixtures import scripted
 from tests.fixtures.engines import has_engine, need_engine
 
+from localfirst.bench.compare import compare
 from localfirst.bench.statistics import summarize
 from localfirst.bench.values import Bench, Workload
-from localfirst.errors import ContextError, LfError, UnknownNameError, UsageError
+from localfirst.errors import ContextError, EngineError, LfError, UnknownNameError, UsageError
+from localfirst.hwprobe.energy import Meter
 from localfirst.hwprobe.probe import probe
-from localfirst.services.bench.asked import Asked, Scenario
+from localfirst.services.bench.asked import Asked, Scenario, read_scenarios
+from localfirst.services.bench.repetition import Asker
 from localfirst.services.bench.run import Run
 from localfirst.services.preparing import Allowed
 from localfirst.store.measurements import find_rates
@@ -32,7 +36,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measure(*workloads: Workload, allowed: Allowed = OFFLINE, models: tuple[str, ...] = ("starter",), **asked) -> Bench:
-    run = Run(Asked(models, workloads or (READ, WRITE), repetitions=2, warmups=0, **asked), ("bench",), allowed)
+    options = {"repetitions": 2, "warmups": 0} | asked
+    run = Run(Asked(models, workloads or (READ, WRITE), **options), ("bench",), allowed)
     run.prepare()
     run.measure()
     return run.finish()
@@ -127,6 +132,34 @@ def test_a_scenario_is_answered_as_a_chat_and_its_length_is_told(model: str) -> 
     assert series.samples[0].completion_tokens == 6
 
 
+def test_other_benches_of_a_scenario_have_the_same_texts(model: str) -> None:
+    chat = Workload(0, 4, scenario="chat")
+    short = measure(READ, chat, scenarios=read_scenarios(["chat"]), models=(model,), repetitions=1)
+    long = measure(READ, chat, scenarios=read_scenarios(["chat"]), models=(model,), repetitions=2, warmups=1)
+    lengths = [
+        [sample.prompt_tokens + sample.cached_tokens for sample in bench.series[1].samples] for bench in (short, long)
+    ]
+    assert lengths[0] == lengths[1][:1]
+    assert [len(pair.changes) > 0 for pair in compare(short, long).pairs] == [True, True]
+
+
+def test_a_server_elsewhere_is_never_asked_what_an_earlier_bench_asked() -> None:
+    asked: list[str] = []
+
+    class Server:
+        def answer(self, request):
+            asked.append(request.messages[0].content)
+            raise EngineError("It went away")
+
+    info = SimpleNamespace(ignores_end=False, engine="server")
+    for _ in range(2):
+        asker = Asker(Server(), info, Asked(scenarios=read_scenarios(["chat"])), Meter(()), remote=True)
+        for workload in (READ, Workload(0, 4, scenario="chat")):
+            with pytest.raises(EngineError):
+                asker.repeat(workload, 0)
+    assert len(set(asked)) == 4
+
+
 def test_what_does_not_fit_the_context_is_told_and_the_rest_is_measured(model: str) -> None:
     bench = measure(Workload(4000, 0), WRITE, models=(model,))
     assert [one.workload for one in bench.series] == [WRITE]
@@ -165,8 +198,15 @@ def test_what_has_no_room_together_is_loaded_for_its_turn_and_given_up(monkeypat
     run.prepare()
     others = find_children()
     workers: list[int] = []
-    run.measure(lambda _: workers.append(len(find_children() - others)))
+    said: list[str] = []
+
+    def watch(progress: Progress) -> None:
+        workers.append(len(find_children() - others))
+        said.append(str(progress.detail["line"]))
+
+    run.measure(watch)
     assert max(workers) == 1
+    assert [line.rpartition(", ")[2] for line in said if " of 2" in line] == ["1 of 2", "1 of 2", "2 of 2", "2 of 2"]
     assert [len(one.samples) for one in run.finish().series] == [2, 2]
 
 

@@ -109,6 +109,14 @@ def test_what_is_unlike_is_not_compared_and_what_differs_is_named(given: dict, s
     assert ([one.name for one in unlike.differences], pairs, gone) == (said, (), before.series)
 
 
+@pytest.mark.parametrize(("tokens", "alike"), [(100, True), (104, True), (96, True), (106, False), (94, False)])
+def test_texts_of_a_scenario_are_alike_where_they_are_about_as_long(tokens: int, alike: bool) -> None:
+    before, after = (make_bench(make_series(Workload(count, 8, scenario="chat"))) for count in (100, tokens))
+    assert (len(compare(before, after).pairs) == 1) == alike
+    before, after = (make_bench(make_series(Workload(count, 8))) for count in (100, 101))
+    assert not compare(before, after).pairs
+
+
 def test_servers_are_alike_only_at_one_address() -> None:
     server = {"format": "remote", "digest": None, "runtime": "http://a/v1"}
     here, there = make_bench(make_series(**server)), make_bench(make_series(**server | {"runtime": "http://b/v1"}))

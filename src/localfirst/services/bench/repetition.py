@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from math import fsum
@@ -49,6 +50,7 @@ class Asker:
     def __init__(self, worker: Worker, info: LoadedInfo, asked: Asked, meter: Meter, *, remote: bool) -> None:
         self._worker, self._info, self._asked, self._meter, self._remote = worker, info, asked, meter, remote
         self._drawn = 0
+        self._salt = secrets.token_hex(8) if remote else ""  # such a server may remember an earlier bench
         self._added = 0
         self._words_per_token = 0.75
         self.endless = info.ignores_end
@@ -68,8 +70,8 @@ class Asker:
             self._added = max(0, round(few - 16 * (many - few) / 112))
             self._words_per_token = 112 / (many - few)
 
-    def repeat(self, workload: Workload) -> Outcome:
-        """One repetition.
+    def repeat(self, workload: Workload, number: int) -> Outcome:
+        """One repetition; texts of scenarios are those of its number, so that other benches have the same ones.
 
         Raises:
             ShallowError: it does not keep a prompt's beginning, and so cannot begin at a depth.
@@ -77,7 +79,7 @@ class Asker:
             LfError: the engine failed.
         """
         if workload.scenario:
-            return self._repeat_scenario(workload)
+            return self._repeat_scenario(workload, number)
         for left in reversed(range(DRAWS)):
             try:
                 return self._repeat_tokens(workload)
@@ -111,25 +113,20 @@ class Asker:
         outcome = _make_outcome(workload, runs)
         return outcome._replace(sample=outcome.sample._replace(energy_j=joules))
 
-    def _repeat_scenario(self, workload: Workload) -> Outcome:
+    def _repeat_scenario(self, workload: Workload, number: int) -> Outcome:
         scenario = self._asked.find_scenario(workload.scenario or "")
-        said = [self._write(scenario) for _ in range(workload.concurrency)]
+        seeds = [f"{self._salt}{number}-{place}-{workload.concurrency}" for place in range(workload.concurrency)]
+        said = [_write(scenario, seed) for seed in seeds]
         chats: list[protocol.Complete | protocol.Chat] = [
             protocol.Chat((Message("user", text),), GREEDY, workload.generated_tokens, ignore_end=self.endless)
             for text in said
         ]
         return self._measure(workload, chats)
 
-    def _write(self, scenario: Scenario) -> str:
-        self._drawn += 1
-        if scenario.text is None:
-            return texts.make_scenario(scenario.name, str(self._drawn))
-        return f"{texts.draw_words(3, str(self._drawn))}\n\n{scenario.text}"  # else it would be found in the cache
-
     def _draw(self, tokens: int) -> Prompt:
         """A new prompt of so many tokens, those that the engine puts before it included."""
         self._drawn += 1
-        seed = str(self._drawn)
+        seed = f"{self._salt}{self._drawn}"
         wanted = max(1, tokens - self._added)
         if self._remote:
             return texts.draw_words(max(1, round(wanted * self._words_per_token)), seed)
@@ -143,7 +140,7 @@ class Asker:
     def _count(self, words: int) -> int:
         """The tokens of a prompt of so many words, as a server counts them."""
         self._drawn += 1
-        return self._answer(texts.draw_words(words, str(self._drawn)), 1).usage.prompt_tokens
+        return self._answer(texts.draw_words(words, f"{self._salt}{self._drawn}"), 1).usage.prompt_tokens
 
     def _answer(self, prompt: Prompt, tokens: int) -> Answer:
         return self._run([self._make(prompt, tokens)])[0].answer
@@ -249,6 +246,12 @@ def _find_decode(runs: list[_Run], generated: int, ended: float) -> float | None
         return runs[0].answer.timings.decode_tps
     after, seconds = generated - len(runs), ended - min(run.first_s for run in runs)
     return after / seconds if after > 0 and seconds > 0 else None
+
+
+def _write(scenario: Scenario, seed: str) -> str:
+    if scenario.text is None:
+        return texts.make_scenario(scenario.name, seed)
+    return f"{texts.draw_words(3, seed)}\n\n{scenario.text}"  # else it would be found in the cache
 
 
 def _cut(prompt: Prompt, share: float) -> Prompt:

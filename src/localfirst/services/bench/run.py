@@ -88,7 +88,8 @@ class Run:
         self._before = self._observer.look(QUIET_S)
         self._bandwidths = self._find_bandwidths()
         turns = [_Turn(index, ready) for index, ready in enumerate(self._ready)]
-        rounds = [range(self._asked.repetitions)] if _fit_together(turns) else [range(1)] * self._asked.repetitions
+        count = self._asked.repetitions
+        rounds = [range(count)] if _fit_together(turns) else [range(number, number + 1) for number in range(count)]
         for repetitions in rounds:
             with ExitStack() as stack:
                 for turn in turns:
@@ -126,7 +127,7 @@ class Run:
 
     def _measure_turns(self, turns: list[_Turn], repetitions: range) -> None:
         for workload in self._asked.workloads:
-            for number in range(-self._asked.warmups, len(repetitions)):
+            for number in (*range(-self._asked.warmups, 0), *repetitions):
                 for turn in turns:
                     if not turn.failed and workload not in turn.refused:
                         self._repeat(turn, workload, number)
@@ -141,9 +142,9 @@ class Run:
         gathering.load = turn.load or UNLOADED
         try:
             if number < 0:
-                turn.asker.repeat(workload)
+                turn.asker.repeat(workload, number)
             else:
-                gathering.take(turn.asker, turn.worker.pid, self._observer, turn.device_bytes)
+                gathering.take(turn.asker, number, turn.worker.pid, self._observer, turn.device_bytes)
         except (ContextError, ShallowError) as error:
             turn.refused.add(workload)
             self.refusals.append(error)

@@ -42,8 +42,8 @@ class Gathering:
         """Those that there are."""
         return tuple(one.sample for one in self._outcomes)
 
-    def take(self, asker: Asker, pid: int, observer: Observer, device_bytes: int | None) -> None:
-        """Take one more sample; `device_bytes` is what the loaded model has of the device's memory.
+    def take(self, asker: Asker, number: int, pid: int, observer: Observer, device_bytes: int | None) -> None:
+        """Take the sample of a repetition; `device_bytes` is what the loaded model has of the device's memory.
 
         Raises:
             LfError: as `Asker.repeat`; nothing is taken then.
@@ -51,7 +51,7 @@ class Gathering:
         footprint.forget_peak(pid)
         free_bytes = read_device_free(self._ready)
         before, ours_before = observer.read_times(), _read_ours(pid)
-        outcome = asker.repeat(self._workload)
+        outcome = asker.repeat(self._workload, number)
         after, ours_after = observer.read_times(), _read_ours(pid)
         self._outcomes.append(outcome)
         self._watch(before, after, ours_after - ours_before)
