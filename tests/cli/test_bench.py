@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -98,19 +99,35 @@ def test_help_shows_how_to_measure(lf: Lf) -> None:
         assert "[MODEL]..." in told
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_what_is_measured_when_it_is_stopped_is_kept(lf: Lf, number: signal.Signals, code: int) -> None:
-    words = ("bench", "starter", "-p", "16", "-n", "8", "-r", "1000", "--warmup", "0", "--backend", "llama-cpu")
-    process = lf.start(*words, "-o", "table")
+def wait_for_a_sample(process: subprocess.Popen[str]) -> None:
+    """Wait until one of a thousand is taken: another one is announced."""
     assert process.stderr is not None
     for line in process.stderr:
-        if " of 1000" in line:
-            break
+        if (told := re.search(r"(\d+) of 1000", line)) and int(told[1]) > 1:
+            return
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_is_measured_when_it_is_stopped_is_kept(lf: Lf, number: signal.Signals, code: int) -> None:
+    words = ("bench", "starter", "-p", "128", "-n", "8", "-r", "1000", "--warmup", "0", "--backend", "llama-cpu")
+    process = lf.start(*words, "-o", "table")
+    wait_for_a_sample(process)
     process.send_signal(number)
     told, _ = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "pp16" in told
+    assert "pp128" in told
     assert "did not come to its end" in told
+
+
+def test_what_is_stopped_says_so_though_there_is_nothing_to_compare(lf: Lf, tmp_path: Path) -> None:
+    small = ("bench", "starter", "-n", "0", "--warmup", "0", "--backend", "llama-cpu")
+    other = json.loads(lf(*small, "-p", "8", "-r", "1", "-o", "json").stdout) | {"machine": "another"}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    process = lf.start(*small, "-p", "128", "-r", "1000", "--compare", str(tmp_path / "other.json"))
+    wait_for_a_sample(process)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=60)
+    assert (process.returncode, "pp128" in told, "Two different machines" in told) == (130, True, True)
 
 
 def test_a_disk_that_is_full_is_said(lf: Lf) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localfirst.cli import options
-from localfirst.cli.bench_results import FailUnder, complete_bench, show_comparison
+from localfirst.cli.bench_results import FailUnder, complete_bench, judge, show_comparison
 from localfirst.cli.groups import DefaultGroup, Row, make_app
 from localfirst.errors import UsageError
 
@@ -197,11 +197,13 @@ def run(
     output.print_bench(bench, form)
     if bench.series and not silent:
         output.print_notice(f"Bench {bench.id}; `lf bench report` draws it, `lf bench compare {bench.id}` compares")
-    if base is not None:
-        bar = None if code else fail_under
-        show_comparison(compare_benches(base, bench), bar, screen=None if form == "table" else stderr_screen())
+    comparison = compare_benches(base, bench) if base is not None else None
+    if comparison is not None:
+        show_comparison(comparison, screen=None if form == "table" else stderr_screen())
     if code:
         raise typer.Exit(code)
+    if comparison is not None:
+        judge(comparison, fail_under)
 
 
 def _is_of_quality(*, asked: bool, of_it: tuple[object, ...], of_speed: tuple[object, ...]) -> bool:

@@ -108,21 +108,15 @@ def compare(
     from localfirst.cli import output
     from localfirst.services.bench.results import compare_named
 
-    show_comparison(compare_named(before, after, output.print_notice), fail_under, json=json)
+    comparison = compare_named(before, after, output.print_notice)
+    show_comparison(comparison, json=json)
+    judge(comparison, fail_under)
 
 
-def show_comparison(
-    comparison: Comparison, fail_under: float | None, *, json: bool = False, screen: Screen | None = None
-) -> None:
-    """Print a comparison, and hold it to the bar if there is one.
-
-    Raises:
-        BenchBelowError: something is below the bar.
-        UsageError: the two have nothing in common, and there is no bar.
-    """
+def show_comparison(comparison: Comparison, *, json: bool = False, screen: Screen | None = None) -> None:
+    """Print a comparison."""
     from localfirst.cli import output
     from localfirst.cli.views import bench_results
-    from localfirst.services.bench.results import require
 
     output.print_report(
         lambda screen: bench_results.render_comparison(comparison, screen),
@@ -130,6 +124,17 @@ def show_comparison(
         json=json,
         screen=screen,
     )
+
+
+def judge(comparison: Comparison, fail_under: float | None) -> None:
+    """Hold a comparison to the bar if there is one.
+
+    Raises:
+        BenchBelowError: something is below the bar.
+        UsageError: the two have nothing in common, and there is no bar.
+    """
+    from localfirst.services.bench.results import require
+
     if fail_under is not None:
         require(comparison, fail_under)
     elif not comparison.pairs:
