@@ -9,11 +9,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from localfirst.backends import limits
+from localfirst.backends.base import GenerateRequest
 from localfirst.backends.external import guard, http
+from localfirst.backends.external.answer import follow
+from localfirst.conversation import Sampling
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
@@ -114,6 +118,51 @@ def test_hanging_up_on_a_server_that_waits_ends_at_once() -> None:
     closing.start()
     closing.join(10)
     assert not closing.is_alive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others keep no place in the queue from a connection")
+def test_hanging_up_on_a_server_that_lets_nobody_in_ends_at_once() -> None:
+    with socket.socket() as server, contextlib.ExitStack() as stack:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(2):  # one more than wait for it: those that come after hear nothing
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        stream = http.Stream(http.Address("127.0.0.1", server.getsockname()[1]), "/v1/completions", {})
+        assert stream.wait(0.2) is None
+        closing = threading.Thread(target=stream.close, daemon=True)
+        closing.start()
+        closing.join(1)
+        assert not closing.is_alive()
+
+
+NONSENSE = (
+    {"choices": [1]},
+    {"choices": 7},
+    {"choices": [{"delta": "text"}]},
+    {"choices": [{"text": ["a"]}]},
+    {"usage": {"prompt_tokens": "many"}},
+    {"usage": [1]},
+    {"timings": {"predicted_n": 3}},
+    {"timings": "slow"},
+)
+
+
+@pytest.mark.parametrize("event", NONSENSE, ids=str)
+def test_an_event_that_is_no_part_of_an_answer_is_the_servers_mistake(event: dict) -> None:
+    class Replayed:
+        left: ClassVar = [event, http.OVER]
+
+        def wait(self, _: float) -> dict:
+            return self.left.pop(0)
+
+        def close(self) -> None:
+            self.left = []
+
+    asked = GenerateRequest("", Sampling(), 8, (), lambda: False)
+    with pytest.raises(EngineError, match="answers with something unexpected"):
+        list(follow(Replayed(), asked, limits.Allowance(8, "length"), 3))
 
 
 def test_a_file_that_is_no_program_is_told_in_one_line(tmp_path: Path) -> None:

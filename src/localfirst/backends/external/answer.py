@@ -9,7 +9,7 @@ from localfirst.backends.base import Chunk, Finished, Piece
 from localfirst.backends.external import http
 from localfirst.backends.text import StopFilter
 from localfirst.conversation import Usage
-from localfirst.errors import UsageError
+from localfirst.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from localfirst.backends.base import GenerateRequest
     from localfirst.backends.external import table
     from localfirst.conversation import FinishReason, Sampling
+
+SHOWN = 200
+"""Characters of an event that is none."""
 
 
 def follow(
@@ -35,7 +38,7 @@ def follow(
             elif event is http.OVER:
                 reason = answer.find_reason(allowance)
             elif event is not None:
-                for piece in answer.take(event):
+                for piece in _read(answer, event):
                     text = piece.text if piece.reasoning else stop.feed(piece.text)
                     if text:
                         yield Piece(text, piece.reasoning)
@@ -47,12 +50,24 @@ def follow(
     yield answer.finish(reason)
 
 
+def _read(answer: _Answer, event: dict[str, Any]) -> list[Piece]:
+    """The pieces of an event.
+
+    Raises:
+        EngineError: it is none that OpenAI's dialect has.
+    """
+    try:
+        return list(answer.take(event))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EngineError("The server answers with something unexpected", detail=repr(event)[:SHOWN]) from error
+
+
 class _Answer:
     """What the events of an answer say: text, counts, times, and why it ended."""
 
     def __init__(self, prompt_tokens: int | None) -> None:
         self._usage = Usage(prompt_tokens or 0, 0)
-        self._timings: dict[str, Any] = {}
+        self._seconds: tuple[float, float] | None = None  # of reading and of writing, as the server says
         self._begun_s = time.monotonic()
         self._first_s: float | None = None
         self._pieces = 0
@@ -66,6 +81,8 @@ class _Answer:
             delta = choice.get("delta") or {}
             said = choice.get("text") or delta.get("content") or ""
             thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+            if not (isinstance(said, str) and isinstance(thought, str)):
+                raise TypeError("a text that is none")
             if said or thought:
                 self._pieces += 1
                 self._first_s = self._first_s or time.monotonic()
@@ -83,10 +100,8 @@ class _Answer:
         usage = self._usage
         if not usage.completion_tokens:
             usage = Usage(usage.prompt_tokens, self._pieces, usage.cached_tokens)
-        if self._timings:
-            counted = bool(usage.completion_tokens)
-            prefill_s, decode_s = (self._timings[name] / 1000 for name in ("prompt_ms", "predicted_ms"))
-            return Finished(reason, usage, prefill_s if counted else None, decode_s if counted else None)
+        if self._seconds is not None:
+            return Finished(reason, usage, *(self._seconds if usage.completion_tokens else ()))
         if self._first_s is None:
             return Finished(reason, usage)
         return Finished(reason, usage, self._first_s - self._begun_s, time.monotonic() - self._first_s)
@@ -94,17 +109,21 @@ class _Answer:
     def _count(self, event: dict[str, Any]) -> None:
         """Take the counts of an event: llama.cpp's timings, or OpenAI's usage."""
         usage = self._usage
-        self._timings = event.get("timings") or self._timings
-        if self._timings:
+        if timings := event.get("timings"):
+            self._seconds = (timings["prompt_ms"] / 1000, timings["predicted_ms"] / 1000)
             cached = max(
                 usage.cached_tokens,
                 int(event.get("prompt_progress", {}).get("cache", 0)),
-                int(self._timings.get("cache_n", 0)),
+                int(timings.get("cache_n", 0)),
             )
-            self._usage = Usage(usage.prompt_tokens, int(self._timings.get("predicted_n", 0)), cached)
+            self._usage = Usage(usage.prompt_tokens, int(timings.get("predicted_n", 0)), cached)
         if told := event.get("usage"):
             cached = (told.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            self._usage = Usage(int(told["prompt_tokens"]), int(told.get("completion_tokens") or 0), int(cached))
+            self._usage = Usage(
+                int(told.get("prompt_tokens") or usage.prompt_tokens),
+                int(told.get("completion_tokens") or 0),
+                int(cached),
+            )
 
 
 def refuse_sampling(server: table.Server, sampling: Sampling) -> None:

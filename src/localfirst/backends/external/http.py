@@ -171,11 +171,12 @@ class Stream:
         return event
 
     def close(self) -> None:
-        """Hang up, which servers take for a cancel."""
+        """Hang up, which servers take for a cancel. A connection that is still being made is left to its thread."""
         self._closed = True
-        if (open_socket := self._socket) is not None:
-            with contextlib.suppress(OSError):
-                open_socket.shutdown(socket.SHUT_RDWR)
+        if (open_socket := self._socket) is None:
+            return
+        with contextlib.suppress(OSError):
+            open_socket.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(queue.Empty):  # room for the one event that it may still wait to hand over
             while True:
                 self._events.get_nowait()
