@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 WAIT_S = 10.0
 """For another process that writes; each does for a few milliseconds."""
-_DAMAGED, _BUSY, _FULL = {11, 26}, {5, 6}, 13
-"""SQLITE_CORRUPT and SQLITE_NOTADB; SQLITE_BUSY and SQLITE_LOCKED; SQLITE_FULL.
+_DAMAGED, _BUSY, _FULL, _STRANGE = {11, 26}, {5, 6}, 13, 1
+"""SQLITE_CORRUPT and SQLITE_NOTADB; SQLITE_BUSY and SQLITE_LOCKED; SQLITE_FULL; SQLITE_ERROR, of a missing table.
 
 Source: SQLite, "Result and Error Codes". Python's names for them need the module, which a machine without
 measurements never loads.
@@ -194,6 +194,12 @@ def _explain(error: sqlite3.Error) -> LfError:
         )
     if code == _FULL:
         return _say_full()
+    if code == _STRANGE:
+        return StoreError(
+            "The file of measurements is not as lf made it",
+            detail=f"{paths.measurements_file()}: {error}",
+            hint="Rename it: lf begins a new one where there is none.",
+        )
     busy = code in _BUSY
     return StoreError(
         "The file of measurements is in use by another process" if busy else "The file of measurements cannot be used",

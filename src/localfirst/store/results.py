@@ -8,7 +8,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from localfirst.errors import LfError, UnknownNameError
+from localfirst import paths
+from localfirst.errors import LfError, StoreError, UnknownNameError
 from localfirst.store import bench_rows, database
 from localfirst.store.schema import VERSION
 
@@ -161,4 +162,15 @@ def _save(bench: Bench) -> Bench:
 
 def _load(opened: sqlite3.Connection, ids: Sequence[str], *, gaps: bool = True) -> list[Bench]:
     opened.execute("begin")  # one moment of the file, whatever others write meanwhile
-    return [bench for one in ids for bench in bench_rows.select(opened, one, gaps=gaps)]
+    return [bench for one in ids for bench in _select(opened, one, gaps=gaps)]
+
+
+def _select(opened: sqlite3.Connection, name: str, *, gaps: bool) -> tuple[Bench, ...]:
+    try:
+        return bench_rows.select(opened, name, gaps=gaps)
+    except (LookupError, TypeError, ValueError) as error:  # somebody else has written into it
+        raise StoreError(
+            f"The bench `{name}` is kept in part only, and cannot be read",
+            detail=f"{paths.measurements_file()}: {type(error).__name__}: {error}",
+            hint="Another one can be: `lf bench export ID`. Renamed, the file stays, and lf begins a new one.",
+        ) from error

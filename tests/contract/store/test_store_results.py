@@ -180,6 +180,29 @@ def test_a_second_damaged_file_of_the_same_second_gets_a_name_of_its_own(home: P
     assert {path.read_bytes() for path in home.glob("*.damaged-*")} == contents
 
 
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("delete from conditions where moment = 'after'", "kept in part only"),
+        ("update bench set arguments = 'none'", "kept in part only"),
+        ("update bench set arguments = '7'", "kept in part only"),
+        ("update series set contender = 999", "kept in part only"),
+        ("drop table sample", "not as lf made it"),
+        ("alter table mark rename column words to letters", "not as lf made it"),
+    ],
+)
+def test_what_others_changed_in_the_file_is_said_and_stays(home: Path, spoil: str, said: str) -> None:
+    kept = results.save(make_bench(), refuse)
+    with closing(sqlite3.connect(paths.measurements_file())) as opened:
+        opened.execute(spoil)
+        opened.commit()
+    for read in (lambda: results.load(kept.id, refuse), lambda: results.load_figures([kept.id], refuse)):
+        with pytest.raises(StoreError, match=said) as caught:
+            read()
+        assert caught.value.hint
+    assert [path.name for path in home.iterdir() if "damaged" in path.name] == []
+
+
 def test_a_file_of_a_newer_lf_is_left_alone(home: Path) -> None:
     results.save(make_bench(), refuse)
     with closing(sqlite3.connect(paths.measurements_file())) as opened, opened:
