@@ -179,7 +179,7 @@ class CrowdedError(LfError):
 
 
 class BrokenModelError(LfError):
-    """A model has ended its workers too often to be given another one soon."""
+    """A model ends its workers while it is loaded, or has too often to be given another one soon."""
 
     code = "broken-model"
 

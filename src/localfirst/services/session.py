@@ -254,6 +254,10 @@ class Session:
         """Whether the worker is still there."""
         return self._worker.alive
 
+    def explain_death(self) -> LfError:
+        """Why the worker, which is gone, is gone."""
+        return self._worker.explain_death()
+
     def kill(self, error: LfError) -> None:
         """End the worker by force; what it is answering fails with `error`."""
         self._worker.kill(error)

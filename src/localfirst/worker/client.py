@@ -247,6 +247,8 @@ class Reply:
         self._cancellable = cancellable
         self._cancel_asked = False
         self._over = False
+        self.heard = False
+        """Whether the worker has said anything of it; one that died before did not take it up."""
         self._id, self._events = worker.subscribe()
         worker.send(request, self._id)
 
@@ -283,10 +285,14 @@ class Reply:
         late: LfError | None = None,
         report: Callable[[str, bool], None] = ignore,
     ) -> _Single:
-        """The answer to a request that has one event only, of this kind, but for what `report` is told before it."""
+        """The answer to a request that has one event only, of this kind, but for what comes before it.
+
+        That it left the queue, or how far it is, which `report` is told.
+        """
         try:
-            while isinstance(event := self.wait(timeout_s, late), protocol.Loading):
-                report(event.line, event.lasting)
+            while isinstance(event := self.wait(timeout_s, late), (protocol.Begun, protocol.Loading)):
+                if isinstance(event, protocol.Loading):
+                    report(event.line, event.lasting)
         finally:
             self._leave()
         if not isinstance(event, kind):
@@ -307,6 +313,7 @@ class Reply:
                     deadline = None
                     self._worker.kill(late)
                 continue
+            self.heard |= event is not None
             self._over = event is None or isinstance(event, protocol.ENDS)
             match event:
                 case None:

@@ -130,6 +130,7 @@ class Child:
                 send(protocol.Tokens(tuple(self._loaded().tokenize(request.text))))
             case protocol.Embed():
                 cancelled = self._cancelled[request_id].is_set
+                send(protocol.Begun())
                 send(protocol.Embedded(tuple(self._loaded().embed(request.texts, cancelled))))
             case protocol.Score():
                 cancelled = self._cancelled[request_id].is_set

@@ -8,12 +8,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import openai
-import psutil
 import pytest
 from tests.conftest import Lf
 from tests.fixtures.serving import REPLY, Server, is_running, serving, wait_until
@@ -143,16 +142,39 @@ def test_a_request_of_a_killed_worker_is_answered_by_an_error(server: Server) ->
     assert raised.value.code == "engine_crashed"
 
 
+def kill_before_it_hears(server: Server, ask: Callable[[], object]) -> None:
+    """End the one worker after a request was handed to it, and before it can have read it."""
+    (worker,) = server.find_workers()
+    os.kill(worker.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask)
+        time.sleep(0.5)  # it has no way to tell that it was handed over
+        os.kill(worker.pid, signal.SIGKILL)
+        asked.result()
+    assert [one.pid for one in server.find_workers()] != [worker.pid]
+
+
+def test_a_request_that_meets_a_worker_just_dead_is_answered_by_the_next(server: Server) -> None:
+    ask_shortly(server)
+    kill_before_it_hears(server, lambda: ask_shortly(server))
+    server.client.embeddings.create(model="embedder", input="hi")
+    for one in server.find_workers():
+        os.kill(one.pid, signal.SIGKILL)
+    assert len(server.client.embeddings.create(model="embedder", input="hi").data) == 1
+    kill_before_it_hears(server, lambda: server.client.embeddings.create(model="embedder", input="hi"))
+    assert ask_shortly(server).usage.completion_tokens == 1
+
+
 def test_a_model_that_ends_its_workers_again_and_again_is_left_alone_and_others_are_not(server: Server) -> None:
     for _ in range(4):
         assert ask_shortly(server).usage.completion_tokens == 1
         (worker,) = server.find_workers()
         os.kill(worker.pid, signal.SIGKILL)
-        wait_until(lambda gone=worker: not psutil.pid_exists(gone.pid))  # and the server knows
     with pytest.raises(openai.InternalServerError) as raised:
         ask_shortly(server)
     assert (raised.value.status_code, raised.value.code) == (503, "model_broken")
     assert "4 workers within 5 minutes" in raised.value.message
+    assert "SIGKILL" in raised.value.message
     assert ask(server) == REPLY
 
 

@@ -7,6 +7,7 @@ import threading
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
+from localfirst.errors import LfError
 from localfirst.worker.client import CANCEL_TIMEOUT_S, LATE_CANCEL
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Job(Generic[Piece]):
         self._session, self._over = session, over
         self._loop = asyncio.get_running_loop()
         self._pieces: asyncio.Queue[tuple[Piece] | BaseException | None] = asyncio.Queue()
+        self._first: list[tuple[Piece] | BaseException | None] = []
         self._left = False
         self._ended = False
         self._reply: Reply | None = None
@@ -71,12 +73,22 @@ class Job(Generic[Piece]):
         return self
 
     async def __anext__(self) -> Piece:
-        got = await self._pieces.get()
+        got = self._first.pop() if self._first else await self._pieces.get()
         if got is None:
             raise StopAsyncIteration
         if isinstance(got, BaseException):
             raise got
         return got[0]
+
+    async def is_taken_up(self) -> bool:
+        """Wait for what comes first, which stays to be iterated over. `False`: the worker died before it began.
+
+        Nothing of the work was done then, nor can it be what the worker died of.
+        """
+        first = await self._pieces.get()
+        self._first.append(first)
+        heard = self._reply is not None and self._reply.heard
+        return self._left or heard or self._session.alive or not isinstance(first, LfError)
 
     async def __aenter__(self) -> Self:
         return self

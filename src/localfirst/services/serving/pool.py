@@ -23,6 +23,7 @@ from localfirst.services.session import Session, open_session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localfirst.errors import LfError
     from localfirst.types import Machine, Plan, Task, Wanted
 
 LOCAL = Allowed(network=False, install=False)
@@ -50,6 +51,11 @@ class Lease(NamedTuple):
 
     plan: Plan
     job: Job[Any]
+
+
+class _Death(NamedTuple):
+    at_s: float
+    reason: str
 
 
 @dataclass(eq=False)
@@ -92,7 +98,7 @@ class Pool:
         self._names: dict[tuple[str, Task], Key] = {}
         """What names were found to mean, as long as it is loaded."""
         self._waiting: Counter[Key] = Counter()
-        self._deaths: dict[Key, deque[float]] = {}
+        self._deaths: dict[Key, deque[_Death]] = {}
         self._jobs: set[Job[Any]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._unloading: set[asyncio.Task[None]] = set()
@@ -106,15 +112,27 @@ class Pool:
     async def begin(self, name: str, task: Task, work: Work[Piece]) -> Lease:
         """Have `work` done by the model that a name means, loaded first where it is not; in turn.
 
+        Returns when something comes of it. A worker that was dead before it took the work up is replaced.
+
         Raises:
             UnknownNameError: no model on this disk has the name.
             UsageError: it is made for another task.
             BusyError: too many wait for it.
             CrowdedError: those who hold the memory are all answering.
-            BrokenModelError: it has ended too many of its workers.
+            BrokenModelError: it has ended too many of its workers, or ends them while it is loaded.
             ServerError: the server is stopping.
             LfError: as planning and loading say.
         """
+        while True:
+            lease = await self._begin(name, task, work)
+            try:
+                if await lease.job.is_taken_up():
+                    return lease
+            except BaseException:
+                lease.job.leave()
+                raise
+
+    async def _begin(self, name: str, task: Task, work: Work[Piece]) -> Lease:
         self._require_running()
         key = self._names.get((name, task))
         if key is None:
@@ -204,9 +222,11 @@ class Pool:
                 self._drop(held)
                 raise STOPPING
             self._let_expire(key)
-        except WorkerCrashError:
-            self._count_death(key)
-            raise
+        except WorkerCrashError as error:
+            self._count_death(key, error)
+            raise BrokenModelError(
+                f"`{key.model}` ended its worker while it was loaded", detail=error.message, hint=error.hint
+            ) from error
         else:
             return held
         finally:
@@ -264,20 +284,22 @@ class Pool:
     def _bury(self, key: Key, held: _Held) -> None:
         """Take away a model whose worker died, once."""
         if self._held.get(key) is held:
-            self._count_death(key)
-            self._tell(f"The worker of {key.model} ended unexpectedly")
+            self._count_death(key, error := held.session.explain_death())
+            self._tell(f"The worker of {key.model} ended unexpectedly: {error.message}")
             self._drop(held)
 
-    def _count_death(self, key: Key) -> None:
-        self._deaths.setdefault(key, deque(maxlen=REPLACEMENTS + 1)).append(time.monotonic())
+    def _count_death(self, key: Key, error: LfError) -> None:
+        deaths = self._deaths.setdefault(key, deque(maxlen=REPLACEMENTS + 1))
+        deaths.append(_Death(time.monotonic(), error.message))
 
     def _refuse_broken(self, key: Key) -> None:
         deaths = self._deaths.get(key, deque())
-        wait_s = deaths[0] + REPLACEMENTS_WITHIN_S - time.monotonic() if len(deaths) > REPLACEMENTS else 0
+        wait_s = deaths[0].at_s + REPLACEMENTS_WITHIN_S - time.monotonic() if len(deaths) > REPLACEMENTS else 0
         if wait_s > 0:
             raise BrokenModelError(
                 f"`{key.model}` has ended {len(deaths)} workers within {REPLACEMENTS_WITHIN_S / 60:.0f} minutes, "
                 f"and is not loaded again for {wait_s:.0f} s",
+                detail=f"the last of them: {deaths[-1].reason}",
                 hint=f"See how it ends: `lf run {key.model}@{key.variant}`",
             )
 
