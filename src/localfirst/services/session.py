@@ -183,9 +183,9 @@ class Session:
         for piece in reply:
             if isinstance(piece, Answer):
                 answer = replace(piece, timings=replace(piece.timings, load_s=self.load_s))
+                yield answer
                 if self._measures and isinstance(asked, protocol.Chat) and not _is_held(asked):
                     measuring.record(self.plan, self.loaded, self._machine, answer)
-                yield answer
             else:
                 yield piece
 
