@@ -41,7 +41,7 @@ def test_a_name_that_no_file_can_have_is_only_an_unknown_name(lf: Lf, typed: lis
     [
         (["store", "move", "~nobody-of-this-name"], {}, 0),
         (["model", "optimize", "~nobody-of-this-name"], {}, 2),
-        (["runtime", "list"], {"LF_RUNTIME_MLX_CPU": "~nobody-of-this-name"}, 0),
+        (["runtime", "list"], {"LF_RUNTIME_ONNX_CPU": "~nobody-of-this-name"}, 0),
         (["list"], {"LF_HOME": "~nobody-of-this-name"}, 0),
     ],
 )
