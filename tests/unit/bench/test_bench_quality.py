@@ -140,3 +140,11 @@ def test_models_that_cut_the_text_differently_are_refused_by_name(tokens: tuple[
         quality.check_same_tokens("ours", tokens, "theirs", (1, 2, 3))
     assert caught.value.detail == f"{count} and 3 of them, the first 2 alike"
     quality.check_same_tokens("ours", (1, 2, 3), "theirs", [1, 2, 3])
+
+
+def test_tokens_that_nobody_tells_of_count_as_one() -> None:
+    """Half of each distribution is told: the reference's 0.5 against ours of 0.25, whose rests are 0.5 and 0.75."""
+    ours, theirs = (Scores((np.log(chance),), (((3, np.log(chance)),),)) for chance in (0.25, 0.5))
+    found = quality.compare(ours, theirs, [3])
+    assert found.divergence.value == pytest.approx(0.5 * np.log(0.5 / 0.25) + 0.5 * np.log(0.5 / 0.75))
+    assert found.told == pytest.approx(0.5)
