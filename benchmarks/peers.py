@@ -3,7 +3,7 @@
     python -m benchmarks.peers [--model NAME|FILE]... [--format NAME]... [--peer NAME=PATH]... [-o table|md|json]
 
 Run from the repository's root on a quiet machine. Every peer that is installed runs in a process of its own, which ends
-with this one; the others are named with the reason. All are loaded, then asked in turns (A B A B), so that a machine
+with this one; the others are named with the reason. All are loaded, then asked in turns (A B B A), so that a machine
 that grows warm or busy does so for all; no text is asked twice, so that no cache of prompts helps. Greedy, one request
 at a time, the same threads and context; an answer's end is ignored where the peer can.
 

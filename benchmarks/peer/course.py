@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 OURS = {"gguf": ("xllamacpp", "llama-cpp-python"), "onnx": ("onnx",), "mlx": ("mlx",), "litert": ("litert",)}
 """Formats that a peer takes, and lf's engines for them."""
 SHORT_TOKENS = 16
+SETTLE_S = 0.3
+"""Before each turn: threads of the engine that answered last may still spin for a while."""
 CLEAN = ("LLAMA_", "OLLAMA_", "LF_")
 """Beginnings of variables that no peer is to see: they would change what it does."""
 
@@ -93,13 +96,17 @@ class Course:
             self._opened[name] = Opened(talk.Server(address, peer), "", self._find_against(peer.engine))
 
     def take_turns(self, model: Model, rounds: int, say: Callable[[str], None]) -> dict[str, list[figures.Sample]]:
-        """The samples of all. The first round warms up and does not count; whoever fails is asked no more."""
+        """The samples of all; whoever fails is asked no more.
+
+        The first round warms up and does not count. Every other one goes backwards: nobody always comes after the same.
+        """
         samples: dict[str, list[figures.Sample]] = {name: [] for name in self._opened}
         added = self._ours.count_added()
         for number in range(rounds + 1):
             say(f"  round {number} of {rounds}" if number else "  warming up")
             question = self._make_question(model, added, number)
-            for name in list(samples):
+            for name in list(samples)[:: 1 if number % 2 else -1]:
+                time.sleep(SETTLE_S)
                 try:
                     sample = self._opened[name].asked.take(question)
                 except LfError as error:
