@@ -77,17 +77,14 @@ def make_sample(prompt_tokens: int, tokens: int, one: Heard, read: Heard, answer
 
 
 def find_median(one: Contender, figure: str) -> float | None:
-    """The median of a figure over the rounds; `None` where a round has none."""
-    values = [getattr(sample, figure) for sample in one.samples]
-    return None if not values or None in values else median(values)
+    """The median of a figure over the rounds; `None` where half of them or more have none."""
+    return _find_middle([getattr(sample, figure) for sample in one.samples])
 
 
 def find_ratio(ours: Contender, theirs: Contender, figure: str) -> float | None:
-    """How many times as good lf's figure is: the median of the rounds' ratios, each of two runs next to each other."""
-    pairs = [(getattr(a, figure), getattr(b, figure)) for a, b in zip(ours.samples, theirs.samples, strict=False)]
-    if not pairs or any(not a or not b for a, b in pairs):
-        return None
-    return median(b / a if figure in LOWER else a / b for a, b in pairs)
+    """How many times as good lf's figure is: the median of the rounds' ratios, each of two runs near each other."""
+    pairs = [(getattr(a, figure), getattr(b, figure)) for a, b in zip(ours.samples, theirs.samples, strict=True)]
+    return _find_middle([(b / a if figure in LOWER else a / b) if a and b else None for a, b in pairs])
 
 
 def make_rows(group: Group) -> list[list[str]]:
@@ -175,3 +172,8 @@ def _list_figures(group: Group, one: Contender) -> dict[str, Any]:
     medians = {figure: find_median(one, figure) for figure in COLUMNS}
     ratios = {figure: find_ratio(ours, one, figure) for figure in COLUMNS} if ours else {}
     return {"medians": medians, "lf_times_as_good": ratios}
+
+
+def _find_middle(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if 2 * len(known) > len(values) else None

@@ -92,7 +92,7 @@ def _simplify_tokens(path: Path) -> None:
 
 
 BUILT_IN = {
-    "starter": Model("starter (2.6 M)", find_starter, 128, 64),
+    "starter": Model("starter (2.6 M)", find_starter, 512, 256),
     "random-125m": Model("random weights, 125 M", partial(make_random, SMALL), 512, 64),
     "random-400m": Model("random weights, 400 M", partial(make_random, LARGE), 512, 64),
 }
