@@ -7,9 +7,10 @@ with this one; the others are named with the reason. All are loaded, then asked 
 that grows warm or busy does so for all; no text is asked twice, so that no cache of prompts helps. Greedy, one request
 at a time, the same threads and context; an answer's end is ignored where the peer can.
 
-`x1.20` behind a figure: lf in the same engine is 1.20 times as good, by the median of the rounds' ratios. A peer is
-looked for on the PATH or in this interpreter; `--peer llama-cpp-python=/path/to/python`, or LF_PEER_LLAMA_CPP_PYTHON,
-says where else. `--server NAME=URL[@MODEL]` measures one that runs already, with the file of `--model` in it.
+`x1.20` behind a figure: lf in the same engine is 1.20 times as good, by the median of the rounds' ratios; `~` where a
+quarter of the rounds or more says the opposite, and it may be noise. A peer is looked for on the PATH or in this
+interpreter; `--peer llama-cpp-python=/path/to/python`, or LF_PEER_LLAMA_CPP_PYTHON, says where else.
+`--server NAME=URL[@MODEL]` measures one that runs already, with the file of `--model` in it.
 """
 
 from __future__ import annotations

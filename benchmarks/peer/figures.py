@@ -81,10 +81,24 @@ def find_median(one: Contender, figure: str) -> float | None:
     return _find_middle([getattr(sample, figure) for sample in one.samples])
 
 
-def find_ratio(ours: Contender, theirs: Contender, figure: str) -> float | None:
-    """How many times as good lf's figure is: the median of the rounds' ratios, each of two runs near each other."""
+class Ratio(NamedTuple):
+    """How many times as good lf's figure is."""
+
+    middle: float
+    """The median of the rounds' ratios, each of two runs near each other."""
+    clear: bool
+    """Whether more than three quarters of the rounds agree on who is better; else it may be the machine's noise."""
+
+
+def find_ratio(ours: Contender, theirs: Contender, figure: str) -> Ratio | None:
+    """What the rounds say; `None` where half of them or more do not."""
     pairs = [(getattr(a, figure), getattr(b, figure)) for a, b in zip(ours.samples, theirs.samples, strict=True)]
-    return _find_middle([(b / a if figure in LOWER else a / b) if a and b else None for a, b in pairs])
+    ratios = [(b / a if figure in LOWER else a / b) if a and b else None for a, b in pairs]
+    middle = _find_middle(ratios)
+    if middle is None:
+        return None
+    agreeing = sum(one is not None and (one > 1) == (middle > 1) for one in ratios)
+    return Ratio(middle, 4 * agreeing > 3 * len(ratios))
 
 
 def make_rows(group: Group) -> list[list[str]]:
@@ -164,14 +178,15 @@ def _write(figure: str, value: float | None, ours: Contender | None, theirs: Con
         return "-"
     text = f"{value * 1000:.1f} ms" if figure in LOWER else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
     ratio = find_ratio(ours, theirs, figure) if ours else None
-    return f"{text} (x{ratio:.2f})" if ratio is not None else text
+    return text if ratio is None else f"{text} ({'' if ratio.clear else '~'}x{ratio.middle:.2f})"
 
 
 def _list_figures(group: Group, one: Contender) -> dict[str, Any]:
     ours = group.find(one.against) if one.against else None
     medians = {figure: find_median(one, figure) for figure in COLUMNS}
     ratios = {figure: find_ratio(ours, one, figure) for figure in COLUMNS} if ours else {}
-    return {"medians": medians, "lf_times_as_good": ratios}
+    told = {figure: ratio and ratio._asdict() for figure, ratio in ratios.items()}
+    return {"medians": medians, "lf_times_as_good": told}
 
 
 def _find_middle(values: Sequence[float | None]) -> float | None:
