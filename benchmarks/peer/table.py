@@ -78,11 +78,10 @@ PEERS = (
         "gguf",
         "xllamacpp",
         "server",
-        ("$here", "-m", "localfirst", "serve", "--port", "$port", "--ctx", "$context"),
+        ("$here", "-m", "localfirst", "serve", "--port", "$port", "--ctx", "$context", "--threads", "$threads"),
         imports="import localfirst, localfirst.server; print(localfirst.__version__)",
         before=(("$here", "-m", "localfirst", "model", "import", "$model", "--name", "peers"),),
         environment={"LF_HOME": "$folder/home"},
-        body=ENDLESS,
     ),
     Peer(
         "xllamacpp's server",
