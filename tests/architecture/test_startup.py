@@ -40,6 +40,7 @@ def test_help_loads_typer_and_nothing_of_ours_that_works(lf: Lf) -> None:
         "localfirst.__main__",
         "localfirst.cli",
         "localfirst.cli.groups",
+        "localfirst.cli.streams",
         "localfirst.errors",
     } - {"localfirst.__main__"}  # run as a script, so not imported
 

@@ -1,11 +1,14 @@
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import Lf
 
 from localfirst.cli import output
 from localfirst.cli.answer import AnswerPrinter
@@ -524,3 +527,16 @@ def test_a_prompt_needs_no_terminal():
 def test_wrapping_keeps_every_word_whole(text, width):
     lines = wrap(text, width, "  ")
     assert " ".join(lines).split() == text.split()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such shell")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("list --json", 0), ("run starter hi", 0), ("run starter", 2), ("login", 2)],
+)
+def test_a_stream_that_is_closed_is_no_crash(lf: Lf, words: str, code: int, closed: str) -> None:
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *lf.command(*words.split())]
+    done = subprocess.run(command, capture_output=True, text=True, env=lf.env(), timeout=120)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == code

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from localfirst import __version__
+from localfirst.cli import streams
 from localfirst.cli.groups import Row, TableGroup, make_app
 from localfirst.errors import LfError, UsageError
 
@@ -86,8 +87,9 @@ def lf(
         options.use_mirror(mirror)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run `lf` with the words of the command line; never returns."""
+    streams.open_missing()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an orderly end, with its words
     json = "--json" in sys.argv
     try:

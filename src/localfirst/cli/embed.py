@@ -100,7 +100,7 @@ def embed(
 def _open_input(file: Path | None, stack: ExitStack) -> tuple[BinaryIO, str]:
     """The stream to read lines from, and its name; opened before anything is fetched or loaded."""
     if file is None or str(file) == "-":
-        if sys.stdin is None or sys.stdin.isatty():
+        if sys.stdin.isatty():
             raise UsageError("There is nothing to embed", hint='`lf embed MODEL "TEXT"`, or `--input FILE`')
         return sys.stdin.buffer, "the input"
     try:
