@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,3 +34,22 @@ def test_a_server_program_that_still_loads_is_gone_when_lf_is(lf: Lf, number: in
     left = [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     assert (process.returncode, left, len(started)) == (code, [], 3)
     assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("module", ["typer", "localfirst.cli.run", "localfirst.services.planning"])
+@pytest.mark.parametrize("words", [(), ("--json",)], ids=["text", "json"])
+def test_an_interrupt_while_lf_itself_is_imported_ends_it_as_at_any_other_time(
+    lf: Lf, words: tuple[str, ...], module: str
+) -> None:
+    program = f"""
+import runpy, signal, sys
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupted())
+sys.argv[1:] = {["run", "starter", "hi", *words]!r}
+runpy.run_module("localfirst", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=lf.env(), timeout=120)
+    assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (130, "", False)
