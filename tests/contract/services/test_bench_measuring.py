@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from tests.contract.backends.engines import make_program
-from tests.fixtures import scripted
+from tests.fixtures import formats, scripted
 from tests.fixtures.engines import has_engine, need_engine
 
 from localfirst.bench.compare import compare
@@ -21,7 +21,8 @@ from localfirst.hwprobe.probe import probe
 from localfirst.services.bench.asked import Asked, Scenario, read_scenarios
 from localfirst.services.bench.repetition import Asker
 from localfirst.services.bench.run import Run
-from localfirst.services.preparing import Allowed
+from localfirst.services.importing import import_model
+from localfirst.services.preparing import Allowed, ignore
 from localfirst.store.measurements import find_rates
 from localfirst.types import Progress
 
@@ -98,6 +99,17 @@ def test_all_engines_that_are_here_are_measured_and_the_others_named_with_what_t
     bench = measure(WRITE, every_backend=True)
     assert {one.contender.runtime for one in bench.series} == here
     assert all("lf runtime install" in note or "lf pull" in note for note in bench.failures)
+    assert bench.complete
+
+
+def test_what_is_on_this_disk_and_not_for_this_machine_is_left_out(model: str, tmp_path: Path) -> None:
+    import_model(Path(model), "mine", report=ignore)
+    nobodys = formats.make_mlx(tmp_path / "weights", quantization_config={"quant_method": "gptq"})
+    import_model(nobodys, "weights", report=ignore)
+    bench = measure(WRITE, models=(), repetitions=1)
+    assert [one.contender.model for one in bench.series] == ["mine"]
+    (note,) = (note for note in bench.failures if note.startswith("weights"))
+    assert note.startswith("weights is not for this machine: safetensors needs vLLM")
     assert bench.complete
 
 

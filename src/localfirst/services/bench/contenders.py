@@ -112,23 +112,27 @@ def find_contenders(asked: Asked, allowed: Allowed, report: Callable[[Progress],
 
 
 def _find_installed(notes: list[str]) -> tuple[str, ...]:
-    """Every model on this disk that answers.
+    """Every model on this disk that answers, and that something here can run; why others are left out is noted.
 
     Raises:
         UsageError: there is none.
     """
     names = []
     for history in find_histories():
+        name = history.current.full_name
         try:
-            model = describe_model(history.current.full_name, offline=True).entry.model
+            described = describe_model(name, offline=True)
         except LfError as error:
-            notes.append(f"{history.current.full_name}: {error.message}")
+            notes.append(f"{name}: {error.message}")
             continue
-        if model.task in CHAT_TASKS or history.current.host == "import":
-            names.append(history.current.full_name)
+        task, best = described.entry.model.task, described.plans[0]
+        if task not in CHAT_TASKS and history.current.host != "import":
+            notes.append(f"{name} is for {task}, which is not measured")
+        elif best.verdict == "no":
+            notes.append(f"{name} is not for this machine: {best.reason}")
         else:
-            notes.append(f"{history.current.full_name} is for {model.task}, which is not measured")
-    if not names:
+            names.append(name)
+    if not names and not notes:
         raise UsageError("No model is on this disk", hint="`lf bench starter` needs no download")
     return tuple(names)
 
