@@ -53,6 +53,17 @@ def list_left(lf: Lf) -> list[str]:
     )  # fmt: skip
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="MLX runs it there as it is")
+def test_who_has_only_a_checkpoint_is_told_how_to_make_a_build_of_it(lf: Lf, checkpoint: Path) -> None:
+    advice = f"`lf model optimize '{checkpoint}'` makes a build of it that runs here"
+    for words in (("run", str(checkpoint), "hi"), ("model", "explain", str(checkpoint))):
+        refused = lf(*words)
+        assert (refused.returncode, advice in " ".join(refused.stderr.split())) == (8, True)
+    imported = lf("model", "import", str(checkpoint), "--name", "mine")
+    assert (imported.returncode, advice in " ".join(imported.stdout.split())) == (0, True)
+    assert advice in " ".join(lf("run", "mine", "hi").stderr.split())
+
+
 def test_what_is_built_is_a_model_with_its_recipe(lf: Lf, checkpoint: Path, tmp_path: Path) -> None:
     say(checkpoint, copy=str(tmp_path / "built"), report=str(tmp_path / "said.json"))
     made = lf("model", "optimize", str(checkpoint), "-y")

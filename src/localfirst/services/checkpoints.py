@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import paths
 from localfirst.catalog import names
-from localfirst.errors import ModelFileError, NetworkError, StoreError, UsageError
-from localfirst.runtimes.builder import Sizes, check_architecture
-from localfirst.services import consent
+from localfirst.errors import LfError, ModelFileError, NetworkError, StoreError, UsageError
+from localfirst.runtimes.builder import NAME, Sizes, check_architecture
+from localfirst.services import consent, engines
 from localfirst.services.library import add_terms
 from localfirst.store import checkpoint, manifest
 from localfirst.store.builds import describe_checkpoint
@@ -107,6 +108,16 @@ def _find_folder(folder: Path) -> Source:
         root=folder,
         take=take,
     )
+
+
+def find_remedy(folder: Path) -> str | None:
+    """What to type where nothing here runs the model in a folder; `None` where no build can be made of it."""
+    try:
+        _find_folder(folder)
+        usable = engines.find_runtime(NAME).state != "unavailable"
+    except LfError:
+        return None
+    return f"`lf model optimize {shlex.quote(str(folder))}` makes a build of it that runs here" if usable else None
 
 
 def _find_sizes(shape: Shape, parameters: int, weights_bytes: int) -> Sizes:

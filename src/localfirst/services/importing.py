@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.names import find_keys, make_key
 from localfirst.catalog.rules import FORMAT_ENGINES
 from localfirst.errors import UsageError
 from localfirst.services.catalogue import load_models
+from localfirst.services.checkpoints import find_remedy
 from localfirst.services.imported import describe
 from localfirst.services.library import find_entry
 from localfirst.services.planning import Here
@@ -15,7 +17,6 @@ from localfirst.store import imports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from localfirst.types import InstalledModel, Model, Progress
 
@@ -29,6 +30,8 @@ class Imported(NamedTuple):
     """The engine that it needs, where there is none for this machine that loads its format."""
     obstacle: str | None
     """Why it does not run here; `None` where it does."""
+    remedy: str | None = None
+    """What to type for a build of it that does; `None` where none can be made."""
 
 
 def import_model(path: Path, name: str | None, *, copy: bool = False, report: Callable[[Progress], None]) -> Imported:
@@ -48,7 +51,9 @@ def import_model(path: Path, name: str | None, *, copy: bool = False, report: Ca
     here = Here()
     loaded = {kind for one in here.runtimes if one.state != "unavailable" for kind in one.formats}
     engine = None if installed.format in loaded else FORMAT_ENGINES[installed.format]
-    return Imported(installed, describe(installed), engine, find_obstacle(installed.name, here))
+    obstacle = find_obstacle(installed.name, here)
+    remedy = find_remedy(Path(installed.root)) if obstacle else None
+    return Imported(installed, describe(installed), engine, obstacle, remedy)
 
 
 def find_obstacle(name: str, here: Here | None = None) -> str | None:

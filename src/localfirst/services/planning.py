@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -165,8 +166,18 @@ def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str
         here.require_writable()
         detail = "\n".join((error.detail or "", *here.list_folders()))
         raise DiskFullError(error.message, detail=detail, hint=error.hint) from None
+    except RuntimeMissingError as error:
+        error.hint = _find_remedy(entry) or error.hint
+        raise
     chosen, *rejected = (entry.tell_installed(plan) for plan in (resolution.chosen, *resolution.rejected))
     return Planned(entry, Resolution(chosen, tuple(rejected)), machine)
+
+
+def _find_remedy(entry: Entry) -> str | None:
+    """What to type where files of the user's have no engine here, and another build can be made of them."""
+    from localfirst.services.checkpoints import find_remedy
+
+    return next((hint for one in entry.installed if one.keeper and (hint := find_remedy(Path(one.root)))), None)
 
 
 def plan_fetch(  # noqa: PLR0913 - one keyword per thing that callers decide

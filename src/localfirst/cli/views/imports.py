@@ -21,10 +21,11 @@ def render_imported(imported: Imported, screen: Screen) -> list[str]:
     """The name to run it by, what it is, and what it still lacks."""
     name = line(imported.installed.name)
     ending = f"Run it: `lf run {name}`"
+    next_ = line(imported.remedy) or f"See `lf model explain {name}`"
     if imported.engine:
-        ending = f"No engine here loads it: it needs {imported.engine}. See `lf model explain {name}`."
+        ending = f"No engine here loads it: it needs {imported.engine}. {next_}."
     elif imported.obstacle:
-        ending = f"It does not run here: {line(imported.obstacle)}. See `lf model explain {name}`."
+        ending = f"It does not run here: {line(imported.obstacle)}. {next_}."
     return [
         f"{name} is {'imported' if imported.obstacle else 'ready'}",
         *(f"  {row}" for row in render_facts(_list_facts(imported), _narrow(screen))),
