@@ -20,7 +20,7 @@ from localfirst.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localfirst.types import Model
+    from localfirst.types import Memory, Model
 
 SHOW_FITTING = "`lf model list --fits` shows what runs here"
 MORE_SPACE = "Free some space (`lf store gc`, `lf rm`), or put the store on a larger disk: `lf store move DIR`"
@@ -52,7 +52,7 @@ def make_refusal(model: Model, candidates: Sequence[Candidate], ask: Ask, *, sma
             detail=detail,
             hint=MORE_ENGINE_SPACE if is_engine_short(furthest, ask) else MORE_SPACE,
         )
-    return _refuse_fit(model, furthest, detail, smaller)
+    return _refuse_fit(model, furthest, detail, smaller, ask.machine.memory)
 
 
 def refuse_build(model: Model, quantization: str | None, detail: str | None = None) -> UnknownNameError | None:
@@ -112,17 +112,28 @@ def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str, *, 
     return RuntimeMissingError(f"Nothing here can run `{model.name}`{why}", detail=detail, hint=hint)
 
 
-def _refuse_fit(model: Model, furthest: Candidate, detail: str, smaller: Model | None) -> LfError:
+def _refuse_fit(model: Model, furthest: Candidate, detail: str, smaller: Model | None, memory: Memory) -> LfError:
     need, budget_bytes = furthest.need, furthest.budget_bytes
     message = f"`{model.name}` does not fit this machine: {furthest.problem}"
     if furthest.stage is Stage.SPEED:
         message = f"`{model.name}` would be too slow here: {furthest.problem}"
         detail += "\n`--min-tps 0` runs it all the same"
     if smaller is not None:
-        hint = f"a smaller one of the same family fits: `lf model run {smaller.name}`"
-    elif furthest.stage is Stage.MEMORY and need is not None and budget_bytes is not None:
+        kin = "the same family" if smaller.family == model.family else smaller.vendor
+        hint = f"a smaller one of {kin} fits: `lf model run {smaller.name}`"
+    elif furthest.stage is Stage.MEMORY and need and budget_bytes is not None and _can_be_freed(furthest, memory):
         short = format_bytes(need.total_bytes - budget_bytes)
         hint = f"free {short} more by ending other programs, or see `lf model list --fits`"
     else:
         hint = SHOW_FITTING
     return NoFitError(message, detail=detail, hint=hint)
+
+
+def _can_be_freed(candidate: Candidate, memory: Memory) -> bool:
+    """Whether all of the memory that it may use would hold it if nothing else were there; yes where that is unknown."""
+    devices = candidate.devices
+    pools = [device.memory_total_bytes for device in devices if not device.unified]
+    if not devices or candidate.device_layers is not None or any(device.unified for device in devices):
+        pools.append(memory.limit_bytes or memory.total_bytes)
+    known = [pool for pool in pools if pool is not None]
+    return len(known) < len(pools) or candidate.need is None or candidate.need.total_bytes <= sum(known)

@@ -164,7 +164,7 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
         installed: names of the variants that are on disk.
         disks: where downloads go; the machine's own disk for all if not given.
         measured: what runs reached by (model, variant, runtime) name; they replace estimates.
-        siblings: models to suggest from when this one does not fit; others than its own family's are ignored.
+        siblings: models to suggest from when this one does not fit, its own family's before others.
 
     Raises:
         UnknownNameError: no variant or runtime has the name asked for.
@@ -212,10 +212,17 @@ def _find_rank(candidate: Candidate) -> tuple[float | str, ...]:
 
 
 def _find_smaller(model: Model, siblings: Sequence[Model], ask: Ask) -> Model | None:
-    """The largest smaller model of the family that is known to fit here, whatever its quantization."""
+    """The largest smaller one that is known to fit here, whatever its quantization; of the family where there is one.
+
+    A family by a longer name, as phi-4-mini is of phi-4, comes next.
+    """
     plain = ask._replace(wanted=ask.wanted._replace(quantization=None), installed=())
-    family = [one for one in siblings if one.family == model.family and (one.parameters or 0) < (model.parameters or 0)]
-    for sibling in sorted(family, key=lambda one: (-(one.parameters or 0), one.name)):
+    smaller = [one for one in siblings if (one.parameters or 0) < (model.parameters or 0)]
+
+    def order(one: Model) -> tuple[bool, bool, int, str]:
+        return one.family != model.family, not one.name.startswith(model.family), -(one.parameters or 0), one.name
+
+    for sibling in sorted(smaller, key=order):
         best = next(chain.from_iterable(_rank(sibling, plain)), None)
         if best is not None and best.runs and best.need is not None:
             return sibling

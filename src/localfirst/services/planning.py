@@ -310,6 +310,10 @@ def find_runtimes_for(machine: Machine) -> tuple[Runtime, ...]:
 
 
 def _find_siblings(model: Model) -> tuple[Model, ...]:
+    """The models of its family, and those of its vendor for the same task."""
+    kin = (model.vendor, model.task)
     return tuple(
-        other for other in catalogue.load_models() if other.family == model.family and other.name != model.name
+        other
+        for other in catalogue.load_models()
+        if other.name != model.name and (other.family == model.family or (other.vendor, other.task) == kin)
     )

@@ -538,7 +538,23 @@ def test_a_model_that_does_not_fit_names_both_numbers_and_a_smaller_one() -> Non
         "11.2 GB is free for it"
     )
     assert error.hint == "a smaller one of the same family fits: `lf model run example:4b`"
-    assert refuse(large).hint == "free 29.6 GB more by ending other programs, or see `lf model list --fits`"
+    kin = make_model(name="example:mini", family="example:mini", parameters=3 * GB)
+    named = make_model(name="sample", family="sample", parameters=3 * GB)
+    vendors = [named, kin, make_model(name="other", family="other")._replace(variants=middle.variants)]
+    assert refuse(large, siblings=vendors).hint == "a smaller one of Vendor fits: `lf model run example:mini`"
+    assert refuse(large, siblings=vendors[:1]).hint == "a smaller one of Vendor fits: `lf model run sample`"
+
+
+def test_memory_that_no_program_holds_is_not_to_be_freed() -> None:
+    tight = make_model(VARIANT._replace(size_bytes=13 * GB))
+    assert refuse(tight).hint == "free 2.62 GB more by ending other programs, or see `lf model list --fits`"
+    large = make_model(VARIANT._replace(size_bytes=40 * GB))
+    assert refuse(large).hint == "`lf model list --fits` shows what runs here"
+    card = make_machine(NVIDIA._replace(memory_free_bytes=GIB))
+    hints = [
+        refuse_by(make_model(CUDA._replace(size_bytes=size * GB)), card, (ONNX_BY_CUDA,)).hint for size in (18, 50)
+    ]
+    assert [(hint or "").startswith("free ") for hint in hints] == [True, False]
 
 
 def test_a_refusal_names_each_build_once_and_only_those_that_the_reason_is_true_of() -> None:
