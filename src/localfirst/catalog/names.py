@@ -182,6 +182,17 @@ def find_keys(model: Model) -> set[str]:
     return {make_key(text) for text in texts}
 
 
+def is_called(model: Model, words: Iterable[str]) -> bool:
+    """Whether a model has every one of the words in its name, an alias, its title, its family or its vendor.
+
+    A part of a word will do, but not of a number: `4b` is in `gemma-3-4b` and not in `phi-4-14b`.
+    """
+    texts = (model.name, *model.aliases, model.title, model.family, model.vendor)
+    spelled = " ".join(f"-{make_key(text)}" for text in texts)
+    keys = map(make_key, words)
+    return all((f"-{key}" if key[:1].isdigit() else key) in spelled for key in keys)
+
+
 def find_spellings(typed: str) -> tuple[str, ...]:
     """The key of a name, that without the endings of other tools, and that without the mark of its tuning too."""
     habits = re.fullmatch(_HABITS, typed)

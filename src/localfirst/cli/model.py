@@ -52,6 +52,12 @@ def model() -> None:
 
 
 def list_(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TEXT]...", help="Only models with these words in their name or vendor.", show_default=False
+        ),
+    ] = None,
     fits: Annotated[bool, typer.Option("--fits", help="Only what this machine can run.")] = False,
     installed: Annotated[bool, typer.Option("--installed", help="Only what is on this disk.")] = False,
     every: Annotated[
@@ -82,14 +88,14 @@ def list_(
 ) -> None:
     """List models.
 
-    For each one the build to use here, the memory it needs, its speed, or why it does not run.
+    All of them, or those with a text in their name: `lf list qwen`. For each one the build to use here, the memory it needs, its speed, or why it does not run.
     """
     from localfirst.cli import output
     from localfirst.services.listing import Filter, explain_nothing, list_models
     from localfirst.services.machines import find_machine, find_recorded
     from localfirst.services.planning import make_wanted
 
-    only = Filter(fits, installed, vendor, task, license_, format_, max_size)
+    only = Filter(fits, installed, vendor, task, license_, format_, max_size, tuple(words or ()))
     wanted = make_wanted(context_tokens=ctx, device=device, tier=tier, min_tps=min_tps, cache=kv_cache)
     machine = find_recorded(profile)
     plans = list_models(machine, only=only, wanted=wanted, sort=sort, every_build=every)

@@ -7,6 +7,7 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst.catalog.names import is_called
 from localfirst.catalog.rules import FORMAT_ENGINES
 from localfirst.errors import UsageError
 from localfirst.services.library import find_entries
@@ -30,6 +31,8 @@ class Filter(NamedTuple):
     license: str | None = None
     format: str | None = None
     max_size_bytes: int | None = None
+    words: tuple[str, ...] = ()
+    """Only models that have each of them in what they are called."""
 
 
 def _find_tps(plan: Plan) -> float:
@@ -100,16 +103,23 @@ def explain_nothing(only: Filter, wanted: Wanted, machine: Machine) -> str:
     given = [
         f"`--{field.replace('max_size_bytes', 'max_size').replace('_', '-')}`"
         for field, value in only._asdict().items()
-        if value
+        if value and field != "words"
     ]
     given += [
         f"`--{option}`"
         for field, option in _DEMANDS.items()
         if getattr(wanted, field) != getattr(NOTHING_WANTED, field)
     ]
+    if only.words:
+        called = f"No models to show: none is called `{' '.join(only.words)}`"
+        return f"{called}{f' within {_join(given)}' if given else ''}; `lf list` shows every one"
     if not given:
         return "No models to show: there are none in the catalogs"
-    return f"No models to show: nothing is within {' and '.join(given)}; `lf list` shows every one"
+    return f"No models to show: nothing is within {_join(given)}; `lf list` shows every one"
+
+
+def _join(options: Iterable[str]) -> str:
+    return " and ".join(options)
 
 
 def _check_words(only: Filter, sort: str, entries: Iterable[Entry]) -> None:
@@ -136,6 +146,8 @@ def _keep_builds(entry: Entry, only: Filter) -> Entry | None:
     model = entry.model
     asked = ((only.vendor, model.vendor), (only.task, model.task), (only.license, model.license))
     if any(word is not None and word.lower() != has.lower() for word, has in asked):
+        return None
+    if not is_called(model, only.words):
         return None
     variants = tuple(variant for variant in model.variants if _is_asked(variant, only))
     return entry._replace(model=model._replace(variants=variants)) if variants else None

@@ -42,6 +42,9 @@ def test_every_model_is_listed_once_and_its_best_plan_comes_first() -> None:
         pytest.param({"format": "onnx"}, lambda plan: plan.variant.format == "onnx", id="format"),
         pytest.param({"max_size_bytes": 10**9}, lambda plan: plan.variant.size_bytes <= 10**9, id="size"),
         pytest.param({"installed": True}, lambda plan: plan.model.name == "starter", id="installed"),
+        pytest.param({"words": ("QWEN",)}, lambda plan: "qwen" in plan.model.title.lower() or plan.model.vendor == "Qwen", id="text"),
+        pytest.param({"words": ("microsoft",)}, lambda plan: plan.model.vendor == "Microsoft", id="text-of-vendor"),
+        pytest.param({"words": ("gemma3", "12b")}, lambda plan: plan.model.name == "gemma-3-12b", id="texts"),
     ],
 )
 def test_a_filter_leaves_out_what_it_does_not_name(only: dict[str, object], holds) -> None:
@@ -127,6 +130,8 @@ def test_fits_shows_a_build_of_known_size_where_the_best_one_is_of_unknown_size(
         ("macbook-air-m2-8gb", {}, {"device": "npu"}, "Apple Neural Engine: reachable through Core ML only"),
         ("macbook-air-m2-8gb", {"installed": True}, {}, "No models are on this disk; `lf list --fits`"),
         ("rtx-4090-desktop", {"max_size_bytes": 1, "fits": True}, {}, "within `--fits` and `--max-size`"),
+        ("rtx-4090-desktop", {"words": ("no", "such")}, {}, "none is called `no such`; `lf list` shows every one"),
+        ("rtx-4090-desktop", {"words": ("qwen",), "fits": True}, {}, "none is called `qwen` within `--fits`;"),
         ("rtx-4090-desktop", {"fits": True}, {"context_tokens": 10**9}, "within `--fits` and `--ctx`"),
     ],
 )
