@@ -62,6 +62,12 @@ def test_a_wrong_variable_is_told_where_its_runtime_would_be_used(lf: Lf) -> Non
     assert (check["state"], check["hint"]) == ("problem", "Set it to the path of one, or unset it")
 
 
+def test_a_misspelt_runtime_is_answered_with_the_nearest(lf: Lf) -> None:
+    for words in (("install", "llama-cud"), ("remove", "llama-cud"), ("test", "llama-cud")):
+        done = lf("runtime", *words)
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (3, "hint: Did you mean `llama-cuda`?")
+
+
 def test_no_llamafile_program_is_said_to_be_ready_where_there_is_none(lf: Lf) -> None:
     lf.environment["PATH"] = NOWHERE
     one = list_runtimes(lf)["llamafile"]

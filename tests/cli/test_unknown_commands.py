@@ -20,6 +20,15 @@ from tests.conftest import Lf
         (["model", "lst"], "Did you mean `lf model list`?"),
         (["runtime", "instal", "onnx-cpu"], "Did you mean `lf runtime install`?"),
         (["frobnicate"], "See what there is: `lf --help`"),
+        (["chat", "starter"], "Did you mean `lf run`?"),
+        (["help"], "Did you mean `lf --help`?"),
+        (["version"], "Did you mean `lf --version`?"),
+        (["delete", "phi-4"], "Did you mean `lf rm`?"),
+        (["model", "delete", "phi-4"], "Did you mean `lf model rm`?"),
+        (["runtime", "uninstall", "onnx-cpu"], "Did you mean `lf runtime remove`?"),
+        (["search", "qwen"], "Did you mean `lf list TEXT`?"),
+        (["model", "search", "qwen"], "Did you mean `lf model list TEXT`?"),
+        (["download", "phi-4"], "Did you mean `lf pull`?"),
     ],
 )
 def test_an_unknown_command_is_answered_with_what_was_meant(lf: Lf, typed: list[str], hint: str) -> None:
@@ -27,6 +36,20 @@ def test_an_unknown_command_is_answered_with_what_was_meant(lf: Lf, typed: list[
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: `lf")
     assert done.stderr.rstrip().endswith(f"hint: {hint}")
+
+
+def test_a_command_of_bench_that_is_misspelt_is_no_model_only(lf: Lf) -> None:
+    done = lf("bench", "histroy")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.endswith("error: No model named `histroy`\n\nhint: Did you mean `lf bench history`?\n")
+    assert lf("bench", "phi4-mino").stderr.endswith("hint: Did you mean phi-4-mini?\n")
+
+
+def test_models_are_found_by_a_text(lf: Lf) -> None:
+    found = json.loads(lf("list", "QWEN", "coder", "--json").stdout)["models"]
+    assert found
+    assert all("coder" in one["name"] for one in found)
+    assert lf("list", "no such").stderr == "No models to show: none is called `no such`; `lf list` shows every one\n"
 
 
 @pytest.mark.parametrize("typed", [["run", "a" * 300, "hi"], ["model", "optimize", "a" * 300], ["rm", "a" * 300]])

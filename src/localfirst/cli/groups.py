@@ -13,10 +13,29 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import typer
 from typer.core import TyperGroup
 
-from localfirst.errors import UsageError
+from localfirst.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_MEANT = {
+    "chat": ("run",),
+    "ask": ("run",),
+    "generate": ("run",),
+    "download": ("pull",),
+    "fetch": ("pull",),
+    "get": ("pull",),
+    "ls": ("list",),
+    "search": ("list TEXT",),
+    "find": ("list TEXT",),
+    "show": ("info",),
+    "delete": ("rm", "remove"),
+    "remove": ("rm",),
+    "uninstall": ("rm", "remove"),
+}
+"""What other tools call a command of ours, which no likeness of letters finds: the first that a group has is meant."""
+_NEAR_COMMAND = "localfirst.near_command"
 
 
 class Row(NamedTuple):
@@ -75,11 +94,13 @@ class TableGroup(TyperGroup):
         word, path = args[0], ctx.command_path
         if word in self.table or word.startswith("-"):
             return super().resolve_command(ctx, args)
-        known = {name: f"{path} {name}" for name in self.table}
+        options = (option for parameter in self.get_params(ctx) for option in parameter.opts)
+        known = {name: f"{path} {name}" for name in (*options, *self.table)}
         for name in self.table:
             known |= {below: f"{path} {name} {below}" for below in getattr(self.commands[name], "commands", ())} | known
-        near = difflib.get_close_matches(word, known, n=1)
-        hint = f"Did you mean `{known[near[0]]}`?" if near else f"See what there is: `{path} --help`"
+        near = [f"{path} {meant}" for meant in _MEANT.get(word, ()) if meant.partition(" ")[0] in self.table]
+        near = near or [known[likely] for likely in difflib.get_close_matches(word, known, n=1)]
+        hint = f"Did you mean `{near[0]}`?" if near else f"See what there is: `{path} --help`"
         raise UsageError(f"`{path}` has no command `{word}`", hint=hint)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ARG002 - Typer's method, with private types
@@ -100,9 +121,27 @@ class DefaultGroup(TableGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the default command before words that name none of the others."""
+        import difflib
+
         if not args or args[0] not in {*self.table, "--help", "-h"}:
+            if near := difflib.get_close_matches(args[0], self.table, n=1, cutoff=0.75) if args else []:
+                ctx.meta[_NEAR_COMMAND] = (args[0], f"{ctx.command_path} {near[0]}")
             args = [self.default, *args]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; where the default one knows nothing of its first word's name, a near command was meant.
+
+        Raises:
+            UnknownNameError: as the command raised it, with that hint.
+        """
+        try:
+            return super().invoke(ctx)
+        except UnknownNameError as error:
+            word, command = ctx.meta.get(_NEAR_COMMAND, (None, None))
+            if f"`{word}`" in error.message:
+                error.hint = f"Did you mean `{command}`?"
+            raise
 
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # Typer's, with private types
         """The default command's."""

@@ -88,7 +88,9 @@ def list_(
 ) -> None:
     """List models.
 
-    All of them, or those with a text in their name: `lf list qwen`. For each one the build to use here, the memory it needs, its speed, or why it does not run.
+    All of them, or those with a text in their name: `lf list qwen`.
+
+    For each one the build to use here, the memory it needs, its speed, or why it does not run.
     """
     from localfirst.cli import output
     from localfirst.services.listing import Filter, explain_nothing, list_models

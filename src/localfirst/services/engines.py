@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from dataclasses import dataclass
 from math import ceil
@@ -103,9 +104,12 @@ def find_runtime(name: str) -> Runtime:
     for runtime in runtimes:
         if runtime.name == name:
             return runtime
-    known = ", ".join(runtime.name for runtime in runtimes)
+    known = [runtime.name for runtime in runtimes]
+    near = difflib.get_close_matches(name.lower(), known, n=1)
     raise UnknownNameError(
-        f"No runtime named `{name}`", detail=f"known: {known}", hint="See them with `lf runtime list`"
+        f"No runtime named `{name}`",
+        detail=None if near else f"known: {', '.join(known)}",
+        hint=f"Did you mean `{near[0]}`?" if near else "See them with `lf runtime list`",
     )
 
 

@@ -133,7 +133,7 @@ def _check_words(only: Filter, sort: str, entries: Iterable[Entry]) -> None:
     }
     for option, (word, words) in known.items():
         if word is not None and word.lower() not in {known.lower() for known in words}:
-            near = difflib.get_close_matches(word.lower(), words, n=1)
+            near = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.7)
             raise UsageError(
                 f"`{option}` does not know `{word}`",
                 detail=f"known: {', '.join(sorted(words))}",

@@ -42,7 +42,11 @@ def test_every_model_is_listed_once_and_its_best_plan_comes_first() -> None:
         pytest.param({"format": "onnx"}, lambda plan: plan.variant.format == "onnx", id="format"),
         pytest.param({"max_size_bytes": 10**9}, lambda plan: plan.variant.size_bytes <= 10**9, id="size"),
         pytest.param({"installed": True}, lambda plan: plan.model.name == "starter", id="installed"),
-        pytest.param({"words": ("QWEN",)}, lambda plan: "qwen" in plan.model.title.lower() or plan.model.vendor == "Qwen", id="text"),
+        pytest.param(
+            {"words": ("QWEN",)},
+            lambda plan: "qwen" in plan.model.title.lower() or plan.model.vendor == "Qwen",
+            id="text",
+        ),
         pytest.param({"words": ("microsoft",)}, lambda plan: plan.model.vendor == "Microsoft", id="text-of-vendor"),
         pytest.param({"words": ("gemma3", "12b")}, lambda plan: plan.model.name == "gemma-3-12b", id="texts"),
     ],
@@ -82,6 +86,7 @@ def test_a_list_is_in_the_order_asked_for(sort: str, key) -> None:
         ({"format": "ggml"}, "`--format` does not know `ggml`", None),
         ({"task": "dance"}, "`--task` does not know `dance`", None),
         ({"license": "gpl"}, "`--license` does not know `gpl`", None),
+        ({"vendor": "nope"}, "`--vendor` does not know `nope`", None),
     ],
 )
 def test_a_word_that_nothing_has_is_answered_with_those_that_are_known(only, message, hint) -> None:
