@@ -40,6 +40,14 @@ class UnknownNameError(LfError):
     exit_code = 3
 
 
+class AmbiguousNameError(UnknownNameError):
+    """A name that several models of the catalog have: `names`, in its order."""
+
+    def __init__(self, message: str, names: tuple[str, ...], *, detail: str, hint: str) -> None:
+        super().__init__(message, detail=detail, hint=hint)
+        self.names = names
+
+
 class NoFitError(LfError):
     """The model does not fit this machine's memory (or is predicted slower than asked for)."""
 

@@ -25,7 +25,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from localfirst.errors import UnknownNameError, UsageError
+from localfirst.errors import AmbiguousNameError, UnknownNameError, UsageError
 from localfirst.types import ModelName, format_build
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def find_model(models: Iterable[Model], name: ModelName, others: Mapping[str, st
     the titles of what is in no catalog, by name: one of them may have been meant where nothing is called so.
 
     Raises:
-        UnknownNameError: none or several; the detail lists candidates, the hint says what to type.
+        UnknownNameError: none or, as `AmbiguousNameError`, several; the detail lists candidates, the hint says what
+            to type.
         UsageError: a path or a hub repository, which are in no catalog.
     """
     if name.name is None:
@@ -253,7 +254,8 @@ def _make_unknown_error(
         (sized, f"`{name.name}` has no size `{name.size}`"),
     ):
         if found:
-            return UnknownNameError(message, detail=_describe(found), hint=_suggest(found))
+            names = tuple(model.name for model in found)
+            return AmbiguousNameError(message, names, detail=_describe(found), hint=_suggest(found))
     near = _find_near(models, typed, others)
     if not near:
         return UnknownNameError(f"No model named `{typed}`", hint="List the names: `lf list`")

@@ -234,8 +234,8 @@ def find_published(text: str, missing: LfError) -> Entry:
         model = names.find_model(models, asked)
     except UnknownNameError as error:
         others = f"a repository on the hub is hf:{text}, a file ./{text}"
-        hint = f"{error.hint}; {others}" if error.hint else others
-        raise UnknownNameError(error.message, detail=error.detail, hint=hint) from None
+        error.hint = f"{error.hint}; {others}" if error.hint else others
+        raise
     return _make_catalog_entry(asked, model, find_histories())
 
 

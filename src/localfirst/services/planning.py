@@ -13,27 +13,45 @@ from localfirst.catalog.judge import Disks
 from localfirst.catalog.memory.build import CACHE_BYTES
 from localfirst.catalog.refuse import refuse_build
 from localfirst.catalog.rules import DRAFTING_BACKENDS, TIERS
-from localfirst.errors import DeviceError, DiskFullError, RuntimeMissingError, UnknownNameError, UsageError
+from localfirst.errors import (
+    AmbiguousNameError,
+    DeviceError,
+    DiskFullError,
+    RuntimeMissingError,
+    UnknownNameError,
+    UsageError,
+)
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes import find
 from localfirst.runtimes.programs import find_programs
 from localfirst.services import catalogue
-from localfirst.services.library import Entry, Part, find_entry, find_parts
+from localfirst.services.library import Entry, Part, find_entries, find_entry, find_parts
 from localfirst.services.sight import find_sights
 from localfirst.store.disk import find_apart
 from localfirst.store.measurements import find_rates
 from localfirst.types import ALONE, Draft, Resolution, Wanted
+from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from localfirst.services.sight import Sight
-    from localfirst.types import Machine, Model, Parallel, Plan, Pooling, Progress, Runtime, Task
+    from localfirst.types import Machine, Model, Parallel, Plan, Pooling, Progress, Runtime, Task, Verdict
 
 
 DEVICES = ("cpu", "gpu", "npu")
 POOLINGS: tuple[Pooling, ...] = ("mean", "cls", "last")
 NOTHING_WANTED = Wanted()
+FITS: Mapping[Verdict, str] = MappingProxyType(
+    {
+        "gpu": "fits the GPU",
+        "split": "fits GPU and CPU together",
+        "cpu": "fits",
+        "tight": "tight",
+        "no": "does not run here",
+    }
+)
+SURE_VERDICTS = frozenset({"gpu", "split", "cpu"})
 NOTHING_MISSING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -105,7 +123,39 @@ def plan_model(
     if draft is not None:
         drafting = plan_draft(draft, text, wanted, offline=offline, report=lambda _: None, machine=machine)
         wanted = with_draft(wanted, drafting)
-    return _resolve(find_entry(text, offline=offline), wanted, Here(machine))
+    here = Here(machine)
+    return _resolve(_find(text, wanted, here, offline=offline), wanted, here)
+
+
+def _find(text: str, wanted: Wanted, here: Here, *, offline: bool) -> Entry:
+    """As `find_entry`; where a name means several models, the error says which of them fit here.
+
+    Raises:
+        LfError: as `find_entry`.
+    """
+    try:
+        return find_entry(text, offline=offline)
+    except AmbiguousNameError as error:
+        plans = [
+            next(iter(here.find_plans(entry, wanted)))
+            for entry in find_entries()
+            if entry.model.name in error.names and entry.model.variants
+        ]
+        error.detail = "\n".join(map(_say_fit, plans))
+        fitting = [plan for plan in plans if plan.verdict in SURE_VERDICTS and plan.need is not None]
+        best = max(fitting, key=lambda plan: (plan.installed, plan.model.parameters or 0), default=None)
+        if best is not None and error.hint is not None:
+            _, _, others = error.hint.partition("; ")
+            which = "is on this disk" if best.installed else "is the largest that fits here"
+            error.hint = "; ".join(filter(None, (f"Name one of them: {best.model.name} {which}", others)))
+        raise
+
+
+def _say_fit(plan: Plan) -> str:
+    """`gemma-3-4b  (Gemma 3 4B, 3.16 GB, fits)`."""
+    fits = "size unknown" if plan.need is None and plan.verdict != "no" else FITS[plan.verdict]
+    size = "" if plan.variant.size_bytes is None else f", {format_bytes(plan.variant.size_bytes)}"
+    return f"{plan.model.name}  ({plan.model.title}{size}, {fits})"
 
 
 def plan_draft(  # noqa: PLR0913 - as plan_fetch
@@ -204,7 +254,7 @@ def plan_fetch(  # noqa: PLR0913 - one keyword per thing that callers decide
     from localfirst.store.pull import measure
 
     here = Here(machine, installs=installs, see=see)
-    entry = find_entry(text, offline=offline)
+    entry = _find(text, wanted, here, offline=offline)
     if offline and (present := _keep_present(entry)):
         with suppress(UnknownNameError, DeviceError, RuntimeMissingError):  # another build or engine is asked for
             return _resolve(present, wanted, here, missing)
@@ -234,12 +284,13 @@ def describe_model(text: str, machine: Machine | None = None, *, offline: bool =
     Raises:
         UnknownNameError, UsageError, NetworkError: as the name is looked up, or it names a build that there is not.
     """
-    entry = find_entry(text, offline=offline)
+    here = Here(machine)
+    entry = _find(text, NOTHING_WANTED, here, offline=offline)
     asked = entry.asked
     if unknown := refuse_build(entry.model, asked.quantization):
         raise unknown
     wanted = NOTHING_WANTED._replace(quantization=asked.quantization, backend=asked.backend, device=asked.device)
-    return Described(entry, tuple(Here(machine).find_plans(entry, wanted)), find_parts(entry.model.name))
+    return Described(entry, tuple(here.find_plans(entry, wanted)), find_parts(entry.model.name))
 
 
 class Here:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from localfirst.errors import UsageError
+from localfirst.errors import AmbiguousNameError, UsageError
 from localfirst.services.listing import SORTS, Filter, explain_nothing, list_models
 from localfirst.services.machines import find_machine
-from localfirst.services.planning import NOTHING_WANTED, make_wanted
+from localfirst.services.planning import NOTHING_WANTED, describe_model, make_wanted, plan_model
 from localfirst.types import Plan
 
 
@@ -144,3 +144,19 @@ def test_a_list_with_nothing_in_it_says_why_and_what_to_type(
     profile: str, filtered: dict[str, Any], asked: dict[str, Any], said: str
 ) -> None:
     assert said in explain_nothing(Filter(**filtered), NOTHING_WANTED._replace(**asked), find_machine(profile))
+
+
+def test_a_name_of_several_models_says_of_each_whether_it_fits_and_names_the_largest_that_does() -> None:
+    with pytest.raises(AmbiguousNameError) as caught:
+        plan_model("gemma3", NOTHING_WANTED, find_machine("raspberry-pi-5-8gb"))
+    lines = dict(text.split("  ", 1) for text in (caught.value.detail or "").splitlines())
+    assert tuple(lines) == caught.value.names
+    assert lines["gemma-3-4b"].endswith(" GB, fits)")
+    assert lines["gemma-3-27b"].endswith("does not run here)")
+    assert caught.value.hint == "Name one of them: gemma-3-4b is the largest that fits here"
+
+
+def test_what_fits_is_said_of_a_published_name_too() -> None:
+    with pytest.raises(AmbiguousNameError, match="family") as caught:
+        describe_model("google/gemma-3", find_machine("raspberry-pi-5-8gb"))
+    assert (caught.value.hint or "").startswith("Name one of them: gemma-3-4b is the largest that fits here; a repo")
