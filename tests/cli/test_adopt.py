@@ -105,6 +105,23 @@ def test_models_of_every_tool_run_where_they_lie(lf: Lf, home: Home) -> None:
             path.chmod(0o755)
 
 
+def test_what_was_adopted_of_the_hubs_cache_goes_by_the_name_of_its_repository_too(lf: Lf, home: Home) -> None:
+    make.add_repo(home.hf, "Me/m", {"scripted.gguf": home.gguf("Mine.")})
+    make.add_repo(home.hf, "me/two", {"a-Q4_0.gguf": home.gguf("One."), "b-Q4_0.gguf": home.gguf("Two.")})
+    make.add_ollama(home.ollama, "me/three", [("model", home.gguf("No repository's."))])
+    assert lf("model", "adopt").returncode == 0
+    for name in ("hf:Me/m", "hf:me/M:scripted.gguf"):
+        assert lf("--offline", "run", name, "hi").stdout == "Mine.\n"
+    assert lf("--offline", "run", "hf:me/two:b-Q4_0.gguf", "hi").stdout == "Two.\n"
+    several = lf("--offline", "run", "hf:me/two", "hi")
+    assert several.returncode == 3
+    assert several.stderr.endswith("  a-q4_0\n  b-q4_0\n\nhint: Name one of them: `a-q4_0`\n")
+    assert "not installed" in lf("--offline", "run", "hf:me/m@main", "hi").stderr, "which commit, nobody knows"
+    assert lf("--offline", "run", "hf:me/three", "hi").returncode == 6
+    assert lf("rm", "hf:Me/m").returncode == 0
+    assert lf("run", "scripted", "hi").returncode == 3
+
+
 def test_what_the_hubs_own_library_fetched_is_adopted(
     lf: Lf, home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from localfirst.catalog.wishes import is_quantization
 from localfirst.errors import NetworkError, StoreError, UnknownNameError, UsageError
 from localfirst.services import catalogue
 from localfirst.store import consent, manifest, revisions
+from localfirst.store.keepers import HF_CACHE, say_keeper
 from localfirst.store.revisions import History
 from localfirst.store.upkeep.survey import find_unfinished, measure
 from localfirst.store.verify import is_gone
@@ -260,6 +261,8 @@ def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offli
 
     full = f"hf:{asked.repo}@{asked.revision}" if asked.revision else f"hf:{asked.repo}"
     histories = tuple(found for found in everything if found.current.name.lower() == full.lower())
+    if not histories and (adopted := _find_adopted(asked, everything, offline=offline)):
+        return _make_entry(asked, adopted)
     if histories:
         try:
             model = describe(asked, offline=True)
@@ -273,6 +276,31 @@ def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offli
                 told["task"] = own.task
             return Entry(asked, add_terms(_measure(model._replace(**told), histories)), histories)
     return Entry(asked, add_terms(_measure(describe(asked, offline=offline), histories)), histories)
+
+
+def _find_adopted(asked: ModelName, everything: tuple[History, ...], *, offline: bool) -> History | None:
+    """What was adopted of the hub's own cache and is the only one of this repository; of which commit, nobody knows.
+
+    Raises:
+        UnknownNameError: there are several, and no network to ask the hub what else the repository has.
+    """
+    repo, file = f"{asked.repo}/".lower(), (asked.file or "").lower()
+    found = [
+        one
+        for one in everything
+        if asked.revision is None
+        and (one.current.host, one.current.keeper) == ("import", HF_CACHE)
+        and (title := f"{one.current.title}/".lower()).startswith(repo)
+        and (not file or file == one.current.variant or title.startswith(f"{repo}{file}/"))
+    ]
+    if len(found) > 1 and offline:
+        own = [one.current.name for one in found]
+        raise UnknownNameError(
+            f"`hf:{asked.repo}` is {len(own)} models on this disk, kept by {say_keeper(HF_CACHE)}",
+            detail="\n".join(own),
+            hint=f"Name one of them: `{own[0]}`",
+        )
+    return found[0] if len(found) == 1 else None
 
 
 def add_terms(model: Model) -> Model:

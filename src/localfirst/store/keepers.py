@@ -5,9 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 
 YOU = "you"
-TITLES = MappingProxyType(
-    {YOU: "you", "huggingface cache": "the HF cache", "ollama": "Ollama", "lmstudio": "LM Studio"}
-)
+HF_CACHE = "huggingface cache"
+TITLES = MappingProxyType({YOU: "you", HF_CACHE: "the HF cache", "ollama": "Ollama", "lmstudio": "LM Studio"})
 """One name for each, wherever a user reads of it."""
 
 
