@@ -130,6 +130,8 @@ class Answer:
     usage: Usage
     timings: Timings
     tool_calls: tuple[ToolCall, ...] = ()
+    stopped_by: str | None = None
+    """The stop string that ended it; `None`: something else did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,8 @@ class Finished:
     usage: Usage
     prefill_s: float | None = None
     decode_s: float | None = None
+    stopped_by: str | None = None
+    """The stop string that ended it; `None`: something else did."""
 
 
 Chunk = Started | Piece | Finished

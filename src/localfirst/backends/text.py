@@ -18,15 +18,21 @@ class StopFilter:
     def __init__(self, stop: tuple[str, ...]) -> None:
         self._stop = tuple(word for word in stop if word)
         self._held = ""
-        self.matched = False
+        self.word: str | None = None
+        """The one that was met."""
+
+    @property
+    def matched(self) -> bool:
+        """Whether one was."""
+        return self.word is not None
 
     def feed(self, piece: str) -> str:
         """The text that is now safe to show; empty once a stop string has been seen."""
         if self.matched:
             return ""
         text = self._held + piece
-        if (start := self._find(text)) is not None:
-            self.matched = True
+        if (found := self._find(text)) is not None:
+            start, self.word = found
             self._held = ""
             return text[:start]
         keep = self._count_held(text)
@@ -38,10 +44,10 @@ class StopFilter:
         held, self._held = self._held, ""
         return held
 
-    def _find(self, text: str) -> int | None:
-        """Where the first complete match starts."""
-        found = [(start + len(word), start) for word in self._stop if (start := text.find(word)) >= 0]
-        return min(found)[1] if found else None
+    def _find(self, text: str) -> tuple[int, str] | None:
+        """Where the first complete match starts, and of which word it is."""
+        found = [(start + len(word), start, word) for word in self._stop if (start := text.find(word)) >= 0]
+        return min(found)[1:] if found else None
 
     def _count_held(self, text: str) -> int:
         """Length of the longest end of `text` that is the start of a stop string."""

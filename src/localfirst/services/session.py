@@ -189,6 +189,12 @@ class Session:
             else:
                 yield piece
 
+    def count(self, asked: protocol.Chat, begun: Callable[[Reply], None]) -> int:
+        """How many tokens a conversation has as a prompt, by the worker as it is; nothing is answered."""
+        reply = self._worker.count(asked)
+        begun(reply)
+        return reply.count()
+
     def _remember(self, reply: Reply) -> None:
         self._reply = reply
 

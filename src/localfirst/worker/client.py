@@ -43,7 +43,9 @@ ABANDON_TIMEOUT_S = 0.5
 """The same for one whose model nobody waits for any longer: it ends the program that it is starting, if any."""
 _POLL_S = 0.1
 """How long a wait may be deaf to `Reply.cancel`, and on Windows to Ctrl-C."""
-_Single = TypeVar("_Single", protocol.Loaded, protocol.Seen, protocol.Tokens, protocol.Embedded, protocol.Scored)
+_Single = TypeVar(
+    "_Single", protocol.Loaded, protocol.Seen, protocol.Counted, protocol.Tokens, protocol.Embedded, protocol.Scored
+)
 
 FOREIGN = WorkerCrashError(
     "What was started as the engine's interpreter does not speak as one",
@@ -135,6 +137,10 @@ class Worker:
             WorkerCrashError: the process died.
         """
         return Reply(self, request)
+
+    def count(self, request: protocol.Chat) -> Reply:
+        """Ask how many tokens a conversation has as a prompt: `count` on what is returned."""
+        return Reply(self, protocol.Count(request))
 
     def tokenize(self, text: str) -> tuple[int, ...]:
         """The token ids of a text, with nothing added.
@@ -249,6 +255,8 @@ class Reply:
         self._over = False
         self.heard = False
         """Whether the worker has said anything of it; one that died before did not take it up."""
+        self.prompt_tokens: int | None = None
+        """Of the prompt, once the engine reads it and where it tells."""
         self._id, self._events = worker.subscribe()
         worker.send(request, self._id)
 
@@ -262,8 +270,7 @@ class Reply:
         pieces: list[TextDelta] = []
         calls: list[ToolCall] = []
         try:
-            self.wait()  # Begun: the queue may be long, the template not
-            event = self.wait(RENDER_TIMEOUT_S, LATE_TEMPLATE)
+            event = self._wait_until_rendered()
             while not isinstance(event, protocol.Finished):
                 if isinstance(event, protocol.Text):
                     if first_token_s is None:
@@ -277,6 +284,24 @@ class Reply:
             yield _make_answer(pieces, calls, event, first_token_s)
         finally:
             self._leave()
+
+    def count(self) -> int:
+        """The answer to a `Count`.
+
+        Raises:
+            TemplateError, ContextError, UsageError, EngineError: as the worker says.
+            WorkerCrashError: the process died.
+        """
+        try:
+            self._wait_until_rendered()
+        except BaseException:
+            self._leave()
+            raise
+        return self.wait_for(protocol.Counted).prompt_tokens
+
+    def _wait_until_rendered(self) -> protocol.Event:
+        self.wait()  # Begun: the queue may be long, the template not
+        return self.wait(RENDER_TIMEOUT_S, LATE_TEMPLATE)
 
     def wait_for(
         self,
@@ -320,6 +345,9 @@ class Reply:
                     raise self._worker.explain_death()
                 case protocol.Failed():
                     raise error_for(event.code, event.message, event.detail, event.hint)
+                case protocol.Started():
+                    self.prompt_tokens = event.prompt_tokens
+                    return event
                 case _:
                     return event
 
@@ -354,6 +382,7 @@ def _make_answer(
             decode_tps=_rate(usage.completion_tokens - 1, event.decode_s),
         ),
         tool_calls=tuple(calls),
+        stopped_by=event.stopped_by,
     )
 
 

@@ -171,4 +171,4 @@ def join(read: base.Finished, *parts: base.Finished) -> base.Finished:
     drafted_tokens = sum(part.usage.drafted_tokens for part in parts)
     usage = replace(read.usage, completion_tokens=completion_tokens, drafted_tokens=drafted_tokens)
     seconds = [part.decode_s for part in parts] + [part.prefill_s for part in parts[1:]]
-    return base.Finished(parts[-1].finish_reason, usage, read.prefill_s, sum(filter(None, seconds)))
+    return replace(parts[-1], usage=usage, prefill_s=read.prefill_s, decode_s=sum(filter(None, seconds)))

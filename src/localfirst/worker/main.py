@@ -19,7 +19,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from localfirst.backends import base, constraints, registry
 from localfirst.chat import call_writing, calls, render
@@ -111,21 +111,9 @@ class Child:
             case protocol.Chat():
                 self._chat(request, self._cancelled[request_id].is_set, send)
             case protocol.Complete():
-                asked = base.GenerateRequest(
-                    prompt=request.prompt,
-                    sampling=request.sampling,
-                    max_tokens=request.max_tokens,
-                    stop=request.stop,
-                    cancelled=self._cancelled[request_id].is_set,
-                    constraint=request.constraint,
-                    ignore_end=request.ignore_end,
-                )
-                send(protocol.Begun())
-                send(protocol.Rendered())
-                texts = _Texts(send)
-                with contextlib.closing(texts):
-                    for chunk in held.generate(self._loaded(), asked):
-                        _send_chunk(chunk, texts, lambda text: texts.add(text, reasoning=False))
+                self._complete(request, self._cancelled[request_id].is_set, send)
+            case protocol.Count():
+                send(protocol.Counted(self._count(request.chat, send)))
             case protocol.Tokenize():
                 send(protocol.Tokens(tuple(self._loaded().tokenize(request.text))))
             case protocol.Embed():
@@ -165,6 +153,25 @@ class Child:
         self._pool = ThreadPoolExecutor(max_workers=info.parallel)
         return info
 
+    def _complete(
+        self, request: protocol.Complete, cancelled: Callable[[], bool], send: Callable[[protocol.Event], None]
+    ) -> None:
+        asked = base.GenerateRequest(
+            prompt=request.prompt,
+            sampling=request.sampling,
+            max_tokens=request.max_tokens,
+            stop=request.stop,
+            cancelled=cancelled,
+            constraint=request.constraint,
+            ignore_end=request.ignore_end,
+        )
+        send(protocol.Begun())
+        send(protocol.Rendered())
+        texts = _Texts(send)
+        with contextlib.closing(texts):
+            for chunk in held.generate(self._loaded(), asked):
+                _send_chunk(chunk, texts, lambda text: texts.add(text, reasoning=False))
+
     def _chat(
         self, request: protocol.Chat, cancelled: Callable[[], bool], send: Callable[[protocol.Event], None]
     ) -> None:
@@ -174,19 +181,10 @@ class Child:
             send(protocol.Rendered())
             self._converse(model, request, cancelled, send)
             return
-        template, stop = model.info.template, request.stop
-        if template is None:
-            template, stop = render.FALLBACK_TEMPLATE, (*stop, *render.FALLBACK_STOP)
-        offered = () if request.choice.use == "none" else request.tools
-        prompt = render.render_chat(
-            template,
-            request.messages,
-            bos_token=model.info.bos_token,
-            eos_token=model.info.eos_token,
-            options=request.options,
-            tools=offered,
-            model=self._title,
-        )
+        template = model.info.template or render.FALLBACK_TEMPLATE
+        stop = request.stop if model.info.template else (*request.stop, *render.FALLBACK_STOP)
+        offered = _find_offered(request)
+        prompt = self._render(request, template)
         send(protocol.Rendered())
         reader = calls.AnswerReader(template, prompt, offered)
         enough = threading.Event()
@@ -221,6 +219,32 @@ class Child:
                 send_pieces(reader.flush())
                 ended = enough.is_set() and not cancelled()
                 _send_chunk(replace(chunk, finish_reason="stop") if ended else chunk, texts, lambda _: None)
+
+    def _render(self, request: protocol.Chat, template: str) -> str:
+        info = self._loaded().info
+        return render.render_chat(
+            template,
+            request.messages,
+            bos_token=info.bos_token,
+            eos_token=info.eos_token,
+            options=request.options,
+            tools=_find_offered(request),
+            model=self._title,
+        )
+
+    def _count(self, request: protocol.Chat, send: Callable[[protocol.Event], None]) -> int:
+        """The tokens of a prompt as its engine begins to read it, which goes no further."""
+        send(protocol.Begun())
+        model = self._loaded()
+        prompt = None
+        if not isinstance(model, base.Converser):
+            prompt = self._render(request, model.info.template or render.FALLBACK_TEMPLATE)
+        send(protocol.Rendered())
+        if prompt is not None:
+            first = next(model.generate(base.GenerateRequest(prompt, request.sampling)))
+            if isinstance(first, base.Started) and first.prompt_tokens is not None:
+                return first.prompt_tokens
+        raise UsageError(f"{model.info.engine} does not tell how long a prompt is before it has answered")
 
     def _generate(
         self, request: protocol.Chat, template: str, asked: base.GenerateRequest, reader: calls.AnswerReader
@@ -310,6 +334,10 @@ class _Texts:
         self._send(event)
 
 
+def _find_offered(request: protocol.Chat) -> tuple[dict[str, Any], ...]:
+    return () if request.choice.use == "none" else request.tools
+
+
 def _make_id() -> str:
     return "".join(secrets.choice(ID_CHARACTERS) for _ in range(ID_LENGTH))
 
@@ -341,7 +369,9 @@ def _send_chunk(chunk: base.Chunk, texts: _Texts, send_text: Callable[[str], Non
         case base.Piece():
             send_text(chunk.text)
         case base.Finished():
-            texts.send(protocol.Finished(chunk.finish_reason, chunk.usage, chunk.prefill_s, chunk.decode_s))
+            texts.send(
+                protocol.Finished(chunk.finish_reason, chunk.usage, chunk.prefill_s, chunk.decode_s, chunk.stopped_by)
+            )
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -102,6 +102,13 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """Tell how many tokens a conversation has as a prompt; answered by `Begun`, `Rendered`, `Counted`, or `Failed`."""
+
+    chat: Chat
+
+
+@dataclass(frozen=True, slots=True)
 class Tokenize:
     """Tell the token ids of a text, with nothing added; answered by `Tokens` or `Failed`."""
 
@@ -208,6 +215,15 @@ class Finished:
     usage: Usage
     prefill_s: float | None
     decode_s: float | None
+    stopped_by: str | None = None
+    """The stop string that ended it; `None`: something else did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The tokens of a prompt, as many as an answer to it counts."""
+
+    prompt_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +257,7 @@ class Failed:
     hint: str | None
 
 
-Request = Load | Look | Chat | Complete | Tokenize | Embed | Score | Cancel
+Request = Load | Look | Chat | Complete | Count | Tokenize | Embed | Score | Cancel
 Event = (
     Loading
     | Loaded
@@ -252,15 +268,17 @@ Event = (
     | Text
     | Called
     | Finished
+    | Counted
     | Tokens
     | Embedded
     | Scored
     | Failed
 )
-ENDS = (Loaded, Seen, Finished, Tokens, Embedded, Scored, Failed)
+ENDS = (Loaded, Seen, Finished, Counted, Tokens, Embedded, Scored, Failed)
 """Events after which nothing of their request comes."""
 
 _NESTED: dict[str, Callable[[Any], object]] = {
+    "chat": lambda item: Chat(**_read_fields(item)),
     "messages": lambda items: tuple(_read_message(item) for item in items),
     "choice": lambda item: ToolChoice(**item),
     "call": lambda item: ToolCall(**item),
@@ -286,6 +304,7 @@ REQUESTS: Mapping[str, type[Request]] = {
     "look": Look,
     "chat": Chat,
     "complete": Complete,
+    "count": Count,
     "tokenize": Tokenize,
     "embed": Embed,
     "score": Score,
@@ -301,6 +320,7 @@ EVENTS: Mapping[str, type[Event]] = {
     "text": Text,
     "called": Called,
     "finished": Finished,
+    "counted": Counted,
     "tokens": Tokens,
     "embedded": Embedded,
     "scored": Scored,
@@ -340,9 +360,13 @@ def _decode(line: bytes, key: str, classes: Mapping[str, type[_Frame]]) -> tuple
         frame = json.loads(line)
         cls = classes[frame.pop(key)]
         request_id = int(frame.pop("id"))
-        return request_id, cls(**{name: _NESTED.get(name, _as_is)(value) for name, value in frame.items()})
+        return request_id, cls(**_read_fields(frame))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a frame: {line[:200]!r}") from error
+
+
+def _read_fields(items: dict[str, Any]) -> dict[str, Any]:
+    return {name: _NESTED.get(name, _as_is)(value) for name, value in items.items()}
 
 
 def _read_message(item: dict[str, Any]) -> Message:

@@ -103,6 +103,7 @@ def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(
 ) -> None:
     reply = ask(model, render("hi"), stop=stop)
     assert (reply.text, reply.end.finish_reason, reply.end.usage.completion_tokens) == (text, "stop", tokens)
+    assert reply.end.stopped_by == (stop[-1] if text != TEXT else None)
 
 
 def test_the_asked_maximum_ends_the_answer(model: LoadedModel) -> None:

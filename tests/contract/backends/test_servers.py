@@ -113,7 +113,7 @@ def test_a_folder_is_served_and_its_tokens_are_counted(name: str, hub_folder: Pa
     assert (info.bos_token, info.eos_token) == ("<|endoftext|>", "<|end|>")
     assert (reply.text, reply.end.finish_reason, reply.prompt_tokens) == (TEXT, "stop", 5)
     assert (reply.end.usage.prompt_tokens, reply.end.usage.completion_tokens) == (5, TOKENS)
-    assert (stopped.text, stopped.end.finish_reason) == ("Hello ", "stop")
+    assert (stopped.text, stopped.end.finish_reason, stopped.end.stopped_by) == ("Hello ", "stop", "there! The")
     assert (short.end.usage.completion_tokens, short.end.finish_reason) == (3, "length")
     assert caught.value.message == "The prompt has 2003 tokens; the context is 1024"
     assert info.engine_version == "0.33.0"

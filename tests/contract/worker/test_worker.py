@@ -60,6 +60,28 @@ def test_a_worker_answers_exactly_the_scripted_text_and_counts_every_token(backe
     assert (answer.usage.prompt_tokens, answer.finish_reason) == (5, "stop")
 
 
+def test_a_prompt_is_counted_as_an_answer_counts_it_and_a_stop_string_is_told(backend: str, tmp_path: Path) -> None:
+    load = make_load(backend, tmp_path, text=REPLY)
+    said = (Message("system", "Be brief."), *HI, Message("assistant", "yes"), *HI)
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        counted = worker.count(protocol.Chat(said, GREEDY)).count()
+        reply = worker.answer(protocol.Chat(said, GREEDY, stop=("absent", "very")))
+        _, answer = read_all(reply)
+        assert worker.count(protocol.Chat(said, GREEDY)).count() == counted
+    assert counted == answer.usage.prompt_tokens == reply.prompt_tokens
+    assert (answer.text, answer.stopped_by) == ("Hello there, I am a ", "very")
+
+
+def test_a_prompt_that_cannot_be_counted_is_an_error_and_the_worker_goes_on(tmp_path: Path) -> None:
+    load = make_load("xllamacpp", tmp_path, text=REPLY, template="{{ raise_exception('no') }}")
+    with Worker(sys.executable) as worker:
+        worker.load(load)
+        with pytest.raises(TemplateError):
+            worker.count(protocol.Chat(HI, GREEDY)).count()
+        assert worker.tokenize("abc")
+
+
 def test_thinking_is_told_apart_from_the_answer(backend: str, tmp_path: Path) -> None:
     template = TEMPLATE + "{# <think> </think> #}"
     load = make_load(backend, tmp_path, text="<think>two plus two</think>It is four.", template=template)

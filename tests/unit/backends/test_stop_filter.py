@@ -46,6 +46,13 @@ def test_text_passes_up_to_the_first_complete_match(
     assert run(stop, pieces) == expected
 
 
+def test_the_word_that_was_met_is_told() -> None:
+    stop_filter = StopFilter(("END", "STOP"))
+    assert stop_filter.word is None
+    stop_filter.feed("x STOP END")
+    assert stop_filter.word == "STOP"
+
+
 def test_only_what_may_become_a_match_is_held_back() -> None:
     stop_filter = StopFilter(("STOP",))
     assert [stop_filter.feed(piece) for piece in ("hello S", "T", "ART", " ST", "OP", "more")] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localfirst.backends.base import Chunk, Finished, Piece
@@ -47,7 +48,7 @@ def follow(
         stream.close()
     if held := stop.flush():
         yield Piece(held)
-    yield answer.finish(reason)
+    yield replace(answer.finish(reason), stopped_by=stop.word)
 
 
 def _read(answer: _Answer, event: dict[str, Any]) -> list[Piece]:

@@ -350,7 +350,7 @@ class _Run:
         """The end of the answer, as far as it came."""
         usage = Usage(len(self._prompt.tokens), self._answer_tokens or len(self._taken_s), self._cached_tokens)
         decode_s = self._taken_s[-1] - self._taken_s[0] if self._taken_s else None
-        return Finished(reason, usage, self._prefill_s, decode_s)
+        return Finished(reason, usage, self._prefill_s, decode_s, self._stop.word)
 
     def _run(self) -> None:
         try:

@@ -132,7 +132,7 @@ class LlamaModel:
         if rest := answer.stop.flush():
             yield Piece(rest)
         usage = Usage(len(prompt), answer.generated, cached_tokens)
-        yield Finished(answer.reason or "cancelled", usage, prefill_s, answer.decode_s)
+        yield Finished(answer.reason or "cancelled", usage, prefill_s, answer.decode_s, answer.stop.word)
 
     def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:
         """The vectors of texts, one text after the other: together they are not computed faster on a CPU."""

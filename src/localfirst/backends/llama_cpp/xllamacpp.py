@@ -146,7 +146,7 @@ class LlamaModel:
             completion.stop()
         if held := stop.flush():
             yield Piece(held)
-        yield answer.finish(reason)
+        yield replace(answer.finish(reason), stopped_by=stop.word)
 
     def _start(self, body: dict[str, Any]) -> _Completion:
         completion = _Completion(self._server, body)

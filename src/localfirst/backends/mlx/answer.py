@@ -157,7 +157,7 @@ class Answer:
         usage = Usage(len(self.prompt), generated, self._cached_tokens)
         if not usage.completion_tokens:
             return Finished(reason, usage)
-        return Finished(reason, usage, self._first_at - self._began, self._last_at - self._first_at)
+        return Finished(reason, usage, self._first_at - self._began, self._last_at - self._first_at, self._stop.word)
 
 
 def _translate(error: Exception) -> Exception:

@@ -172,7 +172,7 @@ class OnnxModel(limits.EmbedsNothing):
             decode_s += perf_counter() - started
         if held := stop.flush():
             yield Piece(held)
-        yield Finished(reason, Usage(len(prompt), generated, cached_tokens), prefill_s, decode_s)
+        yield Finished(reason, Usage(len(prompt), generated, cached_tokens), prefill_s, decode_s, stop.word)
 
     def _find_end(
         self, token: int, generated: int, stop: StopFilter, allowance: limits.Allowance, request: GenerateRequest

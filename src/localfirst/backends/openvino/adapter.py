@@ -183,7 +183,7 @@ class OpenVinoModel:
         if not generated:
             yield Finished(reason, usage)
             return
-        yield Finished(reason, usage, first_s - began, ended_s - first_s)
+        yield Finished(reason, usage, first_s - began, ended_s - first_s, stop.word)
 
     def _find_end(
         self, generated: Sequence[int], stop: StopFilter, allowance: limits.Allowance, request: GenerateRequest

@@ -96,6 +96,11 @@ class Job(Generic[Piece]):
     async def __aexit__(self, *_: object) -> None:
         self.leave()
 
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Of the prompt that is being answered, known from the first piece of the answer on."""
+        return None if self._reply is None else self._reply.prompt_tokens
+
     def leave(self) -> None:
         """Stop; a worker that does not within some seconds is ended."""
         if self._left or self._ended:
