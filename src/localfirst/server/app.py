@@ -12,10 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
+from localfirst.server.anthropic import routes as anthropic
+from localfirst.server.dialects import ANTHROPIC, OPENAI, find_dialect
 from localfirst.server.endpoint import Endpoint, make_failure, make_json
 from localfirst.server.failures import RefusedError
 from localfirst.server.guard import allow_origin, find_refusal
-from localfirst.server.openai.routes import make_routes
+from localfirst.server.openai import routes as openai
 from localfirst.terminal import make_inert
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from localfirst.server.dialects import Dialect
+    from localfirst.server.endpoint import Handle
     from localfirst.server.guard import Rules
     from localfirst.services.serving.pool import Pool
 
@@ -32,15 +36,39 @@ FIXED_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+ID_HEADERS = ("x-request-id", "request-id")
+"""Where clients of OpenAI and of Anthropic look for what a request is called."""
 SHOWN_PATH = 80
 """Characters of a path that the log shows."""
 
 
 def make_app(pool: Pool, rules: Rules, log: Callable[[str], None]) -> ASGIApp:
     """The server's routes, each behind the guard."""
-    health = Route("/health", Endpoint(_tell_health, pool, log), methods=["GET"])
-    routes = Starlette(routes=[health, *make_routes(pool, log)], exception_handlers={HTTPException: _refuse_route})
-    return Guard(routes, rules, log)
+
+    def serve(handle: Handle) -> Endpoint:
+        return Endpoint(handle, pool, log)
+
+    routes = [
+        Route("/health", serve(_tell_health), methods=["GET"]),
+        *openai.make_routes(pool, log),
+        *(Route(path, serve(handle), methods=["POST"]) for path, handle in anthropic.POSTS.items()),
+    ]
+    for path, ours, theirs in (
+        ("/v1/models", openai.list_models, anthropic.list_models),
+        ("/v1/models/{model:path}", openai.show_model, anthropic.show_model),
+    ):
+        routes.append(Route(path, _Shared({OPENAI: serve(ours), ANTHROPIC: serve(theirs)}), methods=["GET"]))
+    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _refuse_route}), rules, log)
+
+
+class _Shared:
+    """A path that several dialects have."""
+
+    def __init__(self, endpoints: Mapping[Dialect, Endpoint]) -> None:
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._endpoints[find_dialect(scope)](scope, receive, send)
 
 
 class Guard:
@@ -54,7 +82,7 @@ class Guard:
         begun, status = time.monotonic(), 0
         headers = Headers(scope=scope)
         refusal = find_refusal(scope["method"], scope["path"], scope["headers"], self._rules)
-        more = {**FIXED_HEADERS, "x-request-id": uuid.uuid4().hex}
+        more = {**FIXED_HEADERS, **dict.fromkeys(ID_HEADERS, uuid.uuid4().hex)}
         if refusal is None:
             more |= allow_origin(headers.get("origin"), headers)
 
@@ -67,7 +95,7 @@ class Guard:
 
         try:
             if refusal is not None:
-                await make_failure(RefusedError(*refusal))(scope, receive, send_marked)
+                await make_failure(RefusedError(*refusal), scope)(scope, receive, send_marked)
             elif scope["method"] == "OPTIONS" and "origin" in headers:
                 await Response(status_code=204)(scope, receive, send_marked)
             else:
@@ -87,4 +115,4 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     kinds = {404: "not_found", 405: "method_not_allowed"}
     text = f"There is no {request.method} {request.scope['path'][:SHOWN_PATH]} here"
-    return make_failure(RefusedError(status, kinds.get(status, "bad_request"), text))
+    return make_failure(RefusedError(status, kinds.get(status, "bad_request"), text), request.scope)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from starlette.responses import Response
 
 from localfirst.errors import LfError
 from localfirst.server.body import ClientLeftError, read_object
-from localfirst.server.failures import tell
+from localfirst.server.dialects import dump, find_dialect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
     from localfirst.services.serving.pool import Pool
 
+    Handle = Callable[[Pool, Mapping[str, Any]], Awaitable[Response]]
+
 BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 """Methods of requests that say all they have to say in their address."""
 KEEP_ALIVE_S = 10.0
@@ -29,35 +30,25 @@ KEEP_ALIVE_S = 10.0
 is told by an error's own."""
 
 
-def dump(value: object) -> str:
-    """JSON, as short as can be."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def make_json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response. Lone surrogates, which no UTF-8 can carry, become `?`."""
     return Response(dump(value).encode("utf-8", "replace"), status, headers, media_type="application/json")
 
 
-def make_failure(error: LfError) -> Response:
-    """An error as a response."""
-    failure = tell(error)
+def make_failure(error: LfError, scope: Scope) -> Response:
+    """An error as a response, in the dialect of its request."""
+    failure = find_dialect(scope).tell(error)
     return make_json(failure.body, failure.status, failure.headers)
 
 
-def make_event(data: str, name: str | None = None) -> str:
-    """A server-sent event of one line of data."""
-    return f"data: {data}\n\n" if name is None else f"event: {name}\ndata: {data}\n\n"
+class Stream(Response):
+    """What comes piece by piece: events, or lines."""
 
-
-class EventStream(Response):
-    """Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
-
-    def __init__(self, events: AsyncGenerator[str, None]) -> None:
-        """Send `events`, as `make_event` makes them; an error after the first of them becomes the last."""
-        super().__init__(media_type="text/event-stream", headers={"cache-control": "no-cache"})
+    def __init__(self, pieces: AsyncGenerator[str, None]) -> None:
+        """Send `pieces` as they are; an error after the first of them becomes the last."""
+        super().__init__(headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
-        self._events = events
+        self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
         """Send.
@@ -66,6 +57,8 @@ class EventStream(Response):
             LfError: before anything was sent.
         """
         sent, turn = 0, asyncio.Lock()
+        dialect = find_dialect(scope)
+        self.headers["content-type"] = f"{dialect.media_type}; charset=utf-8"
 
         async def put(text: str) -> None:
             nonlocal sent
@@ -75,25 +68,26 @@ class EventStream(Response):
                 sent += 1
                 await send({"type": "http.response.body", "body": text.encode("utf-8", "replace"), "more_body": True})
 
-        async def keep_alive() -> None:
+        async def keep_alive(sign: str) -> None:
             while True:
                 last = sent
                 await asyncio.sleep(KEEP_ALIVE_S)
                 if sent == last:
-                    await put(": keep-alive\n\n")
+                    await put(sign)
 
-        keeping = asyncio.ensure_future(keep_alive())
+        keeping = None if dialect.alive is None else asyncio.ensure_future(keep_alive(dialect.alive))
         try:
-            async for event in self._events:
-                await put(event)
+            async for piece in self._pieces:
+                await put(piece)
         except LfError as error:
             if not sent:
                 raise
-            await put(make_event(dump(tell(error).body)))
+            await put(dialect.end_with(dialect.tell(error).body))
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
-            await self._events.aclose()
+            if keeping is not None:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+            await self._pieces.aclose()
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -102,7 +96,7 @@ class Endpoint:
 
     def __init__(
         self,
-        handle: Callable[[Pool, Mapping[str, Any]], Awaitable[Response]],
+        handle: Handle,
         pool: Pool,
         log: Callable[[str], None],
     ) -> None:
@@ -127,15 +121,14 @@ class Endpoint:
             asked = named if request.method in BODILESS else await read_object(request.headers, receive)
             await _do_until_left(answer(asked), receive)
         except LfError as error:
-            await make_failure(error)(scope, receive, send_marked)
+            await make_failure(error, scope)(scope, receive, send_marked)
         except ClientLeftError:
             self._log("the client left")
         except Exception as error:  # noqa: BLE001 - the border: a request that hits a mistake of ours ends nobody else's
             self._log(f"internal error: {type(error).__name__} {_find_place(error)}")  # not its words: they may be said
             if not begun:
-                await make_failure(LfError("Something went wrong in the server; its log says where"))(
-                    scope, receive, send_marked
-                )
+                unknown = LfError("Something went wrong in the server; its log says where")
+                await make_failure(unknown, scope)(scope, receive, send_marked)
 
 
 async def _do_until_left(work: Coroutine[Any, Any, None], receive: Receive) -> None:

@@ -1,4 +1,4 @@
-"""Errors of ours as HTTP has them: a status, and the body that OpenAI's clients read."""
+"""Errors of ours as HTTP has them: a status, a code, and the body that each dialect's clients read."""
 
 from __future__ import annotations
 
@@ -57,8 +57,44 @@ TOLD: Mapping[str, Told] = {
 }
 """By `LfError.code`; every other is a fault of this machine that the request did not cause."""
 OTHER = Told(500, "internal_error")
+OVERLOADED = 529
+"""Anthropic's own status for what may be worth another try."""
+ANTHROPIC_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    OVERLOADED: "overloaded_error",
+}
 PRIVATE = frozenset({"worker-crash"})
 """Whose detail may hold words of other requests: the end of a worker's log."""
+
+
+class Explained(NamedTuple):
+    """An error in words that every dialect has."""
+
+    status: int
+    code: str
+    message: str
+    param: str | None
+    """The parameter that is to blame."""
+    retry_after_s: int | None
+
+    @property
+    def whole(self) -> str:
+        """The message with what is to blame, for dialects that have one text for both."""
+        return self.message if self.param is None or self.param in self.message else f"{self.param}: {self.message}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Whether to try again, and when.
+
+        `x-should-retry` is what the clients of OpenAI and Anthropic go by before the status (`_should_retry` in
+        openai/openai-python and anthropics/anthropic-sdk-python).
+        """
+        headers = {"x-should-retry": "false" if self.retry_after_s is None else "true"}
+        return headers if self.retry_after_s is None else headers | {"retry-after": str(self.retry_after_s)}
 
 
 class Failure(NamedTuple):
@@ -69,11 +105,8 @@ class Failure(NamedTuple):
     body: dict[str, Any]
 
 
-def tell(error: LfError) -> Failure:
-    """An error by the fields that OpenAI's have: message, type, param, code.
-
-    `x-should-retry` is what OpenAI's own clients go by before the status (`_should_retry` in openai/openai-python).
-    """
+def explain(error: LfError) -> Explained:
+    """What there is to tell of an error."""
     told = TOLD.get(error.code, OTHER)
     param = None
     if isinstance(error, ParameterError):
@@ -84,11 +117,31 @@ def tell(error: LfError) -> Failure:
         param = "model"
     evidence = None if error.code in PRIVATE else error.detail
     message = ". ".join(text.rstrip(".") for text in (error.message, evidence, error.hint) if text)
-    headers = {"x-should-retry": "false" if told.retry_after_s is None else "true"}
-    if told.retry_after_s is not None:
-        headers["retry-after"] = str(told.retry_after_s)
-    body = {"message": message, "type": _find_type(told.status), "param": param, "code": told.code}
-    return Failure(told.status, headers, {"error": body})
+    return Explained(told.status, told.code, message, param, told.retry_after_s)
+
+
+def tell(error: LfError) -> Failure:
+    """An error by the fields that OpenAI's have: message, type, param, code."""
+    said = explain(error)
+    body = {"message": said.message, "type": _find_type(said.status), "param": said.param, "code": said.code}
+    return Failure(said.status, said.headers, {"error": body})
+
+
+def tell_anthropic(error: LfError) -> Failure:
+    """An error by the fields that Anthropic's have: type, message.
+
+    Source: https://docs.anthropic.com/en/api/errors.
+    """
+    said = explain(error)
+    status = OVERLOADED if said.status == 503 and said.retry_after_s is not None else said.status
+    kind = ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    return Failure(status, said.headers, {"type": "error", "error": {"type": kind, "message": said.whole}})
+
+
+def tell_ollama(error: LfError) -> Failure:
+    """An error as Ollama has it, a text; and beside it, which theirs has not, our code for it."""
+    said = explain(error)
+    return Failure(said.status, said.headers, {"error": said.whole, "code": said.code})
 
 
 def _find_type(status: int) -> str:

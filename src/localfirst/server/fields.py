@@ -16,7 +16,9 @@ class Fields:
     Every method raises `ParameterError` where a value is of another type or out of range.
     """
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
+    def __init__(self, given: Mapping[str, Any], within: str | None = None) -> None:
+        """Begin with all of them; `within` is the parameter that has these, which errors name too."""
+        self._before = f"{within}." if within else ""
         self._given = {name: value for name, value in given.items() if value is not None}
 
     def take(self, name: str) -> Any:
@@ -26,14 +28,15 @@ class Fields:
     def require(self, name: str) -> Any:
         """As `take`, of one that has to be given."""
         if name not in self._given:
-            raise ParameterError(f"`{name}` is missing", name, "missing_required_parameter")
+            full = self._before + name
+            raise ParameterError(f"`{full}` is missing", full, "missing_required_parameter")
         return self.take(name)
 
     def flag(self, name: str, default: bool = False) -> bool:
         """True or false."""
         value = self.take(name)
         if value is not None and not isinstance(value, bool):
-            raise refuse_type(name, "true or false")
+            raise refuse_type(self._before + name, "true or false")
         return default if value is None else value
 
     def number(self, name: str, least: float, most: float) -> float | None:
@@ -42,8 +45,8 @@ class Fields:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise refuse_type(name, "a number")
-        return float(_check_range(name, value, least, most))
+            raise refuse_type(self._before + name, "a number")
+        return float(_check_range(self._before + name, value, least, most))
 
     def integer(self, name: str, least: int, most: int) -> int | None:
         """A whole number within bounds."""
@@ -51,14 +54,14 @@ class Fields:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
-            raise refuse_type(name, "a whole number")
-        return int(_check_range(name, value, least, most))
+            raise refuse_type(self._before + name, "a whole number")
+        return int(_check_range(self._before + name, value, least, most))
 
     def text(self, name: str) -> str:
         """A text that has to be given."""
         value = self.require(name)
         if not isinstance(value, str) or not value:
-            raise refuse_type(name, "a text")
+            raise refuse_type(self._before + name, "a text")
         return value
 
     def texts(self, name: str, most: int) -> tuple[str, ...]:
@@ -66,9 +69,10 @@ class Fields:
         value = self.take(name)
         items = [value] if isinstance(value, str) else [] if value is None else value
         if not isinstance(items, list) or not all(isinstance(item, str) and item for item in items):
-            raise refuse_type(name, "a text or a list of texts, none of them empty")
+            raise refuse_type(self._before + name, "a text or a list of texts, none of them empty")
         if len(items) > most:
-            raise ParameterError(f"`{name}` has {len(items)} texts; the most are {most}", name)
+            full = self._before + name
+            raise ParameterError(f"`{full}` has {len(items)} texts; the most are {most}", full)
         return tuple(items)
 
     def end(self, ignored: Collection[str], neutral: Mapping[str, Collection[Any]]) -> None:
@@ -81,10 +85,10 @@ class Fields:
         for name, value in self._given.items():
             if name in ignored or any(type(value) is type(one) and value == one for one in neutral.get(name, ())):
                 continue
-            known = name in neutral
+            known, full = name in neutral, self._before + name[:60]
             raise ParameterError(
-                f"`{name[:60]}` is not supported" + (" with this value" if known else ""),
-                name[:60],
+                f"`{full}` is not supported" + (" with this value" if known else ""),
+                full,
                 "unsupported_value" if known else "unsupported_parameter",
             )
 

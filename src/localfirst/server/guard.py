@@ -82,8 +82,8 @@ def _find_refusals(method: str, path: str, given: Mapping[bytes, list[str]], rul
     if is_page and (not origins or not rules.origins.issuperset(origins)):
         yield Refusal(403, "origin_not_allowed", "Web pages may not ask this server; `--allow-origin` lets one")
     is_open = path in OPEN_PATHS or (method == "OPTIONS" and origins)
-    if rules.key is not None and not is_open and not is_key_shown(given.get(b"authorization", []), rules.key):
-        yield Refusal(401, "invalid_api_key", "The request shows no valid key: Authorization: Bearer KEY")
+    if rules.key is not None and not is_open and not is_key_shown(given, rules.key):
+        yield Refusal(401, "invalid_api_key", "The request shows no valid key: Authorization: Bearer KEY, or X-Api-Key")
 
 
 def is_own_name(host: str, rules: Rules) -> bool:
@@ -99,11 +99,15 @@ def is_own_name(host: str, rules: Rules) -> bool:
     )
 
 
-def is_key_shown(values: Iterable[str], key: str) -> bool:
-    """Whether one `Authorization` header shows the key; how long that takes tells nothing of it."""
-    words = [value.partition(" ") for value in values]
-    shown = [rest.strip() for scheme, _, rest in words if scheme.lower() == "bearer"]
-    return len(shown) == 1 and hmac.compare_digest(shown[0].encode(), key.encode())
+def is_key_shown(given: Mapping[bytes, list[str]], key: str) -> bool:
+    """Whether a request shows the key, as a bearer or as Anthropic's clients do; how long that takes tells nothing.
+
+    Some clients show one key in both ways. Two of the same way are none.
+    """
+    words = [value.partition(" ") for value in given.get(b"authorization", [])]
+    bearers = [rest.strip() for scheme, _, rest in words if scheme.lower() == "bearer"]
+    shown = [ways[0] for ways in (bearers, given.get(b"x-api-key", [])) if len(ways) == 1]
+    return any(hmac.compare_digest(one.encode(), key.encode()) for one in shown)
 
 
 def allow_origin(origin: str | None, asked: Mapping[str, str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from localfirst.errors import LfError, NoFitError
 from localfirst.server import body, endpoint, listen, run
+from localfirst.server.dialects import PING, make_event
 from localfirst.server.failures import RefusedError
 
 
@@ -138,14 +139,14 @@ def test_a_client_that_leaves_its_body_unfinished_is_not_answered() -> None:
         asyncio.run(body.read_object(Headers({"content-type": "application/json; charset=utf-8"}), receive))
 
 
-def read_stream(events: Any) -> tuple[list[str], Exception | None]:
+def read_stream(events: Any, path: str = "/v1/completions") -> tuple[list[str], Exception | None]:
     sent: list[str] = []
 
     async def put(message: Any) -> None:
         sent.append(message.get("body", b"").decode() if message["type"].endswith("body") else "head")
 
     async def main() -> None:
-        await endpoint.EventStream(events)({}, None, put)
+        await endpoint.Stream(events)({"path": path, "headers": []}, None, put)
 
     try:
         asyncio.run(main())
@@ -159,7 +160,7 @@ def test_a_stream_with_nothing_to_say_shows_that_it_lives(monkeypatch: pytest.Mo
 
     async def speak() -> Any:
         await asyncio.sleep(0.25)
-        yield endpoint.make_event("one")
+        yield make_event("one")
         raise NoFitError("too large")
 
     sent, error = read_stream(speak())
@@ -167,6 +168,29 @@ def test_a_stream_with_nothing_to_say_shows_that_it_lives(monkeypatch: pytest.Mo
     assert sent[:3] == ["head", ": keep-alive\n\n", ": keep-alive\n\n"]
     assert sent[-3] == "data: one\n\n"
     assert json.loads(sent[-2].removeprefix("data: "))["error"]["code"] == "model_does_not_fit"
+
+
+@pytest.mark.parametrize(
+    ("path", "alive", "error"),
+    [
+        ("/v1/messages", [PING, PING], 'event: error\ndata: {"type":"error","error":{"type":"api_error",'),
+        ("/api/chat", [], '{"error":"too large","code":"model_does_not_fit"}\n'),
+    ],
+)
+def test_each_dialect_shows_it_lives_and_what_went_wrong_in_its_own_way(
+    monkeypatch: pytest.MonkeyPatch, path: str, alive: list[str], error: str
+) -> None:
+    monkeypatch.setattr(endpoint, "KEEP_ALIVE_S", 0.1)
+
+    async def speak() -> Any:
+        await asyncio.sleep(0.25)
+        yield "one"
+        raise NoFitError("too large")
+
+    sent, _ = read_stream(speak(), path)
+    assert sent[1:-3] == alive
+    assert sent[-3] == "one"
+    assert sent[-2].startswith(error)
 
 
 def test_what_goes_wrong_before_the_first_word_has_a_status_of_its_own() -> None:

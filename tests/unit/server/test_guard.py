@@ -116,4 +116,9 @@ def test_where_there_is_a_key_it_has_to_be_shown() -> None:
     assert ask(rules, path="/health/../v1/models") == 401
     assert ask(rules, method="OPTIONS", origin="https://app.example") is None
     assert ask(rules, method="OPTIONS") == 401
-    assert not is_key_shown([f"Bearer {KEY}", f"Bearer {KEY}"], KEY)
+    assert not is_key_shown({b"authorization": [f"Bearer {KEY}", f"Bearer {KEY}"]}, KEY)
+    assert not is_key_shown({b"x-api-key": [KEY, KEY]}, KEY)
+    assert ask(rules, **{"x-api-key": KEY}) is None
+    assert ask(rules, **{"x-api-key": KEY, "authorization": "Bearer other"}) is None
+    for wrong in ("", f"Bearer {KEY}", f"{KEY}x", KEY[:-1], "\xff"):
+        assert ask(rules, **{"x-api-key": wrong}) == 401

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from localfirst.errors import ConstraintError, UsageError
+from localfirst.server.asked import MOST_STOPS, MOST_TOKENS, Manner
 from localfirst.server.failures import ParameterError
-from localfirst.services.session import make_sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-
-    from localfirst.conversation import Answer, Sampling, TextDelta, ToolCall
+    from localfirst.conversation import Answer
     from localfirst.server.fields import Fields
-    from localfirst.services.session import Session
     from localfirst.types import Plan
-    from localfirst.worker import protocol
-    from localfirst.worker.client import Reply
 
 MOST_ANSWERS = 16
-MOST_STOPS = 16
-MOST_TOKENS = 2**31 - 1
-SEEDS = 2**32
-"""Of our engines; OpenAI's seeds have 64 bits, of which those above are folded in."""
 IGNORED = frozenset(
     {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prediction"}
 )
@@ -39,28 +27,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default"),
 }
 """Values that ask for nothing, of parameters that no engine here honours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How a request is answered, besides what it asks."""
-
-    model: str
-    drawn: dict[str, float | int | None]
-    """Fields of `Sampling`; `None`: as the model's publisher has it."""
-    seed: int | None
-    answers: int
-    max_tokens: int | None
-    stop: tuple[str, ...]
-    stream: bool
-    usage: bool
-    """Whether a stream ends with the counts of tokens."""
-
-    def make_samplings(self, plan: Plan) -> Iterator[Sampling]:
-        """How each of the answers is drawn: by seeds that follow each other, else all would be one."""
-        for index in range(self.answers):
-            seed = None if self.seed is None else (self.seed + index) % SEEDS
-            yield make_sampling(plan, {**self.drawn, "seed": seed})
 
 
 def parse_manner(fields: Fields) -> Manner:
@@ -102,31 +68,6 @@ def _parse_stream_options(fields: Fields, *, stream: bool) -> bool:
     if others or not isinstance(include, bool) or options.get("include_obfuscation"):
         raise ParameterError("Of `stream_options` only `include_usage` is supported", "stream_options")
     return include
-
-
-@contextmanager
-def blaming(param: str) -> Generator[None, None, None]:
-    """Tell what is wrong with a value as a fault of the parameter that it came by."""
-    try:
-        yield
-    except (UsageError, ConstraintError) as error:
-        message = f"{error.message}; {error.detail}" if error.detail else error.message
-        raise ParameterError(message, param) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Generating:
-    """The work of answering: each request after the other, every piece with the number of its answer."""
-
-    make: Callable[[Plan], Iterator[protocol.Chat | protocol.Complete]]
-
-    def __call__(
-        self, session: Session, begun: Callable[[Reply], None]
-    ) -> Generator[tuple[int, TextDelta | ToolCall | Answer], None, None]:
-        """The pieces, as they come."""
-        for index, request in enumerate(self.make(session.plan)):
-            for piece in session.answer(request, begun):
-                yield index, piece
 
 
 def count(answers: list[Answer], prompts: int = 1) -> dict[str, Any]:

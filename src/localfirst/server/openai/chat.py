@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from localfirst.constraint import make_schema
-from localfirst.conversation import Answer, Constraint, Message, TextDelta, ToolCall, ToolChoice
+from localfirst.conversation import Answer, Constraint, TextDelta, ToolCall
+from localfirst.server.asked import Chat, blaming, hold_to, offer_tools
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
-from localfirst.server.openai.asked import (
-    IGNORED,
-    NEUTRAL,
-    Generating,
-    Manner,
-    blaming,
-    count,
-    name_build,
-    name_end,
-    parse_manner,
-)
+from localfirst.server.openai.asked import IGNORED, NEUTRAL, count, name_build, name_end, parse_manner
 from localfirst.services.messages import parse_messages
-from localfirst.services.structure import check_together, parse_choice, parse_tools
-from localfirst.worker import protocol
+from localfirst.services.structure import check_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from localfirst.server.asked import Manner
     from localfirst.types import Plan
 
-MOST_TOOLS = 128
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
 NO_PART: dict[str, tuple[Any, ...]] = {"modalities": (["text"],), "top_logprobs": (0,), "verbosity": ("medium",)}
-
-
-class Chat(NamedTuple):
-    """A conversation that is to be answered."""
-
-    manner: Manner
-    messages: tuple[Message, ...]
-    constraint: Constraint | None
-    tools: tuple[dict[str, Any], ...]
-    choice: ToolChoice
-    options: dict[str, Any]
-    """What the model's template is told besides."""
-
-    def make_work(self) -> Generating:
-        """What a loaded model is asked to do."""
-        return Generating(self._make_requests)
-
-    def _make_requests(self, plan: Plan) -> Iterator[protocol.Chat]:
-        for sampling in self.manner.make_samplings(plan):
-            yield protocol.Chat(
-                self.messages,
-                sampling,
-                self.manner.max_tokens,
-                self.manner.stop,
-                options=self.options,
-                constraint=self.constraint,
-                tools=self.tools,
-                choice=self.choice,
-            )
 
 
 def parse_chat(body: Mapping[str, Any]) -> Chat:
@@ -116,33 +75,7 @@ def parse_format(value: Any, param: str) -> Constraint | None:
     if kind != "json_schema":
         raise refuse_type(param, "an object of type text, json_object or json_schema")
     described = value.get("json_schema")
-    schema = described.get("schema") if isinstance(described, dict) else None
-    if not isinstance(schema, dict):
-        raise ParameterError(f"The json_schema in `{param}` needs an object `schema`", param)
-    with blaming(param):
-        return make_schema(json.dumps(schema))
-
-
-def offer_tools(given: Any, asked: Any, *, parallel: bool) -> tuple[tuple[dict[str, Any], ...], ToolChoice]:
-    """The tools that may be called, and whether one has to be.
-
-    Raises:
-        ParameterError: of `tools` or `tool_choice`.
-    """
-    if given is not None and not isinstance(given, list):
-        raise refuse_type("tools", "a list")
-    tools = given or []
-    if len(tools) > MOST_TOOLS:
-        raise ParameterError(f"There are {len(tools)} tools; the most are {MOST_TOOLS}", "tools")
-    for tool in tools:
-        if not isinstance(tool, dict) or tool.get("type") != "function":
-            raise ParameterError("Only tools of type `function` can be offered", "tools", "unsupported_value")
-    with blaming("tools"):
-        offered = parse_tools(tools, "`tools`")
-    if asked is not None and not isinstance(asked, (str, dict)):
-        raise refuse_type("tool_choice", "a text or an object")
-    with blaming("tool_choice"):
-        return offered, parse_choice(asked, offered, parallel=parallel)
+    return hold_to(described.get("schema") if isinstance(described, dict) else None, param)
 
 
 def make_completion(name: str, created: int, plan: Plan, model: str, answers: list[Answer]) -> dict[str, Any]:

@@ -5,23 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.conversation import Answer, TextDelta
+from localfirst.server.asked import Generating
 from localfirst.server.fields import Fields, refuse_type
-from localfirst.server.openai.asked import (
-    IGNORED,
-    NEUTRAL,
-    Generating,
-    Manner,
-    count,
-    name_build,
-    name_end,
-    parse_manner,
-)
+from localfirst.server.openai.asked import IGNORED, NEUTRAL, count, name_build, name_end, parse_manner
 from localfirst.worker import protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from localfirst.conversation import ToolCall
+    from localfirst.server.asked import Manner
     from localfirst.types import Plan
 
 MOST_PROMPTS = 64

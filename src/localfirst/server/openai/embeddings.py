@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import base64
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from localfirst.server.asked import Vectorizing
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
 from localfirst.server.openai.asked import IGNORED
-from localfirst.services.session import EMBEDDED_TEXTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from localfirst.conversation import Embedding
-    from localfirst.services.session import Session
-    from localfirst.worker.client import Reply
 
 MOST_TEXTS = 2048
 """Texts of one request, as OpenAI has it."""
@@ -34,18 +31,6 @@ class Embed(NamedTuple):
     def make_work(self) -> Vectorizing:
         """What a loaded model is asked to do."""
         return Vectorizing(self.texts)
-
-
-@dataclass(frozen=True, slots=True)
-class Vectorizing:
-    """The work of embedding texts, some at a time, so that it can be cancelled between."""
-
-    texts: tuple[str, ...]
-
-    def __call__(self, session: Session, begun: Callable[[Reply], None]) -> Generator[Embedding, None, None]:
-        """The vectors in the order of the texts."""
-        for start in range(0, len(self.texts), EMBEDDED_TEXTS):
-            yield from session.embed_batch(self.texts[start : start + EMBEDDED_TEXTS], begun)
 
 
 def parse_embed(body: Mapping[str, Any]) -> Embed:

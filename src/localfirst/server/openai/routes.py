@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from starlette.routing import Route
 
 from localfirst.conversation import Answer
-from localfirst.errors import UnknownNameError
-from localfirst.server.endpoint import Endpoint, EventStream, dump, make_event, make_json
+from localfirst.server.dialects import dump, make_event
+from localfirst.server.endpoint import Endpoint, Stream, make_json
 from localfirst.server.openai import chat, completions, embeddings
 from localfirst.server.openai.responses.routes import make_response_routes
 from localfirst.services.serving import shelf
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from localfirst.conversation import TextDelta, ToolCall
-    from localfirst.server.openai.asked import Generating
+    from localfirst.server.asked import Generating
     from localfirst.services.serving.pool import Lease, Pool
     from localfirst.services.serving.shelf import Offer
     from localfirst.types import Plan
@@ -35,12 +35,10 @@ class _Chunks(Protocol):
 
 
 def make_routes(pool: Pool, log: Callable[[str], None]) -> list[Route]:
-    """The routes of the dialect, answered by `pool`."""
+    """The routes that this dialect alone has, answered by `pool`."""
     posts = {"chat/completions": _chat, "completions": _complete, "embeddings": _embed}
-    gets = {"models": _list_models, "models/{model:path}": _show_model}
     return [
         *(Route(f"/v1/{path}", Endpoint(handle, pool, log), methods=["POST"]) for path, handle in posts.items()),
-        *(Route(f"/v1/{path}", Endpoint(handle, pool, log), methods=["GET"]) for path, handle in gets.items()),
         *make_response_routes(pool, log),
     ]
 
@@ -50,7 +48,7 @@ async def _chat(pool: Pool, body: Mapping[str, Any]) -> Response:
     manner, name, created = asked.manner, uuid.uuid4().hex, int(time.time())
     if manner.stream:
         work = asked.make_work()
-        return EventStream(_stream(pool, manner.model, work, lambda plan: chat.Chunks(name, created, plan, manner)))
+        return Stream(_stream(pool, manner.model, work, lambda plan: chat.Chunks(name, created, plan, manner)))
     plan, answers = await _gather(pool, manner.model, asked.make_work())
     return make_json(chat.make_completion(name, created, plan, manner.model, answers))
 
@@ -60,7 +58,7 @@ async def _complete(pool: Pool, body: Mapping[str, Any]) -> Response:
     model, name, created = asked.manner.model, uuid.uuid4().hex, int(time.time())
     if asked.manner.stream:
         work = asked.make_work()
-        return EventStream(_stream(pool, model, work, lambda plan: completions.Chunks(name, created, plan, asked)))
+        return Stream(_stream(pool, model, work, lambda plan: completions.Chunks(name, created, plan, asked)))
     plan, answers = await _gather(pool, model, asked.make_work())
     return make_json(completions.make_completion(name, created, plan, asked, answers))
 
@@ -72,20 +70,17 @@ async def _embed(pool: Pool, body: Mapping[str, Any]) -> Response:
         return make_json(embeddings.make_response(asked, [one async for one in job]))
 
 
-async def _list_models(pool: Pool, _: Mapping[str, Any]) -> Response:
+async def list_models(pool: Pool, _: Mapping[str, Any]) -> Response:
+    """`GET /v1/models`."""
     offers = await in_thread(shelf.find_offers)
     loaded = {plan.model.name for plan in pool.loaded}
     return make_json({"object": "list", "data": [_describe(offer, loaded) for offer in offers]})
 
 
-async def _show_model(pool: Pool, asked: Mapping[str, Any]) -> Response:
-    offers = {offer.name: offer for offer in await in_thread(shelf.find_offers)}
-    name = asked["model"]
-    if name not in offers:
-        name = (await in_thread(lambda: shelf.find_served(asked["model"]))).model.name
-    if name not in offers:
-        raise UnknownNameError(f"No model named `{asked['model'][:80]}`", hint="GET /v1/models lists what there is")
-    return make_json(_describe(offers[name], {plan.model.name for plan in pool.loaded}))
+async def show_model(pool: Pool, asked: Mapping[str, Any]) -> Response:
+    """`GET /v1/models/NAME`."""
+    offer = (await in_thread(lambda: shelf.find_one(asked["model"]))).offer
+    return make_json(_describe(offer, {plan.model.name for plan in pool.loaded}))
 
 
 def _describe(offer: Offer, loaded: set[str]) -> dict[str, Any]:

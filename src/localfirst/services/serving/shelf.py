@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst.backends import model_folder
 from localfirst.catalog import names
-from localfirst.errors import NetworkError, UnknownNameError, UsageError
+from localfirst.errors import ModelFileError, NetworkError, UnknownNameError, UsageError
+from localfirst.gguf.read import read_header
 from localfirst.services.library import find_entries, find_entry, find_published
+from localfirst.store import layout
 
 if TYPE_CHECKING:
     from localfirst.services.library import Entry
+    from localfirst.types import InstalledModel, Model, Variant
 
 MAX_NAME = 512
 """Characters of a name that is looked up; the longest in the catalog has 60."""
@@ -27,27 +32,77 @@ class Offer(NamedTuple):
     """When it came to this disk, in seconds since 1970; 0: with `lf`."""
 
 
+class Stock(NamedTuple):
+    """A model that can be asked for, with all that is known of what lies there."""
+
+    offer: Offer
+    model: Model
+    variant: Variant
+    """Its build; of a model with several here, one of them."""
+    installed: InstalledModel | None
+    """Its files; `None`: they came with `lf`."""
+
+
 def find_offers() -> tuple[Offer, ...]:
     """The models on this disk, by name; of one with several builds here, each of them by its own name too.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    return tuple(sorted(offer for entry in find_entries() for offer in _list_offers(entry)))
+    return tuple(one.offer for one in find_stock())
 
 
-def _list_offers(entry: Entry) -> list[Offer]:
+def find_stock() -> tuple[Stock, ...]:
+    """As `find_offers`, with what each is.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    found = (one for entry in find_entries() for one in _list_stock(entry))
+    return tuple(sorted(found, key=lambda one: one.offer.name))
+
+
+def find_one(name: str) -> Stock:
+    """The model on this disk that a name means, as it is listed.
+
+    Raises:
+        UnknownNameError: there is none.
+        StoreError: the store cannot be read.
+    """
+    stock = {one.offer.name: one for one in find_stock()}
+    return stock[name] if name in stock else stock[find_served(name).model.name]
+
+
+def read_template(one: Stock) -> str | None:
+    """The chat template among a model's files, Jinja source; `None`: there is none, or none that can be read."""
+    if one.installed is None:
+        return None
+    with suppress(ModelFileError, OSError, ValueError):
+        main = layout.find_main(one.installed)
+        if main.is_dir():
+            return model_folder.find_template(main, model_folder.read_optional_json(main / "tokenizer_config.json"))
+        if one.installed.format == "gguf":
+            with main.open("rb") as file:
+                return read_header(file, main.stat().st_size).template
+    return None
+
+
+def _list_stock(entry: Entry) -> list[Stock]:
+    variants = {variant.name: variant for variant in entry.model.variants}
     present = entry.installed_variants
     here = [one for one in entry.installed if one.variant in present]
-    built_in = any(variant.host == "builtin" for variant in entry.model.variants)
+    built_in = [variant for variant in entry.model.variants if variant.host == "builtin"]
     if not here and not built_in:
         return []
     model = entry.model
     created = max((_read_time(one.created) for one in here), default=0)
-    offers = [Offer(model.name, model.vendor, model.task, created)]
-    if len(here) > 1:
-        offers += [Offer(one.full_name, model.vendor, model.task, _read_time(one.created)) for one in here]
-    return offers
+    first = here[0] if here else None
+    variant = built_in[0] if first is None else variants[first.variant]
+    stock = [Stock(Offer(model.name, model.vendor, model.task, created), model, variant, first)]
+    for one in here if len(here) > 1 else []:
+        offer = Offer(one.full_name, model.vendor, model.task, _read_time(one.created))
+        stock.append(Stock(offer, model, variants[one.variant], one))
+    return stock
 
 
 def find_served(name: str) -> Entry:
@@ -64,7 +119,7 @@ def find_served(name: str) -> Entry:
         entry = find_entry(name, offline=True) if asked.path is None else find_published(name, _refuse(name))
     except (UsageError, NetworkError):  # no name, or a repository of which nothing is here
         raise _refuse(name) from None
-    if not _list_offers(entry):
+    if not _list_stock(entry):
         raise UnknownNameError(
             f"The model `{entry.model.name}` is not on this machine's disk", hint=f"Fetch it: `lf pull {name}`"
         )

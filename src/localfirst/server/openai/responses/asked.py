@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from localfirst.server.asked import MOST_TOKENS, Chat, Manner, blaming, offer_tools
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
-from localfirst.server.openai.asked import IGNORED, MOST_TOKENS, Manner, blaming
-from localfirst.server.openai.chat import Chat, offer_tools, parse_effort, parse_format
+from localfirst.server.openai.asked import IGNORED
+from localfirst.server.openai.chat import parse_effort, parse_format
 from localfirst.server.openai.responses.items import make_messages, parse_input
 from localfirst.services.messages import parse_messages
 from localfirst.services.structure import check_together

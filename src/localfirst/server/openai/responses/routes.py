@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from localfirst.errors import LfError
-from localfirst.server.endpoint import Endpoint, EventStream, dump, make_event, make_json
+from localfirst.server.dialects import dump, make_event
+from localfirst.server.endpoint import Endpoint, Stream, make_json
 from localfirst.server.failures import ParameterError
 from localfirst.server.openai.responses.asked import parse_response
 from localfirst.server.openai.responses.kept import Kept, Said, list_items
@@ -33,7 +34,7 @@ def make_response_routes(pool: Pool, log: Callable[[str], None]) -> list[Route]:
         response = Response(f"resp_{uuid.uuid4().hex}", int(time.time()), asked.chat.manner.model, asked.echo)
         events = _generate(pool, asked, response, kept)
         if asked.chat.manner.stream:
-            return EventStream(_stream(events, response))
+            return Stream(_stream(events, response))
         *_, last = [event async for event in events]
         return make_json(last["response"])
 

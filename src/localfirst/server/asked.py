@@ -1,0 +1,179 @@
+"""What requests of every dialect come to: how tokens are drawn, a conversation to answer, and the work of it. Pure."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from localfirst.constraint import make_schema
+from localfirst.errors import ConstraintError, UsageError
+from localfirst.server.failures import ParameterError
+from localfirst.server.fields import refuse_type
+from localfirst.services.session import EMBEDDED_TEXTS, make_sampling
+from localfirst.services.structure import parse_choice, parse_tools
+from localfirst.worker import protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from localfirst.conversation import (
+        Answer,
+        Constraint,
+        Embedding,
+        Message,
+        Sampling,
+        TextDelta,
+        ToolCall,
+        ToolChoice,
+    )
+    from localfirst.services.session import Session
+    from localfirst.types import Plan
+    from localfirst.worker.client import Reply
+
+MOST_TOKENS = 2**31 - 1
+MOST_STOPS = 16
+MOST_TOOLS = 128
+SEEDS = 2**32
+"""Of our engines; seeds of dialects may have 64 bits, of which those above are folded in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a request is answered, besides what it asks."""
+
+    model: str
+    drawn: dict[str, float | int | None]
+    """Fields of `Sampling`; `None`: as the model's publisher has it."""
+    seed: int | None = None
+    answers: int = 1
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    stream: bool = False
+    usage: bool = False
+    """Whether a stream ends with the counts of tokens, where a dialect leaves that open."""
+
+    def make_samplings(self, plan: Plan) -> Iterator[Sampling]:
+        """How each of the answers is drawn: by seeds that follow each other, else all would be one."""
+        for index in range(self.answers):
+            seed = None if self.seed is None else (self.seed + index) % SEEDS
+            yield make_sampling(plan, {**self.drawn, "seed": seed})
+
+
+@dataclass(frozen=True, slots=True)
+class Generating:
+    """The work of answering: each request after the other, every piece with the number of its answer."""
+
+    make: Callable[[Plan], Iterator[protocol.Chat | protocol.Complete]]
+
+    def __call__(
+        self, session: Session, begun: Callable[[Reply], None]
+    ) -> Generator[tuple[int, TextDelta | ToolCall | Answer], None, None]:
+        """The pieces, as they come."""
+        for index, request in enumerate(self.make(session.plan)):
+            for piece in session.answer(request, begun):
+                yield index, piece
+
+
+@dataclass(frozen=True, slots=True)
+class Vectorizing:
+    """The work of embedding texts, some at a time, so that it can be cancelled between."""
+
+    texts: tuple[str, ...]
+
+    def __call__(self, session: Session, begun: Callable[[Reply], None]) -> Generator[Embedding, None, None]:
+        """The vectors in the order of the texts."""
+        for start in range(0, len(self.texts), EMBEDDED_TEXTS):
+            yield from session.embed_batch(self.texts[start : start + EMBEDDED_TEXTS], begun)
+
+
+class Chat(NamedTuple):
+    """A conversation that is to be answered."""
+
+    manner: Manner
+    messages: tuple[Message, ...]
+    constraint: Constraint | None
+    tools: tuple[dict[str, Any], ...]
+    choice: ToolChoice
+    options: dict[str, Any]
+    """What the model's template is told besides."""
+
+    def make_work(self) -> Generating:
+        """What a loaded model is asked to do."""
+        return Generating(self.make_requests)
+
+    def make_requests(self, plan: Plan) -> Iterator[protocol.Chat]:
+        """What its worker is asked, for each of the answers."""
+        for sampling in self.manner.make_samplings(plan):
+            yield protocol.Chat(
+                self.messages,
+                sampling,
+                self.manner.max_tokens,
+                self.manner.stop,
+                options=self.options,
+                constraint=self.constraint,
+                tools=self.tools,
+                choice=self.choice,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """The work of counting the tokens of conversations, which are not answered."""
+
+    make: Callable[[Plan], Iterator[protocol.Chat]]
+
+    def __call__(self, session: Session, begun: Callable[[Reply], None]) -> Generator[int, None, None]:
+        """As many as an answer to each would count."""
+        for request in self.make(session.plan):
+            yield session.count(request, begun)
+
+
+def load_only(session: Session, begun: Callable[[Reply], None]) -> Generator[object, None, None]:  # noqa: ARG001
+    """The work of nothing, for which a model is loaded."""
+    yield from ()
+
+
+@contextmanager
+def blaming(param: str) -> Generator[None, None, None]:
+    """Tell what is wrong with a value as a fault of the parameter that it came by."""
+    try:
+        yield
+    except (UsageError, ConstraintError) as error:
+        message = f"{error.message}; {error.detail}" if error.detail else error.message
+        raise ParameterError(message, param) from error
+
+
+def hold_to(schema: Any, param: str) -> Constraint:
+    """What an answer is held to by a JSON schema; `param` is what it came by.
+
+    Raises:
+        ParameterError: it is none, or cannot be kept to.
+    """
+    if not isinstance(schema, dict):
+        raise ParameterError(f"The schema in `{param}` has to be an object", param)
+    with blaming(param):
+        return make_schema(json.dumps(schema))
+
+
+def offer_tools(given: Any, asked: Any, *, parallel: bool) -> tuple[tuple[dict[str, Any], ...], ToolChoice]:
+    """The tools that may be called, and whether one has to be, in OpenAI's form.
+
+    Raises:
+        ParameterError: of `tools` or `tool_choice`.
+    """
+    if given is not None and not isinstance(given, list):
+        raise refuse_type("tools", "a list")
+    tools = given or []
+    if len(tools) > MOST_TOOLS:
+        raise ParameterError(f"There are {len(tools)} tools; the most are {MOST_TOOLS}", "tools")
+    for tool in tools:
+        if not isinstance(tool, dict) or tool.get("type") != "function":
+            raise ParameterError("Only tools of type `function` can be offered", "tools", "unsupported_value")
+    with blaming("tools"):
+        offered = parse_tools(tools, "`tools`")
+    if asked is not None and not isinstance(asked, (str, dict)):
+        raise refuse_type("tool_choice", "a text or an object")
+    with blaming("tool_choice"):
+        return offered, parse_choice(asked, offered, parallel=parallel)
