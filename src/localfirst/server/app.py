@@ -17,6 +17,7 @@ from localfirst.server.dialects import ANTHROPIC, OPENAI, find_dialect
 from localfirst.server.endpoint import Endpoint, make_failure, make_json
 from localfirst.server.failures import RefusedError
 from localfirst.server.guard import allow_origin, find_refusal
+from localfirst.server.ollama import routes as ollama
 from localfirst.server.openai import routes as openai
 from localfirst.terminal import make_inert
 
@@ -51,6 +52,7 @@ def make_app(pool: Pool, rules: Rules, log: Callable[[str], None]) -> ASGIApp:
     routes = [
         Route("/health", serve(_tell_health), methods=["GET"]),
         *openai.make_routes(pool, log),
+        *ollama.make_routes(pool, log),
         *(Route(path, serve(handle), methods=["POST"]) for path, handle in anthropic.POSTS.items()),
     ]
     for path, ours, theirs in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tests.fixtures.scripted import Shape, make_gguf
 from localfirst.conversation import Answer, Message, Sampling
 from localfirst.errors import CrowdedError, NoFitError, ServerError
 from localfirst.hwprobe.probe import probe
+from localfirst.server.asked import load_only
 from localfirst.services.importing import import_model
 from localfirst.services.planning import plan_model
 from localfirst.services.serving.pool import Pool
@@ -148,6 +150,44 @@ def test_what_is_kept_for_no_time_is_loaded_for_each_request() -> None:
 
     told = run(see_room_for(3.5), test, keep_alive_s=0)
     assert [line.split()[0] for line in told] == ["Loaded", "Unloaded"] * 2
+
+
+def test_a_request_says_how_long_its_model_stays_until_another_does() -> None:
+    async def stay(pool: Pool, keep_alive_s: float | None) -> float:
+        lease = await pool.begin("one", "chat", load_only, keep_alive_s)
+        async with lease.job as job:
+            assert [piece async for piece in job] == []
+        await until(lambda: not pool._jobs)
+        return pool.residents[0].expires_in_s
+
+    async def test(pool: Pool) -> None:
+        assert 59 < await stay(pool, None) <= 60
+        assert 6 < await stay(pool, 7) <= 7
+        assert 6 < await stay(pool, None) <= 7
+        assert await stay(pool, math.inf) == math.inf
+        assert await stay(pool, None) == math.inf
+        pool.expire("one", "another build")
+        pool.expire("two")
+        assert names(pool) == ["one"]
+        pool.expire("one")
+        await until(lambda: not pool.loaded)
+        assert 59 < await stay(pool, None) <= 60
+
+    run(see_room_for(3.5), test, keep_alive_s=60)
+
+
+def test_what_is_let_go_while_it_answers_goes_when_it_has() -> None:
+    async def test(pool: Pool) -> None:
+        lease = await pool.begin("one", "chat", work(60_000))
+        async with lease.job as job:
+            await anext(job)
+            pool.expire("one")
+            assert pool.residents[0].expires_in_s == 0
+            await asyncio.sleep(0.1)
+            assert names(pool) == ["one"]
+        await until(lambda: not pool.loaded)
+
+    run(see_room_for(3.5), test, keep_alive_s=None)
 
 
 def test_what_is_loaded_for_whoever_has_left_goes_in_time() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
@@ -67,6 +68,8 @@ class Job(Generic[Piece]):
         self._left = False
         self._ended = False
         self._reply: Reply | None = None
+        self.began_s = time.monotonic()
+        """When a loaded model had a place for it."""
         threading.Thread(target=self._run, args=(work,), daemon=True).start()
 
     def __aiter__(self) -> Self:

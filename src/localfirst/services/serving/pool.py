@@ -6,6 +6,7 @@ Lives in one event loop, so that nothing here needs a lock; what blocks runs in 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -46,6 +47,17 @@ class Key(NamedTuple):
     task: Task
 
 
+class Resident(NamedTuple):
+    """A model that is loaded."""
+
+    plan: Plan
+    context_tokens: int
+    template: str | None
+    """Its chat template, Jinja source."""
+    expires_in_s: float
+    """When it is unloaded if nobody asks for it; infinite: when another needs the memory."""
+
+
 class Lease(NamedTuple):
     """A request that is being answered: what by, and the pieces as they come."""
 
@@ -62,6 +74,7 @@ class _Death(NamedTuple):
 class _Held:
     session: Session
     free: asyncio.Semaphore
+    keep_alive_s: float
     active: int = 0
     used_s: float = field(default_factory=time.monotonic)
     timer: asyncio.TimerHandle | None = None
@@ -88,7 +101,8 @@ class Pool:
             see: how to look at this machine.
             tell: told when a model comes and goes.
         """
-        self._wanted, self._keep_alive_s, self._waiting_most = wanted, keep_alive_s, waiting_most
+        self._wanted, self._waiting_most = wanted, waiting_most
+        self._keep_alive_s = math.inf if keep_alive_s is None else keep_alive_s
         self._probe, self._tell = see, tell
         self._machine: Machine | None = None
         self._held: dict[Key, _Held] = {}
@@ -109,10 +123,32 @@ class Pool:
         """What is loaded now."""
         return tuple(held.session.plan for held in self._held.values())
 
-    async def begin(self, name: str, task: Task, work: Work[Piece]) -> Lease:
+    @property
+    def residents(self) -> tuple[Resident, ...]:
+        """What is loaded now, with when it goes."""
+        now = asyncio.get_running_loop().time()
+        return tuple(
+            Resident(
+                held.session.plan,
+                held.session.loaded.context_tokens,
+                held.session.loaded.template,
+                max(0.0, held.timer.when() - now) if held.timer and held.active == 0 else held.keep_alive_s,
+            )
+            for held in self._held.values()
+        )
+
+    def expire(self, model: str, variant: str | None = None) -> None:
+        """Let what is loaded of a model go as soon as nobody is answered by it."""
+        for key, held in tuple(self._held.items()):
+            if key.model == model and variant in {None, key.variant}:
+                held.keep_alive_s = 0.0
+                self._let_expire(key)
+
+    async def begin(self, name: str, task: Task, work: Work[Piece], keep_alive_s: float | None = None) -> Lease:
         """Have `work` done by the model that a name means, loaded first where it is not; in turn.
 
-        Returns when something comes of it. A worker that was dead before it took the work up is replaced.
+        Returns when something comes of it. A worker that was dead before it took the work up is replaced. From then on
+        it stays for `keep_alive_s` where nobody uses it; `None`: for as long as was said before.
 
         Raises:
             UnknownNameError: no model on this disk has the name.
@@ -124,7 +160,7 @@ class Pool:
             LfError: as planning and loading say.
         """
         while True:
-            lease = await self._begin(name, task, work)
+            lease = await self._begin(name, task, work, keep_alive_s)
             try:
                 if await lease.job.is_taken_up():
                     return lease
@@ -132,7 +168,7 @@ class Pool:
                 lease.job.leave()
                 raise
 
-    async def _begin(self, name: str, task: Task, work: Work[Piece]) -> Lease:
+    async def _begin(self, name: str, task: Task, work: Work[Piece], keep_alive_s: float | None) -> Lease:
         self._require_running()
         key = self._names.get((name, task))
         if key is None:
@@ -146,6 +182,8 @@ class Pool:
             self._waiting[key] -= 1
             self._let_expire(key)  # whoever it was loaded for may have left
         self._names[name, task] = key
+        if keep_alive_s is not None:
+            held.keep_alive_s = keep_alive_s
         job = Job(held.session, work, partial(self._give_back, key, held))
         self._jobs.add(job)
         return Lease(held.session.plan, job)
@@ -214,7 +252,7 @@ class Pool:
                     name, self._wanted._replace(task=key.task), allowed=LOCAL, chosen=admit, see=self._see
                 )
             )
-            held = _Held(session, asyncio.Semaphore(max(1, session.loaded.parallel)))
+            held = _Held(session, asyncio.Semaphore(max(1, session.loaded.parallel)), self._keep_alive_s)
             self._claims[held] = self._claims.pop(key)
             self._held[key] = held
             self._tell(f"Loaded {key.model} ({key.variant}, {key.runtime}) in {session.load_s:.1f} s")
@@ -274,12 +312,13 @@ class Pool:
     def _let_expire(self, key: Key) -> None:
         """Begin to count how long nobody uses a model, if nobody does."""
         held = self._held.get(key)
-        if held is None or self._keep_alive_s is None:
+        if held is None:
             return
         if held.timer is not None:
             held.timer.cancel()
-        if held.active == 0 and not self._waiting[key]:
-            held.timer = asyncio.get_running_loop().call_later(self._keep_alive_s, self._drop, held)
+            held.timer = None
+        if held.active == 0 and not self._waiting[key] and not math.isinf(held.keep_alive_s):
+            held.timer = asyncio.get_running_loop().call_later(held.keep_alive_s, self._drop, held)
 
     def _bury(self, key: Key, held: _Held) -> None:
         """Take away a model whose worker died, once."""
