@@ -186,6 +186,12 @@ class CrowdedError(LfError):
     code = "crowded"
 
 
+class UnloadedError(LfError):
+    """A model was unloaded while it answered, by who runs the server."""
+
+    code = "unloaded"
+
+
 class BrokenModelError(LfError):
     """A model ends its workers while it is loaded, or has too often to be given another one soon."""
 

@@ -155,9 +155,9 @@ def login_file() -> Path:
     return data_dir() / "login.json"
 
 
-def server_file() -> Path:
-    """The address of a server that listens on a port of the system's choice (mode 0600), while it does."""
-    return data_dir() / "server.json"
+def servers_dir() -> Path:
+    """Where servers that run say how they are reached: one file each (mode 0600), while they do."""
+    return data_dir() / "servers"
 
 
 def history_file() -> Path:

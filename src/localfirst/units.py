@@ -94,6 +94,14 @@ def format_tps(rate: float | None) -> str:
     return f"{rate:.0f}" if rate >= 99.95 else f"{rate:.1f}"
 
 
+def format_age(seconds: float) -> str:
+    """`42.1` -> `42 s`, `200` -> `3 min`, `7600` -> `2 h`, `200_000` -> `2 d`: for people, the whole ones of a unit."""
+    for size_s, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size_s:
+            return f"{seconds // size_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.IGNORECASE | re.ASCII)
 _AGE_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 

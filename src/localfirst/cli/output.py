@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from localfirst.types import InstalledModel, Machine, Model, Plan, Resolution, Runtime
 
 
-SERVED_SHOWN = 8
-"""Names of models that a server begins with; `lf list --installed` has them all."""
-
-
 def print_text(text: str) -> None:
     """Print a text of ours as it is."""
     stdout_screen().write(text)
@@ -77,21 +73,6 @@ def print_report(
         return print_json(record())
     screen = screen or stdout_screen()
     return screen.write_lines(render(screen))
-
-
-def print_serving(url: str, names: Sequence[str], *, local: bool, key: bool, json: bool = False) -> None:
-    """Print where a server listens, and what it has: the first that it prints, once it can be asked."""
-    if json:
-        return print_json({"url": url, "models": list(names), "local": local, "key": key})
-    who = "programs on this machine" if local else "whoever reaches this address"
-    shown = ", ".join(names[:SERVED_SHOWN]) + (f" and {len(names) - SERVED_SHOWN} more" if names[SERVED_SHOWN:] else "")
-    return stdout_screen().write_lines(
-        [
-            f"Serving OpenAI's API at {url} to {who}{', by key' if key else ''}",
-            line(f"Models: {shown}"),
-            "Ctrl-C ends it",
-        ]
-    )
 
 
 def print_notice(text: str, screen: Screen | None = None) -> None:

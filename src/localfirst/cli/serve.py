@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from localfirst.cli import options
 from localfirst.errors import UsageError
+from localfirst.server import BACKGROUND, KEY
 
-KEY = "LF_API_KEY"
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HOST, PORT = "127.0.0.1", 12060
+EVERYWHERE = {"0.0.0.0": HOST, "::": "::1"}  # noqa: S104 - compared, not listened at
+"""Addresses that mean all of a machine's, each with one that programs on it reach."""
+KEY_BYTES = 24
+"""Of a key that is made, before they become letters."""
 KEY_LEAST = 16
 """Characters of a key: what is shorter is soon guessed by who may try from a network."""
 
@@ -32,10 +41,15 @@ def parse_keep_alive(text: str) -> float | None:
 def serve(
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="Where to listen; 0 takes a free one.")
-    ] = 12060,
+    ] = PORT,
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Listen beyond this machine, which needs a key.")
-    ] = "127.0.0.1",
+        str,
+        typer.Option("--host", metavar="ADDRESS", help="Listen beyond this machine too; a key is made if none is set."),
+    ] = HOST,
+    socket: Annotated[
+        Path | None,
+        typer.Option("--socket", metavar="PATH", help="Listen at a UNIX socket of yours alone, and at no port."),
+    ] = None,
     api_key_file: Annotated[
         Path | None,
         typer.Option("--api-key-file", metavar="FILE", help=f"Answer only who shows this key; or set {KEY}."),
@@ -58,6 +72,10 @@ def serve(
     queue: Annotated[
         int, typer.Option("--queue", metavar="N", min=1, help="Let N more wait for a model before one is turned away.")
     ] = 32,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", metavar="FILE", help="Write the log to a file, of bounded size, not to the terminal."),
+    ] = None,
     ctx: options.Context = None,
     device: options.Device = None,
     kv_cache: options.KvCache = None,
@@ -71,43 +89,63 @@ def serve(
     when another needs its memory. Nothing is fetched: `lf pull MODEL` does that. Ctrl-C ends it.
     """
     from localfirst.cli import output
-    from localfirst.server import listen
+    from localfirst.cli.views import serving as views
+    from localfirst.server import found, listen
     from localfirst.server.guard import Rules
+    from localfirst.server.management import About
     from localfirst.server.run import run
     from localfirst.services.planning import make_wanted
     from localfirst.services.serving.pool import Pool
     from localfirst.services.serving.shelf import find_offers
 
+    background = os.environ.pop(BACKGROUND, None) is not None
+    if socket is not None and (host, port) != (HOST, PORT):
+        raise UsageError("A server listens at a socket or at a port, not at both", hint="Leave out one of them")
+    local = socket is not None or listen.is_loopback(host)
     key = _read_key(api_key_file)
-    local = listen.is_loopback(host)
-    if not local and key is None:
-        raise UsageError(
-            f"Whoever reaches {host} could use this machine",
-            hint=f"Let them show a key: `openssl rand -hex 16 > key`, then `--api-key-file key`, or set {KEY}",
-        )
+    made = None if local or key else secrets.token_urlsafe(KEY_BYTES)
+    write = _find_log(log, quiet=quiet)
     wanted = make_wanted(context_tokens=ctx, device=device, cache=kv_cache, threads=threads)._replace(requests=parallel)
     names = [offer.name for offer in find_offers()]
-    pool = Pool(
-        wanted,
-        keep_alive_s=parse_keep_alive(keep_alive),
-        waiting_most=queue,
-        tell=(lambda _: None) if quiet else output.print_notice,
-    )
+    pool = Pool(wanted, keep_alive_s=parse_keep_alive(keep_alive), waiting_most=queue, tell=write)
     with ExitStack() as stack:
-        listener = stack.enter_context(listen.listen(host, port))
-        bound = listener.getsockname()[1]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{bound}/v1"
-        if port == 0:
-            stack.enter_context(listen.announced(url, bound))
+        path = socket.absolute() if socket else None
+        listener = stack.enter_context(listen.listen_at(path) if path else listen.listen(host, port))
+        bound = None if path else listener.getsockname()[1]
+        record = found.make_record(_make_url(EVERYWHERE.get(host, host), bound), path, background=background)
+        try:
+            stack.enter_context(found.announced(record))
+        except OSError as error:
+            write(f"Other commands of lf will not find this server: {error}")
         rules = Rules(
             port=bound,
-            key=key,
+            key=key or made,
+            own_key=record.own_key,
             hosts=frozenset(name.lower() for name in allow_host or ()),
             origins=frozenset(allow_origin or ()),
             addresses=not local,
         )
-        output.print_serving(url, names, local=local, key=key is not None, json=json)
-        run(pool, listener, rules, (lambda _: None) if quiet else output.print_notice)
+        told = views.Serving(_make_url(host, bound), record.socket, local, key is not None, made)
+        output.print_report(
+            lambda _: [*views.render_serving(told, names)], lambda: views.serving_to_json(told, names), json=json
+        )
+        run(pool, listener, rules, About(record, rules.key), write)
+
+
+def _make_url(host: str, port: int | None) -> str:
+    """Of OpenAI's dialect; at a socket, where no name leads, one that clients take."""
+    name = f"[{host}]" if ":" in host else host
+    return "http://localhost/v1" if port is None else f"http://{name}:{port}/v1"
+
+
+def _find_log(file: Path | None, *, quiet: bool) -> Callable[[str], None]:
+    from localfirst.cli import output
+    from localfirst.server.logfile import log_to
+
+    if file is not None:
+        write = log_to(file.absolute())
+        return (lambda _: None) if quiet else write
+    return (lambda _: None) if quiet else output.print_notice
 
 
 def _read_key(file: Path | None) -> str | None:

@@ -1,1 +1,6 @@
 """One local endpoint for every runtime: HTTP in, `services.serving` asked, HTTP out. Prints nothing."""
+
+KEY = "LF_API_KEY"
+"""The environment's name for the key that requests have to show."""
+BACKGROUND = "LF_SERVER_BACKGROUND"
+"""Set for a server that outlives the terminal it was started from: it says so of itself."""

@@ -17,6 +17,7 @@ from localfirst.server.dialects import ANTHROPIC, OPENAI, find_dialect
 from localfirst.server.endpoint import Endpoint, make_failure, make_json
 from localfirst.server.failures import RefusedError
 from localfirst.server.guard import allow_origin, find_refusal
+from localfirst.server.management import make_management_routes
 from localfirst.server.ollama import routes as ollama
 from localfirst.server.openai import routes as openai
 from localfirst.terminal import make_inert
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from localfirst.server.dialects import Dialect
     from localfirst.server.endpoint import Handle
     from localfirst.server.guard import Rules
+    from localfirst.server.management import About
     from localfirst.services.serving.pool import Pool
 
 FIXED_HEADERS = {
@@ -43,7 +45,7 @@ SHOWN_PATH = 80
 """Characters of a path that the log shows."""
 
 
-def make_app(pool: Pool, rules: Rules, log: Callable[[str], None]) -> ASGIApp:
+def make_app(pool: Pool, rules: Rules, about: About, log: Callable[[str], None]) -> ASGIApp:
     """The server's routes, each behind the guard."""
 
     def serve(handle: Handle) -> Endpoint:
@@ -53,6 +55,7 @@ def make_app(pool: Pool, rules: Rules, log: Callable[[str], None]) -> ASGIApp:
         Route("/health", serve(_tell_health), methods=["GET"]),
         *openai.make_routes(pool, log),
         *ollama.make_routes(pool, log),
+        *make_management_routes(pool, about, log),
         *(Route(path, serve(handle), methods=["POST"]) for path, handle in anthropic.POSTS.items()),
     ]
     for path, ours, theirs in (

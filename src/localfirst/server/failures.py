@@ -46,6 +46,7 @@ TOLD: Mapping[str, Told] = {
     "busy": Told(429, "queue_full", 2),
     "crowded": Told(503, "no_memory_now", 5),
     "server": Told(503, "server_stopping", 5),
+    "unloaded": Told(503, "model_unloaded"),
     "no-fit": Told(503, "model_does_not_fit"),
     "network": Told(503, "network_needed"),
     "runtime-missing": Told(503, "engine_missing"),

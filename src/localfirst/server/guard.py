@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_PATHS = frozenset({"/health"})
 """What is answered without the key, where there is one."""
+OWN_PATHS = "/lf/"
+"""Below it, who shows the server's own key manages it: the other commands of `lf`, which read it where only its owner
+may. No page is answered there."""
 OWN_SITES = frozenset({"same-origin", "none"})
 """What browsers say of requests that no other site makes."""
 HEAD_MOST = 64 * 1024
@@ -31,9 +34,12 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([0-9
 class Rules(NamedTuple):
     """What a server lets in."""
 
-    port: int
+    port: int | None
+    """`None`: it listens at a socket that is a file, which no page reaches, and where no name leads."""
     key: str | None = None
-    """What a request has to show; never shown by us."""
+    """What a request has to show."""
+    own_key: str | None = None
+    """What opens every path; made anew by each server."""
     hosts: frozenset[str] = frozenset()
     """More names of this machine, lower case, each `name` (with the server's own port) or `name:port`."""
     origins: frozenset[str] = frozenset()
@@ -76,12 +82,15 @@ def _find_refusals(method: str, path: str, given: Mapping[bytes, list[str]], rul
     if b"content-length" in given and b"transfer-encoding" in given:
         yield Refusal(400, "bad_request", "The request says twice how long it is: Content-Length, Transfer-Encoding")
     hosts, origins = given.get(b"host", []), given.get(b"origin", [])
-    if len(hosts) != 1 or not is_own_name(hosts[0], rules):
+    if rules.port is not None and (len(hosts) != 1 or not is_own_name(hosts[0], rules)):
         yield Refusal(403, "host_not_allowed", "The Host header is no name of this server; `--allow-host` adds one")
     is_page = bool(origins) or not OWN_SITES.issuperset(given.get(b"sec-fetch-site", []))
     if is_page and (not origins or not rules.origins.issuperset(origins)):
         yield Refusal(403, "origin_not_allowed", "Web pages may not ask this server; `--allow-origin` lets one")
-    is_open = path in OPEN_PATHS or (method == "OPTIONS" and origins)
+    is_own = rules.own_key is not None and is_key_shown(given, rules.own_key)
+    if path.startswith(OWN_PATHS) and (is_page or not is_own):
+        yield Refusal(403, "not_for_clients", "Only the commands of `lf` manage this server")
+    is_open = is_own or path in OPEN_PATHS or (method == "OPTIONS" and origins)
     if rules.key is not None and not is_open and not is_key_shown(given, rules.key):
         yield Refusal(401, "invalid_api_key", "The request shows no valid key: Authorization: Bearer KEY, or X-Api-Key")
 

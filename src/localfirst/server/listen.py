@@ -1,21 +1,21 @@
-"""Where a server listens, who does already, and how others find it."""
+"""Where a server listens, and who does already: a port, or a socket that is a file of its owner's."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import json
 import os
 import socket
+import stat
 import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from localfirst.errors import ServerError, UsageError
-from localfirst.paths import server_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
 PORT = 12060
 """Of nobody else: not Ollama (11434), LM Studio (1234), llama.cpp and LocalAI (8080), vLLM (8000), Lemonade (13305),
@@ -80,25 +80,56 @@ def find_holder(port: int) -> str | None:
 
 
 @contextmanager
-def announced(url: str, port: int) -> Generator[None, None, None]:
-    """Let this user's programs find a server whose port nobody knows: a file says it, as long as it listens.
+def listen_at(path: Path) -> Generator[socket.socket, None, None]:
+    """A socket at a path, which only its owner may open; what a server that was killed left there is replaced.
 
     Raises:
-        ServerError: the file cannot be written.
+        UsageError: this system has no such sockets.
+        ServerError: something is there already, or nothing can be there.
     """
-    file = server_file()
-    record = json.dumps({"url": url, "port": port, "pid": os.getpid()})
+    if sys.platform == "win32":
+        raise UsageError("Python has no UNIX sockets on Windows", hint="Use a port: `--port N`")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f"{file.name}.{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as written:
-            written.write(record)
-        fresh.replace(file)
-    except OSError as error:
-        raise ServerError("The server's address cannot be written down", detail=f"{file}: {error.strerror}") from error
+        _clear(path)
+        masked = os.umask(0o177)  # nobody else may connect, not even for a moment
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(masked)
+        listener.listen(BACKLOG)
+        own = path.stat()
+    except OSError as error:  # a path too long for the system has no errno
+        listener.close()
+        raise ServerError(f"Nothing can listen at {path}", detail=error.strerror or str(error)) from error
+    except ServerError:
+        listener.close()
+        raise
+    listener.setblocking(False)
     try:
-        yield
+        yield listener
     finally:
-        with suppress(OSError, ValueError):
-            if json.loads(file.read_text(encoding="utf-8")) == json.loads(record):  # not that of one that came after
-                file.unlink()
+        listener.close()
+        with suppress(OSError):
+            if os.path.samestat(path.lstat(), own):  # not that of one that came after
+                path.unlink()
+
+
+def _clear(path: Path) -> None:
+    """Take away a socket that nobody listens at."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ServerError(f"{path} is there already, and is no socket", hint="Choose another path: `--socket PATH`")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(1)
+        try:
+            asking.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:  # too many wait there: somebody listens
+            pass
+    raise ServerError(f"A server listens at {path} already", hint="Ask that one, or choose another: `--socket PATH`")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
     from localfirst.server.guard import Rules
+    from localfirst.server.management import About
     from localfirst.services.serving.pool import Pool
 
 HEAD_S = 10.0
@@ -122,14 +123,14 @@ class Server(uvicorn.Server):
         await self._pool.close(CLOSE_S)
 
 
-def run(pool: Pool, listener: socket.socket, rules: Rules, log: Callable[[str], None]) -> None:
+def run(pool: Pool, listener: socket.socket, rules: Rules, about: About, log: Callable[[str], None]) -> None:
     """Serve until told to end."""
     quiet = logging.getLogger("uvicorn")
     quiet.propagate = False  # what happens to requests is in our own log
     quiet.addHandler(logging.NullHandler())
     settings: dict[str, Any] = {"loop": "asyncio", "ws": "none", "lifespan": "off", "log_config": None}
     config = uvicorn.Config(
-        make_app(pool, rules, log),
+        make_app(pool, rules, about, log),
         http=BoundedProtocol,
         access_log=False,
         server_header=False,

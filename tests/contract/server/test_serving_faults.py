@@ -239,10 +239,17 @@ def test_a_taken_port_is_said_with_who_has_it(served_home: Lf, server: Server) -
     assert f"(process {os.getpid()})" in done.stderr
 
 
-def test_nothing_is_served_beyond_this_machine_without_a_key(served_home: Lf) -> None:
-    done = served_home("serve", "--port", "0", "--host", "0.0.0.0")  # noqa: S104
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--api-key-file" in done.stderr
+def test_beyond_this_machine_only_a_key_is_answered_which_is_made_and_shown_where_none_is_set(served_home: Lf) -> None:
+    with serving(served_home, "--host", "0.0.0.0") as server:  # noqa: S104
+        key = server.told["made_key"]
+        assert server.get("/v1/models").status_code == 401
+        assert server.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        assert key not in server.stop()
+    with serving(served_home) as server:
+        assert (server.told["key"], server.told["made_key"]) == (False, None)
+
+
+def test_a_weak_key_and_an_address_that_is_none_are_refused(served_home: Lf) -> None:
     served_home.environment["LF_API_KEY"] = "short"
     try:
         weak = served_home("serve", "--port", "0")

@@ -9,17 +9,26 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from localfirst.errors import BrokenModelError, BusyError, CrowdedError, ServerError, UsageError, WorkerCrashError
+from localfirst.errors import (
+    BrokenModelError,
+    BusyError,
+    CrowdedError,
+    ServerError,
+    UnknownNameError,
+    UnloadedError,
+    UsageError,
+    WorkerCrashError,
+)
 from localfirst.hwprobe.probe import probe
 from localfirst.services.planning import NOTHING_WANTED, plan_fetch
 from localfirst.services.preparing import Allowed, ignore
 from localfirst.services.serving import memory, shelf
+from localfirst.services.serving.held import Held, Key, Shown, show_held, show_loading
 from localfirst.services.serving.job import Job, Piece, Work, in_thread
-from localfirst.services.session import Session, open_session
+from localfirst.services.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,16 +44,7 @@ REPLACEMENTS_WITHIN_S = 300.0
 WAITING_MOST = 32
 """Requests that may wait for one model."""
 STOPPING = ServerError("The server is stopping")
-
-
-class Key(NamedTuple):
-    """A build in an engine on a device: what is loaded once, by whatever name it is asked for."""
-
-    model: str
-    variant: str
-    runtime: str
-    placement: str
-    task: Task
+UNLOADED = UnloadedError("The model was unloaded by who runs this server")
 
 
 class Resident(NamedTuple):
@@ -70,16 +70,6 @@ class _Death(NamedTuple):
     reason: str
 
 
-@dataclass(eq=False)
-class _Held:
-    session: Session
-    free: asyncio.Semaphore
-    keep_alive_s: float
-    active: int = 0
-    used_s: float = field(default_factory=time.monotonic)
-    timer: asyncio.TimerHandle | None = None
-
-
 class Pool:
     """Answers requests by models that it loads and unloads."""
 
@@ -101,19 +91,18 @@ class Pool:
             see: how to look at this machine.
             tell: told when a model comes and goes.
         """
-        self._wanted, self._waiting_most = wanted, waiting_most
-        self._keep_alive_s = math.inf if keep_alive_s is None else keep_alive_s
+        self._wanted, self._keep_alive_s, self._waiting_most = wanted, keep_alive_s, waiting_most
         self._probe, self._tell = see, tell
         self._machine: Machine | None = None
-        self._held: dict[Key, _Held] = {}
-        self._loading: dict[Key, asyncio.Task[_Held]] = {}
+        self._held: dict[Key, Held] = {}
+        self._loading: dict[Key, asyncio.Task[Held]] = {}
         self._claims: dict[object, Plan] = {}
         """What is or will be in memory, by who holds it: a model that is being loaded by its key."""
         self._names: dict[tuple[str, Task], Key] = {}
         """What names were found to mean, as long as it is loaded."""
         self._waiting: Counter[Key] = Counter()
         self._deaths: dict[Key, deque[_Death]] = {}
-        self._jobs: set[Job[Any]] = set()
+        self._jobs: dict[Job[Any], Held] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._unloading: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -132,7 +121,7 @@ class Pool:
                 held.session.plan,
                 held.session.loaded.context_tokens,
                 held.session.loaded.template,
-                max(0.0, held.timer.when() - now) if held.timer and held.active == 0 else held.keep_alive_s,
+                _find_end_s(held, now),
             )
             for held in self._held.values()
         )
@@ -140,9 +129,19 @@ class Pool:
     def expire(self, model: str, variant: str | None = None) -> None:
         """Let what is loaded of a model go as soon as nobody is answered by it."""
         for key, held in tuple(self._held.items()):
-            if key.model == model and variant in {None, key.variant}:
-                held.keep_alive_s = 0.0
+            if key.model == model and variant in {None, key.variant} and not held.pinned:
+                held.keep_s = 0.0
                 self._let_expire(key)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a model to be loaded or free."""
+        return self._waiting.total()
+
+    def show(self) -> tuple[Shown, ...]:
+        """What is loaded or being loaded."""
+        loaded = [show_held(key, held, self._waiting[key]) for key, held in self._held.items()]
+        return (*loaded, *(show_loading(key, self._claims.get(key), self._waiting[key]) for key in self._loading))
 
     async def begin(self, name: str, task: Task, work: Work[Piece], keep_alive_s: float | None = None) -> Lease:
         """Have `work` done by the model that a name means, loaded first where it is not; in turn.
@@ -182,11 +181,60 @@ class Pool:
             self._waiting[key] -= 1
             self._let_expire(key)  # whoever it was loaded for may have left
         self._names[name, task] = key
-        if keep_alive_s is not None:
-            held.keep_alive_s = keep_alive_s
+        if keep_alive_s is not None and not held.pinned:
+            held.keep_s = None if math.isinf(keep_alive_s) else keep_alive_s
         job = Job(held.session, work, partial(self._give_back, key, held))
-        self._jobs.add(job)
+        self._jobs[job] = held
         return Lease(held.session.plan, job)
+
+    async def load(self, name: str, keep_s: float | Literal["forever"] | None = None) -> Shown:
+        """Load a model before anybody asks.
+
+        Args:
+            name: as for `begin`.
+            keep_s: how long it stays when nobody uses it; `None`: as every model. `forever` pins it: it stays also when
+                another needs the memory.
+
+        Raises:
+            LfError: as `begin`.
+        """
+        self._require_running()
+        entry = await in_thread(partial(shelf.find_served, name))
+        task: Task = "embedding" if entry.model.task == "embedding" else "chat"
+        key = await in_thread(partial(self._find_key, name, task))
+        held = self._held.get(key)
+        if held is None:
+            held = await self._await_load(key, name)
+        if keep_s is not None:
+            held.pinned, held.keep_s = keep_s == "forever", None if keep_s == "forever" else keep_s
+        self._let_expire(key)
+        return show_held(key, held, self._waiting[key])
+
+    async def unload(self, name: str | None) -> list[str]:
+        """Unload a model, or all; who is being answered is told. The names of those that were loaded.
+
+        Raises:
+            UnknownNameError: it is not loaded.
+        """
+        keys = list({**self._held, **self._loading}) if name is None else await self._find_loaded(name)
+        for key in keys:
+            if (loading := self._loading.get(key)) is not None:
+                await asyncio.wait({loading})
+            if (held := self._held.get(key)) is not None:
+                for job in [one for one, other in self._jobs.items() if other is held]:
+                    job.fail(UNLOADED)
+                await self._drop(held)
+        return [key.model for key in keys]
+
+    async def _find_loaded(self, name: str) -> list[Key]:
+        """The builds of a name that are loaded, or being loaded."""
+        there = [*self._held, *self._loading]
+        found = [key for key in there if name in {key.model, key.full_name}]
+        if not found and (named := await in_thread(partial(shelf.find_variants, name))) is not None:
+            found = [key for key in there if key.model == named.model and key.variant in named.variants]
+        if not found:
+            raise UnknownNameError(f"`{name[:80]}` is not loaded", hint="`lf ps` lists what is")
+        return found
 
     async def close(self, timeout_s: float) -> None:
         """Fail what is being answered, and end every worker, within `timeout_s` or by force."""
@@ -219,13 +267,13 @@ class Pool:
             self._machine = now
         return memory.give_back(now, self._machine, claims)
 
-    async def _take(self, key: Key, name: str) -> _Held:
+    async def _take(self, key: Key, name: str) -> Held:
         """The loaded model, with one of its places taken."""
         while True:
             self._require_running()
             held = self._held.get(key)
             if held is None:
-                held = await asyncio.shield(self._loading.get(key) or self._start(key, name))
+                held = await self._await_load(key, name)
             await held.free.acquire()
             if held.session.alive and held is self._held.get(key):
                 held.active += 1
@@ -233,13 +281,16 @@ class Pool:
             held.free.release()
             self._bury(key, held)
 
-    def _start(self, key: Key, name: str) -> asyncio.Task[_Held]:
+    async def _await_load(self, key: Key, name: str) -> Held:
+        return await asyncio.shield(self._loading.get(key) or self._start(key, name))
+
+    def _start(self, key: Key, name: str) -> asyncio.Task[Held]:
         """Begin to load; whoever asks meanwhile waits for the same, which goes on when all of them have left."""
         self._loading[key] = task = self._spawn(self._load(key, name))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also where nobody waits
         return task
 
-    async def _load(self, key: Key, name: str) -> _Held:
+    async def _load(self, key: Key, name: str) -> Held:
         try:
             self._refuse_broken(key)
             loop = asyncio.get_running_loop()
@@ -252,7 +303,7 @@ class Pool:
                     name, self._wanted._replace(task=key.task), allowed=LOCAL, chosen=admit, see=self._see
                 )
             )
-            held = _Held(session, asyncio.Semaphore(max(1, session.loaded.parallel)), self._keep_alive_s)
+            held = Held(session, asyncio.Semaphore(max(1, session.loaded.parallel)), self._keep_alive_s)
             self._claims[held] = self._claims.pop(key)
             self._held[key] = held
             self._tell(f"Loaded {key.model} ({key.variant}, {key.runtime}) in {session.load_s:.1f} s")
@@ -279,6 +330,7 @@ class Pool:
                 held
                 for one, held in self._held.items()
                 if held.active == 0
+                and not held.pinned
                 and not self._waiting[one]
                 and memory.shares_memory(plan, held.session.plan, self._seen)
             ]
@@ -288,7 +340,7 @@ class Pool:
             if not idle:
                 others = ", ".join(sorted({one.model.name for one in self._claims.values()}))
                 raise CrowdedError(
-                    f"There is no memory for `{key.model}` now: models that are answering or loading hold it",
+                    f"There is no memory for `{key.model}` now: models that are answering, loading or pinned hold it",
                     detail=f"they are: {others}",
                 )
             await self._drop(min(idle, key=lambda held: held.used_s))
@@ -299,11 +351,11 @@ class Pool:
         assert self._machine is not None  # noqa: S101 - whoever has a plan has seen the machine
         return self._machine
 
-    def _give_back(self, key: Key, held: _Held, job: Job[Any]) -> None:
+    def _give_back(self, key: Key, held: Held, job: Job[Any]) -> None:
         """The worker is free again."""
-        self._jobs.discard(job)
+        del self._jobs[job]
         held.active -= 1
-        held.used_s = time.monotonic()
+        held.touch()
         held.free.release()
         if not held.session.alive:
             self._bury(key, held)
@@ -314,13 +366,11 @@ class Pool:
         held = self._held.get(key)
         if held is None:
             return
-        if held.timer is not None:
-            held.timer.cancel()
-            held.timer = None
-        if held.active == 0 and not self._waiting[key] and not math.isinf(held.keep_alive_s):
-            held.timer = asyncio.get_running_loop().call_later(held.keep_alive_s, self._drop, held)
+        held.stop_timer()
+        if held.keep_s is not None and held.active == 0 and not self._waiting[key]:
+            held.timer = asyncio.get_running_loop().call_later(held.keep_s, self._drop, held)
 
-    def _bury(self, key: Key, held: _Held) -> None:
+    def _bury(self, key: Key, held: Held) -> None:
         """Take away a model whose worker died, once."""
         if self._held.get(key) is held:
             self._count_death(key, error := held.session.explain_death())
@@ -342,19 +392,18 @@ class Pool:
                 hint=f"See how it ends: `lf run {key.model}@{key.variant}`",
             )
 
-    def _drop(self, held: _Held) -> asyncio.Task[None]:
+    def _drop(self, held: Held) -> asyncio.Task[None]:
         """Unload: from now on nobody is answered by it; the memory counts as taken until its process has ended."""
         key = next(one for one, other in self._held.items() if other is held)
         del self._held[key]
         self._names = {name: one for name, one in self._names.items() if one != key}
-        if held.timer is not None:
-            held.timer.cancel()
+        held.stop_timer()
         task = self._spawn(self._unload(key, held))
         self._unloading.add(task)
         task.add_done_callback(self._unloading.discard)
         return task
 
-    async def _unload(self, key: Key, held: _Held) -> None:
+    async def _unload(self, key: Key, held: Held) -> None:
         await in_thread(held.session.close)
         del self._claims[held]
         self._tell(f"Unloaded {key.model}")
@@ -364,3 +413,10 @@ class Pool:
         self._tasks.add(task)  # the loop itself keeps no task alive
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _find_end_s(held: Held, now: float) -> float:
+    """In how long a model is unloaded if nobody asks for it, at `now` of the loop's clock."""
+    if held.timer is not None and held.active == 0:
+        return max(0.0, held.timer.when() - now)
+    return math.inf if held.keep_s is None else held.keep_s

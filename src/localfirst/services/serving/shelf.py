@@ -126,6 +126,23 @@ def find_served(name: str) -> Entry:
     return entry
 
 
+class Named(NamedTuple):
+    """What a name means: a model, and which of its builds."""
+
+    model: str
+    variants: frozenset[str]
+
+
+def find_variants(name: str) -> Named | None:
+    """The model that a name means, with the builds that it leaves; `None` where there is none on this disk."""
+    try:
+        model = find_served(name).model
+        wanted = names.parse_name(name).quantization
+    except (UnknownNameError, UsageError):
+        return None
+    return Named(model.name, frozenset(one.name for one in model.variants if wanted in {None, one.name}))
+
+
 def _refuse(name: str) -> UnknownNameError:
     return UnknownNameError(
         f"No model named `{name[:80]}`", hint="GET /v1/models lists what this server has; `lf pull MODEL` fetches more"
