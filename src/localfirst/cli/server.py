@@ -29,6 +29,7 @@ class ServerGroup(TableGroup):
             "restart": Row("localfirst.cli.server:restart_app", "End the server, and start it as before."),
             "status": Row("localfirst.cli.server:status", "Show whether the server runs, and where."),
             "logs": Row("localfirst.cli.server:logs", "Show what the server says."),
+            "unit": Row("localfirst.cli.unit:unit", "Print a file by which the system starts the server."),
         }
     )
 
