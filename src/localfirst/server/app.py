@@ -18,6 +18,7 @@ from localfirst.server.endpoint import Endpoint, make_failure, make_json
 from localfirst.server.failures import RefusedError
 from localfirst.server.guard import allow_origin, find_refusal
 from localfirst.server.management import make_management_routes
+from localfirst.server.metrics import show_metrics
 from localfirst.server.ollama import routes as ollama
 from localfirst.server.openai import routes as openai
 from localfirst.terminal import make_inert
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from localfirst.server.endpoint import Handle
     from localfirst.server.guard import Rules
     from localfirst.server.management import About
+    from localfirst.services.serving.meter import Meter
     from localfirst.services.serving.pool import Pool
 
 FIXED_HEADERS = {
@@ -41,6 +43,8 @@ FIXED_HEADERS = {
 }
 ID_HEADERS = ("x-request-id", "request-id")
 """Where clients of OpenAI and of Anthropic look for what a request is called."""
+OTHER = "other"
+"""Where a request goes that is refused, or that no route is for."""
 SHOWN_PATH = 80
 """Characters of a path that the log shows."""
 
@@ -53,6 +57,7 @@ def make_app(pool: Pool, rules: Rules, about: About, log: Callable[[str], None])
 
     routes = [
         Route("/health", serve(_tell_health), methods=["GET"]),
+        Route("/metrics", serve(show_metrics), methods=["GET"]),
         *openai.make_routes(pool, log),
         *ollama.make_routes(pool, log),
         *make_management_routes(pool, about, log),
@@ -63,7 +68,7 @@ def make_app(pool: Pool, rules: Rules, about: About, log: Callable[[str], None])
         ("/v1/models/{model:path}", openai.show_model, anthropic.show_model),
     ):
         routes.append(Route(path, _Shared({OPENAI: serve(ours), ANTHROPIC: serve(theirs)}), methods=["GET"]))
-    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _refuse_route}), rules, log)
+    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _refuse_route}), rules, pool.meter, log)
 
 
 class _Shared:
@@ -79,8 +84,8 @@ class _Shared:
 class Guard:
     """Lets in what `find_refusal` has nothing against, and writes a line for each request: no word of what was said."""
 
-    def __init__(self, app: ASGIApp, rules: Rules, log: Callable[[str], None]) -> None:
-        self._app, self._rules, self._log = app, rules, log
+    def __init__(self, app: ASGIApp, rules: Rules, meter: Meter, log: Callable[[str], None]) -> None:
+        self._app, self._rules, self._meter, self._log = app, rules, meter, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -106,6 +111,8 @@ class Guard:
             else:
                 await self._app(scope, receive, send_marked)
         finally:
+            route = getattr(scope.get("route"), "path", OTHER)  # as it is written here, not as it was asked for
+            self._meter.count_request(route, str(status or "left"))
             path = make_inert(scope["path"][:SHOWN_PATH])
             took = f"{time.monotonic() - begun:.2f} s"
             self._log(f"{scope['method']} {path} {status or 'left'} {took}")

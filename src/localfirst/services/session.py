@@ -122,6 +122,8 @@ class Session:
         self.messages: list[Message] = []
         self.last: Answer | None = None
         self._python, self._load, self._machine, self._measures = python, load, machine, measures
+        self.observe: Callable[[Answer | Embedding], None] = lambda _: None
+        """Told of each that is finished, in the thread that asked."""
         self._reply: Reply | None = None
         self._report = report
         self._restarting = threading.Lock()
@@ -183,6 +185,7 @@ class Session:
         for piece in reply:
             if isinstance(piece, Answer):
                 answer = replace(piece, timings=replace(piece.timings, load_s=self.load_s))
+                self.observe(answer)
                 yield answer
                 if self._measures and isinstance(asked, protocol.Chat) and not _is_held(asked):
                     measuring.record(self.plan, self.loaded, self._machine, answer)
@@ -202,7 +205,10 @@ class Session:
         """The vectors of some texts by the worker as it is; none where it was cancelled meanwhile."""
         reply = self._worker.embed(texts)
         begun(reply)
-        return reply.wait_for(protocol.Embedded).embeddings
+        embeddings = reply.wait_for(protocol.Embedded).embeddings
+        for one in embeddings:
+            self.observe(one)
+        return embeddings
 
     def embed(self, texts: Iterable[str]) -> Iterator[Embedding]:
         """The vectors of texts, in their order; they are read, and computed, some at a time."""

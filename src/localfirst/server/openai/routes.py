@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from localfirst.conversation import TextDelta, ToolCall
     from localfirst.server.asked import Generating
+    from localfirst.services.serving.held import Shown
     from localfirst.services.serving.pool import Lease, Pool
     from localfirst.services.serving.shelf import Offer
     from localfirst.types import Plan
@@ -73,25 +74,35 @@ async def _embed(pool: Pool, body: Mapping[str, Any]) -> Response:
 async def list_models(pool: Pool, _: Mapping[str, Any]) -> Response:
     """`GET /v1/models`."""
     offers = await in_thread(shelf.find_offers)
-    loaded = {plan.model.name for plan in pool.loaded}
-    return make_json({"object": "list", "data": [_describe(offer, loaded) for offer in offers]})
+    shown = pool.show()
+    return make_json({"object": "list", "data": [_describe(offer, shown) for offer in offers]})
 
 
 async def show_model(pool: Pool, asked: Mapping[str, Any]) -> Response:
     """`GET /v1/models/NAME`."""
     offer = (await in_thread(lambda: shelf.find_one(asked["model"]))).offer
-    return make_json(_describe(offer, {plan.model.name for plan in pool.loaded}))
+    return make_json(_describe(offer, pool.show()))
 
 
-def _describe(offer: Offer, loaded: set[str]) -> dict[str, Any]:
-    """A model as OpenAI lists it, and, which theirs does not, what it is for and whether it is loaded."""
+def _describe(offer: Offer, shown: tuple[Shown, ...]) -> dict[str, Any]:
+    """A model as OpenAI lists it, and, which theirs does not, what it is and how it is loaded, if it is."""
+    name, _, build = offer.name.partition("@")
+    held = next((one for one in shown if one.name == name and build in {"", one.build}), None)
+    only = offer.quantizations[0] if len(offer.quantizations) == 1 else None
     return {
         "id": offer.name,
         "object": "model",
         "created": offer.created_s,
         "owned_by": offer.vendor,
+        "vendor": offer.vendor,
+        "license": offer.license,
         "task": "embedding" if offer.task == "embedding" else "chat",
-        "loaded": offer.name.partition("@")[0] in loaded,
+        "context_length": (held.context_tokens if held else None) or offer.context_tokens,
+        "quantization": (held.quantization if held else None) or only,
+        "runtime": held.runtime if held else None,
+        "device": held.device if held else None,
+        "state": held.state if held else "not_loaded",
+        "loaded": held is not None and held.state != "loading",
     }
 
 

@@ -28,6 +28,7 @@ from localfirst.services.preparing import Allowed, ignore
 from localfirst.services.serving import memory, shelf
 from localfirst.services.serving.held import Held, Key, Shown, show_held, show_loading
 from localfirst.services.serving.job import Job, Piece, Work, in_thread
+from localfirst.services.serving.meter import Meter
 from localfirst.services.session import open_session
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Pool:
         """
         self._wanted, self._keep_alive_s, self._waiting_most = wanted, keep_alive_s, waiting_most
         self._probe, self._tell = see, tell
+        self.meter = Meter()
         self._machine: Machine | None = None
         self._held: dict[Key, Held] = {}
         self._loading: dict[Key, asyncio.Task[Held]] = {}
@@ -133,11 +135,6 @@ class Pool:
                 held.keep_s = 0.0
                 self._let_expire(key)
 
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for a model to be loaded or free."""
-        return self._waiting.total()
-
     def show(self) -> tuple[Shown, ...]:
         """What is loaded or being loaded."""
         loaded = [show_held(key, held, self._waiting[key]) for key, held in self._held.items()]
@@ -158,10 +155,12 @@ class Pool:
             ServerError: the server is stopping.
             LfError: as planning and loading say.
         """
+        begun = time.monotonic()
         while True:
             lease = await self._begin(name, task, work, keep_alive_s)
             try:
                 if await lease.job.is_taken_up():
+                    self.meter.count_first(lease.plan.model.name, time.monotonic() - begun)
                     return lease
             except BaseException:
                 lease.job.leave()
@@ -306,6 +305,7 @@ class Pool:
             held = Held(session, asyncio.Semaphore(max(1, session.loaded.parallel)), self._keep_alive_s)
             self._claims[held] = self._claims.pop(key)
             self._held[key] = held
+            session.observe = partial(self.meter.count_done, key.model)
             self._tell(f"Loaded {key.model} ({key.variant}, {key.runtime}) in {session.load_s:.1f} s")
             if self._stopping:
                 self._drop(held)

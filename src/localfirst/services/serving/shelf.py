@@ -30,6 +30,11 @@ class Offer(NamedTuple):
     """As the catalog has it: `chat`, `embedding`, ..."""
     created_s: int
     """When it came to this disk, in seconds since 1970; 0: with `lf`."""
+    license: str
+    context_tokens: int | None
+    """The longest context that it was made for."""
+    quantizations: tuple[str, ...]
+    """Of the builds that are here."""
 
 
 class Stock(NamedTuple):
@@ -88,20 +93,24 @@ def read_template(one: Stock) -> str | None:
 
 
 def _list_stock(entry: Entry) -> list[Stock]:
-    variants = {variant.name: variant for variant in entry.model.variants}
     present = entry.installed_variants
     here = [one for one in entry.installed if one.variant in present]
-    built_in = [variant for variant in entry.model.variants if variant.host == "builtin"]
-    if not here and not built_in:
-        return []
     model = entry.model
+    builds = [variant for variant in model.variants if variant.name in present or variant.host == "builtin"]
+    if not builds:
+        return []
     created = max((_read_time(one.created) for one in here), default=0)
+    by_name = {variant.name: variant for variant in builds}
+    kinds = tuple(sorted({variant.quantization for variant in builds}))
+    context = model.architecture.context_tokens
+    whole = Offer(model.name, model.vendor, model.task, created, model.license, context, kinds)
     first = here[0] if here else None
-    variant = built_in[0] if first is None else variants[first.variant]
-    stock = [Stock(Offer(model.name, model.vendor, model.task, created), model, variant, first)]
+    stock = [Stock(whole, model, builds[0] if first is None else by_name[first.variant], first)]
     for one in here if len(here) > 1 else []:
-        offer = Offer(one.full_name, model.vendor, model.task, _read_time(one.created))
-        stock.append(Stock(offer, model, variants[one.variant], one))
+        variant = by_name[one.variant]
+        created = _read_time(one.created)
+        offer = whole._replace(name=one.full_name, created_s=created, quantizations=(variant.quantization,))
+        stock.append(Stock(offer, model, variant, one))
     return stock
 
 
