@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from localfirst.services.sight import Sight
-    from localfirst.types import Machine, Model, Parallel, Plan, Pooling, Progress, Runtime, Task, Verdict
+    from localfirst.types import Machine, Model, Parallel, Plan, Pooling, Progress, Runtime, Task, Variant, Verdict
 
 
 DEVICES = ("cpu", "gpu", "npu")
@@ -270,7 +270,12 @@ def plan_fetch(  # noqa: PLR0913 - one keyword per thing that callers decide
 def _keep_present(entry: Entry) -> Entry | None:
     """The entry with only the builds that are on this disk; `None` where there are none."""
     present = entry.installed_variants
-    variants = tuple(one for one in entry.model.variants if one.name in present or one.host == "builtin")
+    return keep_builds(entry, lambda build: build.name in present or build.host == "builtin")
+
+
+def keep_builds(entry: Entry, is_kept: Callable[[Variant], bool]) -> Entry | None:
+    """The entry with only some of its builds; `None` where there are none."""
+    variants = tuple(filter(is_kept, entry.model.variants))
     return entry._replace(model=entry.model._replace(variants=variants)) if variants else None
 
 

@@ -97,7 +97,7 @@ def test_where_there_is_a_key_metrics_want_it(served_home: Lf) -> None:
 def test_models_are_listed_with_what_they_are_and_how_they_are_loaded(served_home: Lf) -> None:
     with serving(served_home) as server:
         before = server.get("/v1/models/greeter").json()
-        assert (before["state"], before["runtime"], before["device"]) == ("not_loaded", None, None)
+        assert (before["state"], before["runtime"], before["device"]) == ("not_loaded", "llama-cpu", None)
         assert before["context_length"] > 0
         assert before["quantization"]
         ask(server)
@@ -105,4 +105,4 @@ def test_models_are_listed_with_what_they_are_and_how_they_are_loaded(served_hom
         assert (after["state"], after["device"]) == ("idle", "CPU")
         assert after["runtime"].startswith("llama")
         starter = next(one for one in server.get("/v1/models").json()["data"] if one["id"] == "starter")
-        assert (starter["vendor"], starter["license"], starter["quantization"]) == ("localfirst", "apache-2.0", None)
+        assert (starter["vendor"], starter["license"], starter["quantization"]) == ("localfirst", "apache-2.0", "Q4_0")

@@ -26,6 +26,10 @@ def test_models_are_listed_and_shown(server: Server) -> None:
     assert client.models.retrieve("greeter") == listed["greeter"]
     assert listed["embedder"].task == "embedding"
     assert client.models.retrieve("starter@q4_0").id == "starter"
+    starter = listed["starter"]
+    assert (starter.quantization, starter.runtime, starter.placement) == ("Q4_0", "llama-cpu", "cpu")
+    assert (starter.verdict, starter.size_bytes < starter.need_bytes) == ("cpu", True)
+    assert starter.decode_tps["measured"] or 0 < starter.decode_tps["low"] <= starter.decode_tps["high"]
     with pytest.raises(openai.NotFoundError) as raised:
         client.models.retrieve("nobody")
     assert raised.value.code == "model_not_found"
@@ -37,6 +41,8 @@ def test_a_chat_is_answered_with_its_counts(server: Server) -> None:
     assert (choice.message.content, choice.finish_reason, choice.message.tool_calls) == (REPLY, "stop", None)
     assert answer.usage.completion_tokens > 1
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert answer.timings["load_s"] > 0
+    assert answer.timings["first_token_s"] > 0
     assert answer.model == "greeter"
     assert answer.system_fingerprint.endswith("llama-cpu")
     assert answer._request_id

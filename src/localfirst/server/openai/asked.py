@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from localfirst.server.asked import MOST_STOPS, MOST_TOKENS, Manner
@@ -86,6 +87,14 @@ def count(answers: list[Answer], prompts: int = 1) -> dict[str, Any]:
         "total_tokens": asked + told,
         "prompt_tokens_details": {"cached_tokens": sum(answer.usage.cached_tokens for answer in answers[::each])},
     }
+
+
+def tell_timings(answers: list[Answer]) -> dict[str, float | None]:
+    """How long a request took, which OpenAI does not tell: of its first answer, seconds and tokens per second.
+
+    `load_s` is what loading the model took, when that was.
+    """
+    return asdict(answers[0].timings) if answers else {}
 
 
 def name_build(plan: Plan) -> str:

@@ -8,7 +8,7 @@ from localfirst.conversation import Answer, Constraint, TextDelta, ToolCall
 from localfirst.server.asked import Chat, blaming, hold_to, offer_tools
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
-from localfirst.server.openai.asked import IGNORED, NEUTRAL, count, name_build, name_end, parse_manner
+from localfirst.server.openai.asked import IGNORED, NEUTRAL, count, name_build, name_end, parse_manner, tell_timings
 from localfirst.services.messages import parse_messages
 from localfirst.services.structure import check_together
 
@@ -87,6 +87,7 @@ def make_completion(name: str, created: int, plan: Plan, model: str, answers: li
             for index, answer in enumerate(answers)
         ],
         "usage": count(answers),
+        "timings": tell_timings(answers),
     }
 
 
@@ -118,7 +119,7 @@ class Chunks:
     def end(self) -> Iterator[dict[str, Any]]:
         """What comes last: the counts, where they were asked for."""
         if self._usage:
-            yield {**self._head, "choices": [], "usage": count(self._answers)}
+            yield {**self._head, "choices": [], "usage": count(self._answers), "timings": tell_timings(self._answers)}
 
     def _chunk(self, index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}

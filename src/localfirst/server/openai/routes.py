@@ -11,10 +11,11 @@ from starlette.routing import Route
 from localfirst.conversation import Answer
 from localfirst.server.dialects import dump, make_event
 from localfirst.server.endpoint import Endpoint, Stream, make_json
-from localfirst.server.openai import chat, completions, embeddings
+from localfirst.server.openai import chat, completions, embeddings, models
 from localfirst.server.openai.responses.routes import make_response_routes
 from localfirst.services.serving import shelf
 from localfirst.services.serving.job import in_thread
+from localfirst.services.serving.outlook import find_outlooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 
     from localfirst.conversation import TextDelta, ToolCall
     from localfirst.server.asked import Generating
-    from localfirst.services.serving.held import Shown
     from localfirst.services.serving.pool import Lease, Pool
-    from localfirst.services.serving.shelf import Offer
     from localfirst.types import Plan
 
 
@@ -73,37 +72,14 @@ async def _embed(pool: Pool, body: Mapping[str, Any]) -> Response:
 
 async def list_models(pool: Pool, _: Mapping[str, Any]) -> Response:
     """`GET /v1/models`."""
-    offers = await in_thread(shelf.find_offers)
-    shown = pool.show()
-    return make_json({"object": "list", "data": [_describe(offer, shown) for offer in offers]})
+    return make_json({"object": "list", "data": [models.describe(one) for one in await find_outlooks(pool)]})
 
 
 async def show_model(pool: Pool, asked: Mapping[str, Any]) -> Response:
     """`GET /v1/models/NAME`."""
     offer = (await in_thread(lambda: shelf.find_one(asked["model"]))).offer
-    return make_json(_describe(offer, pool.show()))
-
-
-def _describe(offer: Offer, shown: tuple[Shown, ...]) -> dict[str, Any]:
-    """A model as OpenAI lists it, and, which theirs does not, what it is and how it is loaded, if it is."""
-    name, _, build = offer.name.partition("@")
-    held = next((one for one in shown if one.name == name and build in {"", one.build}), None)
-    only = offer.quantizations[0] if len(offer.quantizations) == 1 else None
-    return {
-        "id": offer.name,
-        "object": "model",
-        "created": offer.created_s,
-        "owned_by": offer.vendor,
-        "vendor": offer.vendor,
-        "license": offer.license,
-        "task": "embedding" if offer.task == "embedding" else "chat",
-        "context_length": (held.context_tokens if held else None) or offer.context_tokens,
-        "quantization": (held.quantization if held else None) or only,
-        "runtime": held.runtime if held else None,
-        "device": held.device if held else None,
-        "state": held.state if held else "not_loaded",
-        "loaded": held is not None and held.state != "loading",
-    }
+    (found,) = await find_outlooks(pool, lambda one: one.name == offer.name)
+    return make_json(models.describe(found))
 
 
 async def _gather(pool: Pool, model: str, work: Generating) -> tuple[Plan, list[Answer]]:

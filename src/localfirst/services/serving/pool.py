@@ -92,7 +92,8 @@ class Pool:
             see: how to look at this machine.
             tell: told when a model comes and goes.
         """
-        self._wanted, self._keep_alive_s, self._waiting_most = wanted, keep_alive_s, waiting_most
+        self.wanted = wanted
+        self._keep_alive_s, self._waiting_most = keep_alive_s, waiting_most
         self._probe, self._tell = see, tell
         self.meter = Meter()
         self._machine: Machine | None = None
@@ -255,11 +256,11 @@ class Pool:
         if (entry.model.task == "embedding") != (task == "embedding"):
             what = "turns texts into vectors and does not answer" if task == "chat" else "is no embedding model"
             raise UsageError(f"`{entry.model.name}` {what}", hint="GET /v1/models lists the task of each model")
-        wanted = self._wanted._replace(task=task)
-        plan = plan_fetch(name, wanted, offline=True, report=ignore, see=self._see).resolution.chosen
+        wanted = self.wanted._replace(task=task)
+        plan = plan_fetch(name, wanted, offline=True, report=ignore, see=self.see).resolution.chosen
         return Key(plan.model.name, plan.variant.name, plan.runtime.name if plan.runtime else "", plan.placement, task)
 
-    def _see(self) -> Machine:
+    def see(self) -> Machine:
         """This machine as if nothing of ours were loaded."""
         now, claims = self._probe(), tuple(self._claims.values())
         if self._machine is None or not claims:
@@ -299,7 +300,7 @@ class Pool:
 
             session = await in_thread(
                 lambda: open_session(
-                    name, self._wanted._replace(task=key.task), allowed=LOCAL, chosen=admit, see=self._see
+                    name, self.wanted._replace(task=key.task), allowed=LOCAL, chosen=admit, see=self.see
                 )
             )
             held = Held(session, asyncio.Semaphore(max(1, session.loaded.parallel)), self._keep_alive_s)

@@ -63,7 +63,7 @@ def find_stock() -> tuple[Stock, ...]:
     Raises:
         StoreError: the store cannot be read.
     """
-    found = (one for entry in find_entries() for one in _list_stock(entry))
+    found = (one for entry in find_entries() for one in list_stock(entry))
     return tuple(sorted(found, key=lambda one: one.offer.name))
 
 
@@ -92,7 +92,8 @@ def read_template(one: Stock) -> str | None:
     return None
 
 
-def _list_stock(entry: Entry) -> list[Stock]:
+def list_stock(entry: Entry) -> list[Stock]:
+    """As `find_stock`, of one model; none where nothing of it is on this disk."""
     present = entry.installed_variants
     here = [one for one in entry.installed if one.variant in present]
     model = entry.model
@@ -128,7 +129,7 @@ def find_served(name: str) -> Entry:
         entry = find_entry(name, offline=True) if asked.path is None else find_published(name, _refuse(name))
     except (UsageError, NetworkError):  # no name, or a repository of which nothing is here
         raise _refuse(name) from None
-    if not _list_stock(entry):
+    if not list_stock(entry):
         raise UnknownNameError(
             f"The model `{entry.model.name}` is not on this machine's disk", hint=f"Fetch it: `lf pull {name}`"
         )
