@@ -21,6 +21,7 @@ from localfirst.server.management import make_management_routes
 from localfirst.server.metrics import show_metrics
 from localfirst.server.ollama import routes as ollama
 from localfirst.server.openai import routes as openai
+from localfirst.server.page.files import make_page_routes
 from localfirst.terminal import make_inert
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 FIXED_HEADERS = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
 }
 ID_HEADERS = ("x-request-id", "request-id")
 """Where clients of OpenAI and of Anthropic look for what a request is called."""
@@ -58,6 +58,7 @@ def make_app(pool: Pool, rules: Rules, about: About, log: Callable[[str], None])
     routes = [
         Route("/health", serve(_tell_health), methods=["GET"]),
         Route("/metrics", serve(show_metrics), methods=["GET"]),
+        *make_page_routes(),
         *openai.make_routes(pool, log),
         *ollama.make_routes(pool, log),
         *make_management_routes(pool, about, log),
@@ -100,7 +101,9 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message).update(more)
+                sent = MutableHeaders(scope=message)
+                sent.update(more)
+                sent.setdefault("cache-control", "no-store")
             await send(message)
 
         try:

@@ -46,7 +46,7 @@ class Stream(Response):
 
     def __init__(self, pieces: AsyncGenerator[str, None]) -> None:
         """Send `pieces` as they are; an error after the first of them becomes the last."""
-        super().__init__(headers={"cache-control": "no-cache"})
+        super().__init__()
         del self.headers["content-length"]
         self._pieces = pieces
 

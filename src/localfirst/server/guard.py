@@ -1,9 +1,9 @@
 """Who may ask: looked at before anything else, on every route.
 
 A page in a browser on this machine reaches 127.0.0.1 too, so the loopback address alone keeps nobody out. By the name
-in `Host` a page that had its own name point here (DNS rebinding) is told apart, by `Origin` and `Sec-Fetch-Site` one
-that asks from elsewhere. Nothing here reads the URL: what a request is allowed is decided by headers that a page cannot
-set. Source: https://fetch.spec.whatwg.org/#forbidden-request-header.
+in `Host` a page that had its own name point here (DNS rebinding) is told apart; by `Origin` and `Sec-Fetch-Site` one
+that is not from here: the server's own page is from where its requests go. Nothing here reads the URL: what a request
+is allowed is decided by headers that a page cannot set. Source: https://fetch.spec.whatwg.org/#forbidden-request-header.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst.server.page.files import PAGE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-OPEN_PATHS = frozenset({"/health"})
-"""What is answered without the key, where there is one."""
+OPEN_PATHS = frozenset({"/health", *PAGE})
+"""What is answered without the key, where there is one: the page asks for it."""
 OWN_PATHS = "/lf/"
 """Below it, who shows the server's own key manages it: the other commands of `lf`, which read it where only its owner
 may. No page is answered there."""
@@ -81,18 +83,27 @@ def _find_refusals(method: str, path: str, given: Mapping[bytes, list[str]], rul
         yield Refusal(400, "bad_request", "The request names a whole address where a path belongs")
     if b"content-length" in given and b"transfer-encoding" in given:
         yield Refusal(400, "bad_request", "The request says twice how long it is: Content-Length, Transfer-Encoding")
-    hosts, origins = given.get(b"host", []), given.get(b"origin", [])
+    hosts, origins, sites = (given.get(name, []) for name in (b"host", b"origin", b"sec-fetch-site"))
     if rules.port is not None and (len(hosts) != 1 or not is_own_name(hosts[0], rules)):
         yield Refusal(403, "host_not_allowed", "The Host header is no name of this server; `--allow-host` adds one")
-    is_page = bool(origins) or not OWN_SITES.issuperset(given.get(b"sec-fetch-site", []))
-    if is_page and (not origins or not rules.origins.issuperset(origins)):
+    # Where the server's own page is from, now that the name is known to be the server's. No page reaches a socket.
+    own = {f"http://{host}" for host in hosts} if rules.port is not None else set()
+    is_ours = (rules.origins | own).issuperset(origins) if origins else OWN_SITES.issuperset(sites)
+    if not is_ours and not _is_followed_link(method, path, given):
         yield Refusal(403, "origin_not_allowed", "Web pages may not ask this server; `--allow-origin` lets one")
+    is_page = bool(origins) or not OWN_SITES.issuperset(sites)
     is_own = rules.own_key is not None and is_key_shown(given, rules.own_key)
     if path.startswith(OWN_PATHS) and (is_page or not is_own):
         yield Refusal(403, "not_for_clients", "Only the commands of `lf` manage this server")
     is_open = is_own or path in OPEN_PATHS or (method == "OPTIONS" and origins)
     if rules.key is not None and not is_open and not is_key_shown(given, rules.key):
         yield Refusal(401, "invalid_api_key", "The request shows no valid key: Authorization: Bearer KEY, or X-Api-Key")
+
+
+def _is_followed_link(method: str, path: str, given: Mapping[bytes, list[str]]) -> bool:
+    """Whether a link somewhere leads a window to the server's page: it is the same for all, and nobody can frame it."""
+    led = given.get(b"sec-fetch-mode") == ["navigate"] and given.get(b"sec-fetch-dest") == ["document"]
+    return led and method == "GET" and path == "/" and b"origin" not in given
 
 
 def is_own_name(host: str, rules: Rules) -> bool:

@@ -70,13 +70,40 @@ def ask(rules: Rules = RULES, method: str = "POST", path: str = "/v1/models", **
 
 
 def test_pages_are_refused_whatever_they_ask() -> None:
-    for origin in ("https://evil.example", "null", "http://localhost:12060", "file://", ""):
+    for origin in ("https://evil.example", "null", "https://localhost:12060", "http://localhost", "file://", ""):
         for method in ("GET", "POST", "OPTIONS"):
             assert ask(method=method, origin=origin) == 403
             assert ask(method=method, path="/health", origin=origin) == 403
     assert ask(sec_fetch_site="cross-site") == 403
     assert ask(sec_fetch_site="same-site") == 403
     assert ask(sec_fetch_site="none") is None
+
+
+@pytest.mark.parametrize("host", ["localhost:12060", "127.0.0.1:12060", "[::1]:12060"])
+def test_the_servers_own_page_is_let_in_where_it_is_from(host: str) -> None:
+    assert ask(host=host, origin=f"http://{host}", sec_fetch_site="same-origin") is None
+    for other in ("http://localhost:3000", "http://127.0.0.1:12061", "http://127.0.0.1", f"http://{host}.evil.example"):
+        assert ask(host=host, origin=other) == 403
+    assert ask(host=host, origin=f"http://{host}", rules=RULES._replace(key=KEY)) == 401
+
+
+def test_another_name_for_this_address_is_no_own_page() -> None:
+    assert ask(host="evil.example:12060", origin="http://evil.example:12060", sec_fetch_site="same-origin") == 403
+    assert ask(host="localhost:12060", origin="http://127.0.0.1:12060") == 403
+    assert ask(OPEN, host="192.168.1.5:12060", origin="http://192.168.1.5:12060") is None
+    assert ask(OPEN, host="192.168.1.5:12060", origin="http://192.168.1.6:12060") == 403
+
+
+def test_a_link_elsewhere_may_lead_to_the_page_and_to_nothing_else() -> None:
+    led = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    assert ask(method="GET", path="/", **led) is None
+    assert ask(method="GET", path="/v1/models", **led) == 403
+    assert ask(method="GET", path="/page.js", **led) == 403
+    assert ask(method="POST", path="/", **led) == 403
+    assert ask(method="GET", path="/", **led | {"sec_fetch_dest": "iframe"}) == 403
+    assert ask(method="GET", path="/", **led | {"sec_fetch_mode": "no-cors"}) == 403
+    assert ask(method="GET", path="/", origin="https://evil.example", **led) == 403
+    assert ask(method="GET", path="/", host="evil.example:12060", **led) == 403
 
 
 def test_a_page_that_is_allowed_is_let_in_and_only_that() -> None:
@@ -112,7 +139,8 @@ def test_where_there_is_a_key_it_has_to_be_shown() -> None:
     for wrong in ("", KEY, f"Basic {KEY}", "Bearer ", f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", "Bearer \xff"):
         assert ask(rules, authorization=wrong) == 401
     assert ask(rules) == 401
-    assert ask(rules, path="/health") is None
+    for path in ("/health", "/", "/page.js"):
+        assert ask(rules, path=path) is None
     assert ask(rules, path="/health/../v1/models") == 401
     assert ask(rules, method="OPTIONS", origin="https://app.example") is None
     assert ask(rules, method="OPTIONS") == 401
