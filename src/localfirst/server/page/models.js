@@ -52,6 +52,12 @@ function describe(model) {
 
 /** Fill a form with models to choose from; `choose` is told the name, and whether it was meant to be the last word. */
 export function listModels(form, models, chosen, choose) {
+  const known = JSON.stringify(models);
+  if (form.known === known) { // nothing moves under a pointer that is about to choose
+    for (const radio of form.querySelectorAll("input")) radio.checked = radio.value === chosen;
+    return;
+  }
+  form.known = known;
   const focused = form.contains(document.activeElement) ? document.activeElement.value : undefined;
   const group = make("fieldset", {}, make("legend", { class: "hidden" }, "Model"));
   for (const model of models) group.append(makeRow(form.id, model, model.id === chosen, choose));
