@@ -140,7 +140,7 @@ def test_an_answer_that_is_cut_off_is_incomplete(server: Server) -> None:
         ({"truncation": "auto"}, "truncation"),
         ({"include": ["file_search_call.results"]}, "include"),
         ({"conversation": "conv_1"}, "conversation"),
-        ({"text": {"verbosity": "low"}}, "verbosity"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
         ({"reasoning": {"effort": "utmost"}}, "reasoning"),
         ({"input": []}, "input"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input"),

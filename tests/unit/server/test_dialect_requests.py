@@ -201,7 +201,7 @@ def test_each_error_has_the_status_and_type_that_its_clients_know() -> None:
 
 
 def test_pages_of_models_follow_each_other() -> None:
-    offers = [Offer(name, "v", "chat", 0) for name in "abcde"]
+    offers = [Offer(name, "v", "chat", 0, "mit", None, ()) for name in "abcde"]
 
     def page(**asked: str) -> tuple[str, bool]:
         found = list_page(offers, asked)

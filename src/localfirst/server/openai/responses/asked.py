@@ -65,7 +65,8 @@ def parse_response(body: Mapping[str, Any], find_said: Callable[[str], tuple[dic
         messages = parse_messages([*begun, *make_messages(items)])
     if not messages:
         raise ParameterError("`input` has nothing to answer", "input")
-    text, reasoning = Fields(_take_object(fields, "text")), Fields(_take_object(fields, "reasoning"))
+    text = Fields(_take_object(fields, "text"), within="text")
+    reasoning = Fields(_take_object(fields, "reasoning"), within="reasoning")
     form, effort = text.take("format"), reasoning.take("effort")
     text.end((), {"verbosity": ("medium",)})
     reasoning.end(("summary", "generate_summary"), {})  # the thinking itself is told
