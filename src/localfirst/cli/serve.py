@@ -85,8 +85,9 @@ def serve(
 ) -> None:
     """Serve models to programs.
 
-    At one address that speaks as the APIs of OpenAI, Anthropic and Ollama do. A model on this disk is loaded when it is first asked for, and goes
-    when another needs its memory. Nothing is fetched: `lf pull MODEL` does that. Ctrl-C ends it.
+    At one address that speaks as the APIs of OpenAI, Anthropic and Ollama do, and shows a page to chat on. A model on
+    this disk is loaded when it is first asked for, and goes when another needs its memory. Nothing is fetched: `lf pull
+    MODEL` does that. Ctrl-C ends it.
     """
     from localfirst.cli import output
     from localfirst.cli.views import serving as views

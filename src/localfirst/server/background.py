@@ -16,6 +16,7 @@ import psutil
 
 from localfirst import lock
 from localfirst.errors import LfError, ServerError, error_for
+from localfirst.inheritance import inherit
 from localfirst.paths import data_dir, require_writable, servers_dir
 from localfirst.server import BACKGROUND, KEY, management
 from localfirst.server.client import Client
@@ -147,6 +148,7 @@ def _alone() -> Generator[None, None, None]:
 
 def _spawn(asked: Remembered, key: str | None) -> tuple[subprocess.Popen[bytes], int]:
     """The process, and how long the log was before it."""
+    shown = key or os.environ.get(KEY)
     log = open_log(log_file())
     try:
         begin_bytes = os.fstat(log).st_size
@@ -154,7 +156,7 @@ def _spawn(asked: Remembered, key: str | None) -> tuple[subprocess.Popen[bytes],
         process = subprocess.Popen(
             words,
             cwd=asked.folder,
-            env=os.environ | {BACKGROUND: "1"} | ({KEY: key} if key else {}),
+            env=inherit(os.environ) | {BACKGROUND: "1"} | ({KEY: shown} if shown else {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
