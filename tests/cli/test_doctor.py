@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.test_offline import trace
 from tests.conftest import Lf
+from tests.fixtures.engines import need_engine
 from tests.fixtures.hub import Fault, Hub
 
 from localfirst.services.doctor import find_public_file
@@ -103,6 +104,15 @@ def test_what_is_wrong_is_named_with_what_to_type(lf: Lf, environment: dict, nam
     assert (code, checks[name]["state"]) == (1, "problem")
     assert checks[name]["hint"]
     assert summary in {None, checks[name]["summary"]}
+
+
+def test_a_variable_that_names_another_program_is_what_is_to_be_changed(lf: Lf) -> None:
+    need_engine("xllamacpp")
+    lf.environment |= {"LF_RUNTIME_LLAMA_CPU": "/bin/false"}
+    hint = "`LF_RUNTIME_LLAMA_CPU` names what was started, /bin/false. Set it to the path of one, or unset it"
+    assert examine(lf)[1]["llama-cpu"]["hint"] == hint
+    done = lf("run", "starter", "hi", "--backend", "llama-cpu", "--json")
+    assert json.loads(done.stderr)["error"]["hint"] == hint
 
 
 @pytest.mark.parametrize("proxy", ["http://proxy:port", "ftp://proxy:21"])

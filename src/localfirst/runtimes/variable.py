@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst import paths
-from localfirst.errors import RuntimeMissingError
+from localfirst.errors import RuntimeMissingError, WorkerCrashError
+
+if TYPE_CHECKING:
+    from localfirst.errors import LfError
+    from localfirst.types import Runtime
 
 HINT = "Set it to the path of one, or unset it"
 
@@ -41,3 +45,12 @@ def read_variable(name: str, wanted: str) -> Named:
 def refuse_problem(problem: str) -> RuntimeMissingError:
     """The error for whoever wants the runtime that such a variable is for."""
     return RuntimeMissingError(problem, hint=HINT)
+
+
+def advise(error: LfError, runtime: Runtime | None) -> LfError:
+    """An error of starting an engine, with the variable named where that is why this one was started."""
+    if runtime is None or runtime.state != "external" or not isinstance(error, (RuntimeMissingError, WorkerCrashError)):
+        return error
+    if value := os.environ.get(variable := variable_of(runtime.name)):
+        error.hint = error.hint or f"`{variable}` names what was started, {value}. {HINT}"
+    return error

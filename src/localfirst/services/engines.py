@@ -20,7 +20,7 @@ from localfirst.runtimes.compile import Workshop, find_compiler, find_flags
 from localfirst.runtimes.folder import clear_failure, find_folders, write_failure
 from localfirst.runtimes.programs import find_programs, get_program
 from localfirst.runtimes.table import RUNTIMES, TOOLS, find_row
-from localfirst.runtimes.variable import refuse_problem
+from localfirst.runtimes.variable import advise, refuse_problem
 from localfirst.services.threads import find_threads
 from localfirst.types import Progress, Runtime
 from localfirst.units import format_bytes
@@ -251,7 +251,7 @@ def test(runtime: Runtime) -> EngineTest:
             return EngineTest(runtime, builder.ask_version(runtime.python), "CPU", None, None, None)
         return _test_in(runtime, runtime.python)
     except LfError as error:
-        return EngineTest(runtime, None, None, None, None, error)
+        return EngineTest(runtime, None, None, None, None, advise(error, runtime))
 
 
 def explain_uselessness(runtime: Runtime) -> str | None:

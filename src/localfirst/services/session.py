@@ -13,6 +13,7 @@ from localfirst.catalog.names import parse_remote
 from localfirst.conversation import FREE_CHOICE, Answer, Message, Sampling, TextDelta, ToolCall
 from localfirst.errors import LfError, NetworkError, UsageError
 from localfirst.hwprobe.probe import probe
+from localfirst.runtimes.variable import advise
 from localfirst.services import measuring
 from localfirst.services.preparing import Allowed, ignore, prepare
 from localfirst.types import Progress
@@ -136,8 +137,10 @@ class Session:
             begun = time.monotonic()
             self.loaded = self._worker.load(self._load, self._tell_loading)
             self.load_s = time.monotonic() - begun
-        except BaseException:
+        except BaseException as error:
             self._worker.close()
+            if isinstance(error, LfError):
+                advise(error, self.plan.runtime)
             raise
 
     def _tell_loading(self, text: str, lasting: bool) -> None:
