@@ -135,3 +135,16 @@ def test_the_engines_of_a_bundle_are_counted_on_their_own_disk(bare: Bare, disk:
     assert refused.returncode == 5
     assert str(narrow.home / "runtimes") in refused.stderr
     assert "--models-only" in refused.stderr
+
+
+def test_a_full_disk_is_a_problem_and_a_small_one_is_none(lf: Lf, disk: Path) -> None:
+    lf.home = disk / "home"
+    lf.home.mkdir()
+    found = []
+    for left_bytes in (10**8, 0):
+        (disk / "filler").unlink(missing_ok=True)
+        fill(disk, left_bytes)
+        done = lf("doctor", "--json")
+        states = {one["name"]: one["state"] for one in json.loads(done.stdout)["checks"]}
+        found.append((done.returncode, states["Data folder"]))
+    assert found == [(0, "warning"), (1, "problem")]

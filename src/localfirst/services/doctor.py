@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 LITTLE_DISK_BYTES = 5 * GB
 """Less than this holds no model that is worth the name, with its engine."""
+FULL_DISK_BYTES = 10**6
+"""Less than this holds nothing that `lf` writes: no measurement, no lock, no listing of a hub."""
 MORE_DISK = "Free some by `lf store gc` or `lf rm`, or put the models on a larger disk: `lf store move DIR`"
 SETTINGS = (
     "LF_HOME", "LF_OFFLINE", "LF_MIRROR", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -188,7 +190,7 @@ def _check_folder(name: str, folder: Path) -> Check:
     free_bytes = shutil.disk_usage(place).free
     summary = f"{folder}, {format_bytes(free_bytes)} free"
     if free_bytes < LITTLE_DISK_BYTES:
-        return Check(name, "warning", summary, hint=MORE_DISK)
+        return Check(name, "problem" if free_bytes < FULL_DISK_BYTES else "warning", summary, hint=MORE_DISK)
     return Check(name, "ok", summary)
 
 
