@@ -105,6 +105,7 @@ def test_control_characters_of_a_model_do_not_reach_the_terminal_unless_raw(lf: 
         (["--file", "nowhere.txt"], "", 2, "nowhere.txt"),
         (["--file", "/dev/zero"], "", 2, "/dev/zero"),
         ([], b"\xff\xfe", 2, "not UTF-8"),
+        ([], b"a" * (4 * 2**20 + 1), 2, "What is piped in is too large: the most is 4.19 MB"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

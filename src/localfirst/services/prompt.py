@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_FILE_BYTES = 4 * 2**20
-"""No local model reads more text than this at once; a larger file is a mistake."""
+"""No local model reads more text than this at once; a larger file, or more that is piped in, is a mistake."""
 
 
 def read_text_file(path: Path) -> str:
@@ -47,12 +47,15 @@ def read_piped(stdin: TextIO | None) -> str:
     """What is piped into the command; empty at a terminal, or where there is no input at all.
 
     Raises:
-        UsageError: it is no UTF-8 text.
+        UsageError: it is no UTF-8 text, or is too large.
     """
     if stdin is None or stdin.isatty():
         return ""
+    data = stdin.buffer.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(f"What is piped in is too large: the most is {format_bytes(MAX_FILE_BYTES)}")
     try:
-        return stdin.buffer.read().decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError("What is piped in is not UTF-8 text", detail=str(error)) from error
 
