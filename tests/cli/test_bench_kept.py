@@ -37,6 +37,7 @@ def test_a_bench_that_cannot_be_kept_is_printed_all_the_same(lf: Lf, tmp_path: P
     done = lf(*SMALL)
     assert (done.returncode, "pp16" in done.stdout) == (0, True)
     assert "This bench is not kept" in done.stderr
+    assert "; `lf bench report`" not in done.stderr
     (rescued,) = tmp_path.glob("lf-bench-*.json")
     assert lf("bench", "export", str(rescued), "-o", "csv").stdout.count("\n") == 3
 

@@ -167,12 +167,12 @@ def test_a_bench_that_cannot_be_kept_is_written_elsewhere_and_said(lf: Lf, monke
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     said: list[str] = []
     bench = make_bench()
-    assert keep(bench, said.append) == bench
+    assert keep(bench, said.append) == (bench, False)
     (rescued,) = tmp_path.glob("lf-bench-*.json")
     assert str(rescued) in said[1]
     assert json.loads(rescued.read_text()) == json.loads(json.dumps(to_json(bench)))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
-    assert keep(bench, said.append) == bench
+    assert keep(bench, said.append) == (bench, False)
     assert "what is printed here is all there is" in said[-1]
 
 

@@ -192,10 +192,9 @@ def run(
         raise UsageError("`--fail-under` needs something to hold against", hint="Add it: `--compare last`")
     base = results.find(compare, output.print_notice) if compare else None
     bench, code = _measure(asked, allowed, quiet=silent)
-    if bench.series:
-        bench = results.keep(bench, output.print_notice)
+    bench, kept = results.keep(bench, output.print_notice) if bench.series else (bench, False)
     output.print_bench(bench, form)
-    if bench.series and not silent:
+    if kept and not silent:
         output.print_notice(f"Bench {bench.id}; `lf bench report` draws it, `lf bench compare {bench.id}` compares")
     comparison = compare_benches(base, bench) if base is not None else None
     if comparison is not None:

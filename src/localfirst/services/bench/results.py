@@ -25,13 +25,13 @@ MOST_BYTES = 2**28
 """A file of results is no larger: a bench of a day has some MB."""
 
 
-def keep(bench: Bench, say: Callable[[str], None]) -> Bench:
-    """Keep a bench that took its time; the bench with the id under which it is kept.
+def keep(bench: Bench, say: Callable[[str], None]) -> tuple[Bench, bool]:
+    """Keep a bench that took its time; the bench with the id under which it is kept, and whether it is.
 
-    Where that fails, it is written to the system's folder for temporary files, and `say` hears why, and where it is.
+    Where it is not, it is written to the system's folder for temporary files, and `say` hears why, and where it is.
     """
     try:
-        return results.save(bench, say)
+        return results.save(bench, say), True
     except LfError as error:
         say(f"This bench is not kept: {error.message} ({' '.join((error.detail or '').split())})")
         try:
@@ -42,7 +42,7 @@ def keep(bench: Bench, say: Callable[[str], None]) -> Bench:
             say("Nor can it be written anywhere else: what is printed here is all there is of it")
         else:
             say(f"It is in {name}, which `lf bench compare`, `export` and `report` read")
-        return bench
+        return bench, False
 
 
 def find(name: str, say: Callable[[str], None]) -> Bench:
