@@ -58,6 +58,19 @@ def test_a_damaged_original_is_not_said_to_be_mended_by_a_connection(lf: Lf, ggu
     assert "lf cannot fetch it" in found.stdout
 
 
+def test_an_original_that_was_moved_is_said_to_be_where_it_no_longer_is(lf: Lf, gguf: Path) -> None:
+    assert lf("model", "import", str(gguf), "--name", "mine").returncode == 0
+    gguf.rename(gguf.with_name("other.gguf"))
+    (row,) = (row for row in lf("list", "--installed").stdout.splitlines() if row.split()[:1] == ["mine"])
+    assert row.endswith("files gone")
+    assert "moved, or deleted: lf cannot fetch it: put the file back" in lf("model", "info", "mine").stdout
+    refused = lf("run", "mine", "hi")
+    assert (refused.returncode, refused.stderr.splitlines()[0]) == (
+        7,
+        "error: The files of `mine` are not where they were: moved, or deleted",
+    )
+
+
 def test_a_copy_runs_without_its_original_and_is_removed_in_whole(lf: Lf, gguf: Path) -> None:
     size = gguf.stat().st_size
     shown = json.loads(lf("model", "import", str(gguf), "--name", "mine", "--copy", "--json").stdout)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from localfirst.errors import IntegrityError
 from localfirst.store import damage, layout
 from localfirst.store.disk import explained, hash_file
-from localfirst.store.keepers import is_tool, say_keeper
+from localfirst.store.keepers import YOU, is_tool, say_keeper
 from localfirst.store.progress import Meter, ignore
 from localfirst.types import InstalledFile
 
@@ -62,6 +62,11 @@ def _glance(model: InstalledModel, file: InstalledFile) -> FileProblem | None:
     return None
 
 
+_DAMAGED = "{name} is damaged"
+_DELETED = {None: _DAMAGED, YOU: "The files of {name} are not where they were: moved, or deleted"}
+"""What is said of a model whose files are missing, by who keeps them; other tools have deleted it."""
+
+
 def find_remedy(model: InstalledModel) -> str:
     """What to type to mend a damaged model."""
     if is_tool(model.keeper) and model.host == "huggingface":
@@ -89,10 +94,11 @@ def check_quick(model: InstalledModel) -> None:
             hint=find_remedy(model),
         )
     if problems:
-        deleted = is_tool(model.keeper) and all(problem.problem == "missing" for problem in problems)
+        missing = all(problem.problem == "missing" for problem in problems)
+        says = _DELETED.get(model.keeper, "{keeper} has deleted {name}") if missing else _DAMAGED
         own = model.host == "huggingface" and not is_tool(model.keeper)
         raise IntegrityError(
-            f"{say_keeper(model.keeper)} has deleted `{model.name}`" if deleted else f"`{model.name}` is damaged",
+            says.format(keeper=say_keeper(model.keeper), name=f"`{model.name}`"),
             detail="\n".join(f"{problem.problem}: {problem.detail}" for problem in problems),
             hint=f"Run `lf pull {model.name}`; what is still good is used again." if own else find_remedy(model),
         )
@@ -115,8 +121,8 @@ def is_whole(model: InstalledModel) -> bool:
 
 
 def is_gone(model: InstalledModel) -> bool:
-    """Whether another tool keeps a model's files and no longer has all of them."""
-    return is_tool(model.keeper) and any(_glance(model, file) for file in model.files)
+    """Whether the files of a model are outside the store, and no longer all there."""
+    return model.keeper is not None and any(_glance(model, file) for file in model.files)
 
 
 def verify(

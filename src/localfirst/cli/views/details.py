@@ -159,7 +159,9 @@ def _model_facts(
     for history in histories:
         yield from _disk_facts(history, variants.get(history.current.variant))
         if history.current.variant in gone:
-            yield "", f"deleted by {say_keeper(history.current.keeper)}: {find_remedy(history.current)}"
+            keeper = history.current.keeper
+            lost = f"deleted by {say_keeper(keeper)}" if is_tool(keeper) else "moved, or deleted"
+            yield "", f"{lost}: {find_remedy(history.current)}"
     for part in parts:
         so_far = f"{line(part.variant)}, {format_bytes(part.size_bytes)} so far"
         yield "In part", f"{so_far}; `lf pull {line(part.full_name)}` goes on with it"
