@@ -82,6 +82,8 @@ class Ask(NamedTuple):
     installed: Collection[str]
     disks: Disks
     measured: Mapping[tuple[str, str, str], Rates]
+    typed: str | None = None
+    """What its user calls the model where that is not its name: the path of a file."""
 
 
 class Candidate(NamedTuple):

@@ -76,7 +76,7 @@ def _refuse_task(model: Model, ask: Ask, problem: str, detail: str) -> LfError:
     message = f"`{model.name}` has no embeddings of its own: {problem}"
     hint = "`lf list --task embedding` shows such models; `--pooling mean`, `cls` or `last` takes vectors of any"
     if ask.wanted.task == "chat":
-        message, hint = f"`{model.name}` does not answer: {problem}", f"`lf embed {model.name} TEXT`"
+        message, hint = f"`{model.name}` does not answer: {problem}", f"`lf embed {ask.typed or model.name} TEXT`"
     return UsageError(message, detail=detail, hint=hint)
 
 
@@ -105,7 +105,7 @@ def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str, *, 
         )
     device = ask.wanted.device
     if furthest.stage is not Stage.ENGINE and device not in {None, "auto"}:
-        hint = f"`lf run {model.name}` runs it where it can" if furthest.stage is Stage.DEMAND else None
+        hint = f"`lf run {ask.typed or model.name}` runs it where it can" if furthest.stage is Stage.DEMAND else None
         return DeviceError(f"`{model.name}` cannot run on the {device} of this machine", detail=detail, hint=hint)
     why = f": {reason}" if reason else ""
     hint = SHOW_FITTING if ask.wanted.draft is None else "Leave out `--draft`, or name another model with it"

@@ -153,6 +153,7 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
     disks: Disks | None = None,
     measured: Mapping[tuple[str, str, str], Rates] = NOTHING_MEASURED,
     siblings: Sequence[Model] = (),
+    typed: str | None = None,
 ) -> Resolution:
     """Choose the build, runtime, device and context.
 
@@ -165,6 +166,7 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
         disks: where downloads go; the machine's own disk for all if not given.
         measured: what runs reached by (model, variant, runtime) name; they replace estimates.
         siblings: models to suggest from when this one does not fit, its own family's before others.
+        typed: what to call the model in a command, where that is not its name.
 
     Raises:
         UnknownNameError: no variant or runtime has the name asked for.
@@ -173,7 +175,7 @@ def resolve(  # noqa: PLR0913 - one keyword per kind of fact; a bundle of them w
         NoFitError: memory, or speed, is not enough.
         DiskFullError: what has to be fetched is larger than the free disk.
     """
-    ask = Ask(machine, runtimes, wanted, installed, disks or Disks(machine.disk_free_bytes), measured)
+    ask = Ask(machine, runtimes, wanted, installed, disks or Disks(machine.disk_free_bytes), measured, typed)
     ranked = list(_rank(model, ask))
     if not ranked or not ranked[0][0].runs:
         raise make_refusal(model, list(chain(*ranked)), ask, smaller=_find_smaller(model, siblings, ask))

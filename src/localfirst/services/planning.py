@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -211,6 +212,7 @@ def _resolve(entry: Entry, wanted: Wanted, here: Here, missing: Mapping[str, str
             disks=here.disks,
             measured=here.measured,
             siblings=_find_siblings(entry.model),
+            typed=entry.asked.path and shlex.quote(entry.asked.path),
         )
     except DiskFullError as error:
         here.require_writable()

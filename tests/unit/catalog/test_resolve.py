@@ -360,6 +360,8 @@ def test_an_embedding_model_is_not_a_chat() -> None:
     assert isinstance(error, UsageError)
     assert error.message == "`example:4b` does not answer: an embedding model cannot be run as a chat"
     assert error.hint == "`lf embed example:4b TEXT`"
+    by_path = refuse(make_model()._replace(task="embedding"), wanted=Wanted(task="chat"), typed="./m.gguf")
+    assert by_path.hint == "`lf embed ./m.gguf TEXT`"
 
 
 def test_an_embedding_model_is_chosen_to_embed_by_an_engine_that_can() -> None:
