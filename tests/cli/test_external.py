@@ -96,10 +96,11 @@ def test_nobody_there_is_told_in_words_with_a_way_on(lf: Lf) -> None:
         (("--offline",), 6, "the network is switched off"),
         (("--device", "gpu"), 2, "has no `--device`"),
         (("--min-tps", "5"), 2, "has no `--min-tps`"),
+        (("--ctx", "9000"), 2, "has no `--ctx`"),
         (("--top-k", "5"), 2, "knows no `top_k`"),
-        (("--regex", "a"), 1, "or take a model that runs here"),
+        (("--regex", "a"), 1, "lf cannot hold the answers of http://127.0.0.1:"),
     ],
-    ids=["offline", "device", "speed", "top-k", "constraint"],
+    ids=["offline", "device", "speed", "context", "top-k", "constraint"],
 )
 def test_what_a_server_elsewhere_cannot_be_asked(
     lf: Lf, remote: tuple[str, str], words: tuple[str, ...], code: int, said: str

@@ -21,6 +21,7 @@ def refuse(wanted: Wanted) -> None:
         UsageError: there is one; it is named.
     """
     options = {
+        "--ctx": wanted.context_tokens is not None,
         "--device": wanted.device not in {None, "auto"},
         "--backend": wanted.backend is not None,
         "--quant": wanted.quantization is not None,

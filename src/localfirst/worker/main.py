@@ -273,7 +273,7 @@ class Child:
         name = self._loaded().info.engine
         if request.constraint is not None:
             raise ConstraintError(
-                f"{name} is not asked to hold an answer to {constraints.NAMES[request.constraint.kind]}",
+                f"lf cannot hold the answers of {name} to {constraints.NAMES[request.constraint.kind]}",
                 detail="its server computes the answer, and dialects differ in how that is said",
                 hint="Leave that out, or take a model that runs here: `lf list --fits`",
             )
