@@ -13,8 +13,10 @@ from tests.conftest import Lf
 from localfirst.cli import output
 from localfirst.cli.answer import AnswerPrinter
 from localfirst.cli.screen import Screen, wrap
+from localfirst.cli.views.store import render_removal
 from localfirst.conversation import Answer, TextDelta, Timings, Usage
 from localfirst.errors import EngineError, LfError, NoFitError, UsageError
+from localfirst.services.files import Removal
 from localfirst.store.revisions import History
 from localfirst.types import (
     Architecture,
@@ -540,3 +542,11 @@ def test_a_stream_that_is_closed_is_no_crash(lf: Lf, words: str, code: int, clos
     done = subprocess.run(command, capture_output=True, text=True, env=lf.env(), timeout=120)
     assert "Traceback" not in done.stderr
     assert done.returncode == code
+
+
+@pytest.mark.parametrize(("keeper", "left"), [(None, "there was nothing left of its files"), ("you", "its files stay")])
+def test_a_removal_that_frees_nothing_says_why(keeper: str | None, left: str) -> None:
+    files = (InstalledFile("model.gguf", 5, "0"),)
+    model = InstalledModel("m", "q4", "gguf", "Q4_0", "import", None, None, "/m", files, "2026", keeper=keeper)
+    (row,) = render_removal(["m"], Removal((model,), (), 0, 0), Screen(io.StringIO()))
+    assert row.startswith(f"m is removed: {left}")

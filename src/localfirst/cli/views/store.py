@@ -299,7 +299,10 @@ def moved_to_json(moved: Moved) -> Json:
 def render_removal(names: Sequence[str], removal: Removal, screen: Screen) -> list[str]:
     """What a removal freed, and what stays."""
     freed = format_bytes(removal.freed_bytes)
-    effect = f"{freed} freed" if removal.freed_bytes or removal.kept_bytes else "its files stay where they are"
+    effect = f"{freed} freed"
+    if not removal.freed_bytes and not removal.kept_bytes:
+        outside = any(model.keeper for model in removal.models)
+        effect = "its files stay where they are" if outside else "there was nothing left of its files"
     builds = {(model.name, model.variant) for model in removal.models}
     several = ""
     if len(removal.models) > 1:
