@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def test_a_damaged_original_is_not_said_to_be_mended_by_a_connection(lf: Lf, ggu
     found = lf("--offline", "model", "verify", "mine", "--repair")
     assert (found.returncode, "connection" in found.stderr) == (7, False)
     assert "lf cannot fetch it" in found.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are UTF-8")
+def test_a_path_that_the_encoding_lacks_is_a_problem_and_no_crash(lf: Lf, gguf: Path) -> None:
+    folder = gguf.parent / "a\u2013b"
+    folder.mkdir()
+    assert lf("model", "import", str(gguf.rename(folder / gguf.name)), "--name", "mine").returncode == 0
+    lf.environment |= {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for words, code in ((("doctor",), 1), (("list", "--installed"), 2), (("run", "mine", "hi"), 2)):
+        done = lf(*words)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+        assert "PYTHONUTF8=1" in done.stdout + done.stderr
 
 
 def test_an_original_that_was_moved_is_said_to_be_where_it_no_longer_is(lf: Lf, gguf: Path) -> None:

@@ -1,7 +1,7 @@
 """The command line: options in, one service call, output out.
 
-`main` is the one place that catches an `LfError` and, under `--json`, what Typer refuses; anything else that escapes is
-a bug and shows as one.
+`main` is the one place that catches an `LfError`, a name that the system's encoding lacks and, under `--json`, what
+Typer refuses; anything else that escapes is a bug and shows as one.
 """
 
 from __future__ import annotations
@@ -103,6 +103,10 @@ def main() -> NoReturn:
         _fail(error, json=json)
     except _Refused as refused:
         _fail(_explain(refused), json=json)
+    except UnicodeEncodeError as error:
+        if error.encoding.startswith("utf"):  # what it cannot encode is no text
+            raise
+        _fail(_explain_encoding(error), json=json)
     else:
         sys.exit(code)
     finally:
@@ -114,6 +118,15 @@ def _fail(error: LfError, *, json: bool) -> NoReturn:
 
     output.print_error(error, json=json)
     sys.exit(error.exit_code)
+
+
+def _explain_encoding(error: UnicodeEncodeError) -> UsageError:
+    """A path that is known here and that the system, as it is set, has no name for."""
+    return UsageError(
+        f"A name has characters that this system's encoding, {error.encoding}, lacks",
+        detail=str(error.object),
+        hint="Set `PYTHONUTF8=1`, or a locale such as `LANG=C.UTF-8`",
+    )
 
 
 def _explain(refused: Any) -> UsageError:

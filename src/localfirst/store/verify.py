@@ -57,6 +57,9 @@ def _glance(model: InstalledModel, file: InstalledFile) -> FileProblem | None:
         return FileProblem(file.path, "missing", str(path))
     except OSError as error:
         return FileProblem(file.path, "unreadable", f"{path}: {error.strerror}")
+    except UnicodeEncodeError as error:
+        told = f"{path}: not a name in {error.encoding}, this system's encoding; `PYTHONUTF8=1` makes it one"
+        return FileProblem(file.path, "unreadable", told)
     if size != file.size_bytes:
         return FileProblem(file.path, "size", f"{path} has {size} bytes, the manifest says {file.size_bytes}")
     return None
