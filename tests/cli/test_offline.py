@@ -92,3 +92,13 @@ def test_an_offline_run_by_llama_cpp_python_opens_no_connection_and_leaves_no_tr
 @pytest.mark.parametrize("words", [["list", "--fits"], ["model", "explain", "phi-4-mini"], ["hw"], ["runtime", "list"]])
 def test_what_needs_no_network_opens_no_connection(lf: Lf, words: list[str], tmp_path: Path) -> None:
     assert trace(lf, tmp_path, *words) == []
+
+
+@pytest.mark.parametrize("words", [("doctor",), ("list", "--installed"), ("--offline", "hw")])
+def test_a_variable_that_says_neither_yes_nor_no_is_named_by_every_command(lf: Lf, words: tuple[str, ...]) -> None:
+    lf.environment["LF_OFFLINE"] = "maybe"
+    done = lf(*words)
+    named = "error: LF_OFFLINE says neither yes nor no: maybe" in done.stderr
+    assert (done.returncode, named) == ((0, False) if "--offline" in words else (2, True))
+    lf.environment["LF_OFFLINE"] = "Off"
+    assert lf("hw").returncode == 0

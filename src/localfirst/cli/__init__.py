@@ -24,6 +24,10 @@ _Refused: type[Exception] = typer.BadParameter.__mro__[1]
 """What Typer raises for words that it does not take; it exports only the one for a value."""
 
 
+_YES_OR_NO = frozenset(["", *"01tfyn", "true", "false", "yes", "no", "on", "off"])
+"""What Typer takes for a flag that is set by a variable."""
+
+
 class Root(TableGroup):
     """`lf`."""
 
@@ -86,6 +90,8 @@ def lf(
     """Take the options that stand before a command."""
     if offline:
         os.environ["LF_OFFLINE"] = "1"  # where every command that could use the network looks
+    if (said := os.environ.get("LF_OFFLINE", "")).lower() not in _YES_OR_NO:
+        raise UsageError(f"LF_OFFLINE says neither yes nor no: {said}", hint="Set it to 1 or 0, or unset it")
     if mirror is not None:
         from localfirst.cli import options
 
