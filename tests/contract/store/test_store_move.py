@@ -27,6 +27,7 @@ from localfirst.store.lock import hold, try_hold
 from localfirst.store.progress import ignore
 from localfirst.store.upkeep import move
 from localfirst.store.verify import verify
+from localfirst.types import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,9 +80,12 @@ def test_everything_is_moved_and_remembered_and_the_old_place_is_gone(home: Path
     install("a")
     install("b")
     half = leave_partial()
+    (half / "link").symlink_to("nowhere")
     before = list_files(half)
     target = tmp_path / "disk" / "models"
-    moved = move.move(target, report=ignore)
+    reports: list[Progress] = []
+    moved = move.move(target, report=reports.append)
+    assert reports[-1].done == reports[-1].total
     assert moved == (home / "models", target, ())
     assert paths.models_dir() == target
     check_models({"a", "b"})

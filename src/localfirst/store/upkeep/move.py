@@ -328,8 +328,7 @@ def _measure(path: Path) -> int:
 def _take(folder: Path, models: Path, target: Path, *, linked: bool, meter: Meter) -> None:
     """Put a model's folder, whose lock is held, into the other store; the manifest last."""
     home = target / folder.relative_to(models)
-    digests = _read_digests(folder)
-    touched = set[Path]()
+    digests, touched = _read_digests(folder), set[Path]()
     with explained(home):
         for left in filter(Path.is_file, home.rglob(f"*{TEMPORARY}")):
             left.unlink()  # of a killed move
@@ -341,6 +340,7 @@ def _take(folder: Path, models: Path, target: Path, *, linked: bool, meter: Mete
                 for one in touched:
                     sync_folder(one)
                 write_atomically(new, _move_root(path.read_text(encoding="utf-8"), models, target))
+                meter.add(path.stat().st_size, path.name)
             else:
                 _take_file(path, new, digests.get(path.relative_to(folder).as_posix()), linked=linked, meter=meter)
         for one in touched:
@@ -373,6 +373,7 @@ def _take_file(path: Path, new: Path, sha256: str | None, *, linked: bool, meter
     if path.is_symlink():
         with suppress(FileExistsError):
             new.symlink_to(path.readlink())
+        meter.add(path.lstat().st_size, path.name)
         return
     if new.exists() and (new.samefile(path) or _is_copy(path, new, sha256)):
         meter.add(path.stat().st_size, path.name)
@@ -396,5 +397,4 @@ def _take_file(path: Path, new: Path, sha256: str | None, *, linked: bool, meter
 
 def _is_copy(path: Path, new: Path, sha256: str | None) -> bool:
     """Whether an earlier move has brought this very file; one that no manifest knows may have grown since then."""
-    same_size = new.stat().st_size == path.stat().st_size
-    return sha256 is not None and same_size and hash_file(new, lambda _: None) == sha256
+    return sha256 is not None and new.stat().st_size == path.stat().st_size and hash_file(new, lambda _: None) == sha256
