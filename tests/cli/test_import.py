@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from tests.conftest import Lf
 from tests.fixtures import formats as make
-from tests.fixtures.scripted import make_gguf
+from tests.fixtures.engines import need_engine
+from tests.fixtures.scripted import make_gguf, make_onnx
 
 from localfirst.cli.screen import Screen
 from localfirst.cli.views.imports import render_imported
@@ -57,6 +58,22 @@ def test_a_damaged_original_is_not_said_to_be_mended_by_a_connection(lf: Lf, ggu
     found = lf("--offline", "model", "verify", "mine", "--repair")
     assert (found.returncode, "connection" in found.stderr) == (7, False)
     assert "lf cannot fetch it" in found.stdout
+
+
+@pytest.mark.parametrize("words", [("model", "import"), ("store", "move"), ("model", "optimize")])
+def test_an_empty_path_is_not_the_current_folder(lf: Lf, words: tuple[str, ...]) -> None:
+    done = lf(*words, "")
+    assert (done.returncode, "empty" in done.stderr) == (2, True)
+    assert not lf.home.exists()
+
+
+def test_links_in_a_circle_are_no_files_of_a_folder(lf: Lf, tmp_path: Path) -> None:
+    need_engine("onnx")
+    folder = tmp_path / "looped"
+    make_onnx(folder, REPLY)
+    (folder / "circle").symlink_to("circle")
+    (folder / "again").symlink_to(".")
+    assert lf("run", str(folder), "hi").stdout == f"{REPLY}\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are UTF-8")

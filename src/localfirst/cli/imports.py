@@ -15,6 +15,7 @@ def import_(
         Path,
         typer.Argument(
             metavar="PATH",
+            parser=options.parse_path,
             help="A .gguf, .litertlm or .llamafile file; a folder with an ONNX, OpenVINO or MLX model.",
         ),
     ],

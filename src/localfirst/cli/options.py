@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,6 +34,13 @@ def parse_size(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def parse_path(text: str) -> Path:
+    """A path that was typed; an empty one, as of a variable that is not set, would mean the current folder."""
+    if not text:
+        raise typer.BadParameter("It is empty.")
+    return Path(text)
 
 
 def parse_context(text: str) -> int:

@@ -102,7 +102,10 @@ def location(json: options.Json = False) -> None:
 
 
 def move(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", parser=options.parse_path, help="A new or empty folder.", show_default=False),
+    ],
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -61,7 +61,7 @@ def open_source(text: str, *, offline: bool, accept_license: bool, report: Repor
         ModelFileError: it is no checkpoint, damaged, needs code, or is of an architecture that cannot be built.
         LfError: as the hub says.
     """
-    if not text.startswith("hf:") and paths.is_folder(folder := paths.expand(text)):
+    if text and not text.startswith("hf:") and paths.is_folder(folder := paths.expand(text)):
         yield _find_folder(folder.resolve())
         return
     asked = names.parse_name(text)

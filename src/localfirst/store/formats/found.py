@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -62,9 +63,23 @@ def list_files(folder: Path, suffix: str = "") -> frozenset[str]:
                 raise ModelFileError(
                     f"{folder} is no model's folder: too many files", hint="Give the model's own file."
                 )
-            if entry.name.lower().endswith(suffix) and entry.is_file():
+            if entry.name.lower().endswith(suffix) and _is_file(entry):
                 names.append(entry.name)
     return frozenset(names)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, also by links; those that lead in a circle lead to none.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        return entry.is_file()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def check_regular(path: Path) -> None:
