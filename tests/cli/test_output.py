@@ -211,6 +211,13 @@ def test_nothing_is_wider_than_the_terminal(name, width):
     assert max(map(len, draw(SHOWN[name], width).splitlines())) <= width
 
 
+def test_what_nothing_here_can_use_is_not_only_not_installed():
+    """Its remark, which says so, is the first column to go."""
+    useless = ONNX._replace(reason="onnx-cpu needs a device: this machine has no such one")
+    drawn = draw(lambda screen: output.print_runtimes((LLAMA, useless), screen=screen), 80)
+    assert drawn.splitlines()[-1].endswith("no such device here")
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_styles_add_nothing_but_styles(name):
     styled = draw(SHOWN[name], 100, styles=True)

@@ -27,7 +27,7 @@ _GROUPS: dict[Verdict | Literal["unknown"], tuple[str, str]] = {
     "no": ("Not here", "bold"),
 }
 """Groups in the order in which they are shown, each with its title and style."""
-_NAMES = (Column("NAME"), Column("PARAMS", 5, right=True), Column("VARIANT", 2), Column("SIZE", 4, right=True))
+_NAMES = (Column("NAME"), Column("PARAMS", 5, right=True), Column("VARIANT", 4), Column("SIZE", 2, right=True))
 _MODELS = (
     *_NAMES,
     Column("NEEDS", 1, right=True),
@@ -181,12 +181,17 @@ def render_runtimes(runtimes: Sequence[Runtime], screen: Screen) -> Iterator[str
             "LOADS": ", ".join(runtime.formats),
             "ON": runtime.placement.upper(),
             "FETCH": format_bytes(runtime.download_bytes) if runtime.state in {"installable", "offered"} else "",
-            "STATE": _STATES[runtime.state],
+            "STATE": _say_state(runtime),
             "REMARK": line(runtime.reason),
         }
         for runtime in runtimes
     ]
     yield from _render_plain(_RUNTIMES, rows, screen)
+
+
+def _say_state(runtime: Runtime) -> str:
+    """Whether it is there; of one that nothing here could use, that, where the remark has no room."""
+    return "no such device here" if runtime.state == "installable" and runtime.reason else _STATES[runtime.state]
 
 
 def render_machines(machines: Mapping[str, Machine], screen: Screen) -> Iterator[str]:
