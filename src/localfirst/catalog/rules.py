@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 TIERS: dict[Tier, str] = {
     "vendor": "published by the vendor",
     "runtime-vendor": "published by the engine's or chip's maker",
-    "platform": "published by a conversion platform",
+    "platform": "published by a conversion platform",  # ggml-org, mlx-community, ...
     "community": "published by the community",
 }
 """Best first."""
+
+TIER_TITLES: dict[Tier, str] = {
+    "vendor": "vendor",
+    "runtime-vendor": "engine's maker",
+    "platform": "platform",
+    "community": "community",
+}
+"""As lists name them; either word may be typed."""
 
 ORIGINS: dict[Origin, str] = {
     "native": "trained so",

@@ -165,7 +165,12 @@ Quant = Annotated[
 ]
 Tier = Annotated[
     str | None,
-    typer.Option("--tier", metavar="TIER", help="Only builds published by vendor, runtime-vendor, platform or better."),
+    typer.Option(
+        "--tier",
+        metavar="vendor|runtime-vendor|platform|community",
+        help="Only builds published by the model's vendor; or by its engine's maker too; "
+        "or by a platform too, such as ggml-org; or by anyone.",
+    ),
 ]
 MinTps = Annotated[
     float | None, typer.Option("--min-tps", metavar="N", min=0, help="Nothing slower than N tokens/s; 1 if not said.")

@@ -13,7 +13,7 @@ from localfirst.catalog import resolve as resolver
 from localfirst.catalog.judge import Disks
 from localfirst.catalog.memory.build import CACHE_BYTES
 from localfirst.catalog.refuse import refuse_build
-from localfirst.catalog.rules import DRAFTING_BACKENDS, TIERS
+from localfirst.catalog.rules import DRAFTING_BACKENDS, TIER_TITLES, TIERS
 from localfirst.errors import (
     AmbiguousNameError,
     DeviceError,
@@ -94,8 +94,11 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     """
     if device not in (None, "auto", *DEVICES):
         raise UsageError(f"No device `{device}`", detail=f"known: auto, {', '.join(DEVICES)}")
-    if tier not in (None, *TIERS):
-        raise UsageError(f"No tier `{tier}`", detail=f"known, best first: {', '.join(TIERS)}")
+    typed = (tier or "").lower()
+    least = next((one for one, title in TIER_TITLES.items() if typed in {one, title}), None)
+    if tier is not None and least is None:
+        known = "\n".join(f"{one}: {meaning}" for one, meaning in TIERS.items())
+        raise UsageError(f"No tier `{tier}`", detail=f"known, best first:\n{known}")
     kept = next((one for one in CACHE_BYTES if one == (cache or "f16").lower()), None)
     if kept is None:
         raise UsageError(f"No cache type `{cache}`", detail=f"known: {', '.join(CACHE_BYTES)}")
@@ -104,7 +107,7 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
         raise UsageError(f"No pooling `{pooling}`", detail=f"known: {', '.join(POOLINGS)}")
     wanted = Wanted(context_tokens, device, backend, quantization, task=task, pooling=pooled)
     return wanted._replace(
-        tier=tier,
+        tier=least,
         min_tps=wanted.min_tps if min_tps is None else min_tps,
         cache=kept,
         parallel=parallel,

@@ -109,6 +109,17 @@ def test_demands_are_judged_model_by_model() -> None:
     assert {plan.variant.tier for plan in official} == {"vendor"}
 
 
+@pytest.mark.parametrize("word", ["runtime-vendor", "engine's maker", "Engine's Maker"])
+def test_a_tier_may_be_typed_as_lists_show_it(word: str) -> None:
+    assert make_wanted(tier=word).tier == "runtime-vendor"
+
+
+def test_an_unknown_tier_is_answered_with_what_each_means() -> None:
+    with pytest.raises(UsageError) as caught:
+        make_wanted(tier="official")
+    assert "platform: published by a conversion platform" in (caught.value.detail or "")
+
+
 @pytest.mark.parametrize("bad", [{"tier": "best"}, {"device": "tpu"}])
 def test_a_demand_that_nothing_can_meet_is_a_mistake(bad: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"No (tier|device)"):

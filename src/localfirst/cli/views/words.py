@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.names import format_name
+from localfirst.catalog.rules import TIER_TITLES
 from localfirst.cli.screen import line
 from localfirst.store.keepers import is_tool, say_keeper
 from localfirst.store.names import say_revision
@@ -14,12 +15,7 @@ if TYPE_CHECKING:
     from localfirst.conversation import Answer, Embedding
     from localfirst.types import Plan, Speed, Variant
 
-TIERS = {
-    "vendor": "vendor",
-    "runtime-vendor": "engine's maker",
-    "platform": "platform",
-    "community": "community",
-}
+TIERS = TIER_TITLES
 PLACES = {"cpu": "the CPU", "gpu": "the GPU", "igpu": "the integrated GPU", "npu": "the NPU"}
 
 
