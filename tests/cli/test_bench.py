@@ -67,7 +67,7 @@ def test_lines_tables_and_statements_are_for_programs(lf: Lf) -> None:
         (("starter", "-p", "many"), 2, "`-p many` is none"),
         (("starter", "-pg", "512"), 2, "is no pair"),
         (("starter", "-o", "xml"), 2, "`-o` does not know `xml`"),
-        (("starter", "--backend", "nope"), 3, "No backend named `#nope`"),
+        (("starter", "--backend", "nope"), 3, "No backend named `nope`"),
         (("starter", "--backend", "onnx", "--all-backends"), 2, "say one of them"),
         (("starter", "--scenario", "poem"), 2, "`poem` is no scenario"),
         (("starter", "--concurrency", "0"), 2, "`--concurrency 0` is none"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst.catalog.judge import Ask, Candidate, Stage, is_engine_short
+from localfirst.catalog.rules import BACKEND_FAMILIES
 from localfirst.catalog.wishes import explain_task, is_backend, is_quantization
 from localfirst.errors import (
     DeviceError,
@@ -85,13 +86,12 @@ def _refuse_name(model: Model, ask: Ask, detail: str) -> LfError:
     if unknown := refuse_build(model, wanted.quantization, detail):
         return unknown
     if not any(is_backend(runtime, wanted.backend or "") for runtime in ask.runtimes):
-        message = f"No backend named `#{wanted.backend}` in this release"
-        known = ", ".join(f"#{backend}" for backend in sorted({one.backend for one in ask.runtimes}))
-    else:
-        quantization = f" `@{wanted.quantization}`" if wanted.quantization else ""
-        message = f"`{model.name}` has no build{quantization} that `#{wanted.backend}` loads"
-        known = ""
-    return UnknownNameError(message, detail=detail, hint=f"one of: {known}" if known else None)
+        backends = {one.backend for one in ask.runtimes}
+        families = {name for name, members in BACKEND_FAMILIES.items() if backends.intersection(members)}
+        message = f"No backend named `{wanted.backend}` in this release"
+        return UnknownNameError(message, hint=f"one of: {', '.join(sorted(backends | families))}")
+    quantization = f" `@{wanted.quantization}`" if wanted.quantization else ""
+    return UnknownNameError(f"`{model.name}` has no build{quantization} that `{wanted.backend}` loads", detail=detail)
 
 
 def _refuse_device(model: Model, ask: Ask, furthest: Candidate, detail: str, *, reason: str | None) -> LfError:

@@ -89,6 +89,8 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
 ) -> Wanted:
     """What the options of a command say; `auto` is no demand, also where the model's name makes one.
 
+    A backend and a build may have the mark before them that they have in names.
+
     Raises:
         UsageError: there is no such kind of device, no such tier, no such way to keep a cache or to pool.
     """
@@ -105,7 +107,8 @@ def make_wanted(  # noqa: PLR0913 - one keyword per option
     pooled = next((one for one in POOLINGS if one == pooling), None)
     if pooled != pooling:
         raise UsageError(f"No pooling `{pooling}`", detail=f"known: {', '.join(POOLINGS)}")
-    wanted = Wanted(context_tokens, device, backend, quantization, task=task, pooling=pooled)
+    marked = (backend and backend.removeprefix("#"), quantization and quantization.removeprefix("@"))
+    wanted = Wanted(context_tokens, device, *marked, task=task, pooling=pooled)
     return wanted._replace(
         tier=least,
         min_tps=wanted.min_tps if min_tps is None else min_tps,

@@ -120,6 +120,11 @@ def test_an_unknown_tier_is_answered_with_what_each_means() -> None:
     assert "platform: published by a conversion platform" in (caught.value.detail or "")
 
 
+def test_a_backend_and_a_build_may_be_typed_with_their_marks() -> None:
+    wanted = make_wanted(backend="#onnx", quantization="@q4_0")
+    assert (wanted.backend, wanted.quantization) == ("onnx", "q4_0")
+
+
 @pytest.mark.parametrize("bad", [{"tier": "best"}, {"device": "tpu"}])
 def test_a_demand_that_nothing_can_meet_is_a_mistake(bad: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"No (tier|device)"):
