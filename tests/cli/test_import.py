@@ -101,6 +101,16 @@ def test_an_original_that_was_moved_is_said_to_be_where_it_no_longer_is(lf: Lf, 
     )
 
 
+def test_a_mark_of_names_behind_the_path_of_a_file_is_told_what_says_so_there(lf: Lf, gguf: Path) -> None:
+    for mark, hint in (
+        ("#onnx", "Say `--backend onnx` instead"),
+        ("@q8_0", "Leave it out: a file or folder is one build"),
+    ):
+        done = lf("run", f"{gguf}{mark}", "hi")
+        assert done.returncode == 2
+        assert done.stderr == f"error: {gguf} is a path, behind which `{mark}` means nothing\n\nhint: {hint}\n"
+
+
 def test_a_copy_runs_without_its_original_and_is_removed_in_whole(lf: Lf, gguf: Path) -> None:
     size = gguf.stat().st_size
     shown = json.loads(lf("model", "import", str(gguf), "--name", "mine", "--copy", "--json").stdout)

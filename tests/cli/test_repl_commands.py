@@ -181,6 +181,13 @@ def test_a_result_is_given_to_the_call_that_is_meant(chat, calls, typed, answere
     assert ("waits" in outcome.text) == (len(calls) > 1)
 
 
+def test_a_misspelt_name_of_the_only_call_is_not_taken_for_its_result(chat):
+    call = ToolCall("get_weather", "{}", "id1")
+    chat.session.messages += [Message("user", "x"), Message("assistant", "", (call,))]
+    assert "/tool get_weather RESULT" in run_command(chat, "/tool get_wether 3").text
+    assert find_waiting(chat.session.messages) == (call,)
+
+
 @pytest.mark.parametrize("typed", ["/tool", "/tool f", "/tool h 1", "/tool f < /nowhere/at/all"])
 def test_a_result_that_is_none_leaves_the_call_waiting_and_says_what_to_type(chat, typed):
     chat.session.messages += [Message("user", "x"), Message("assistant", "", (F, G))]

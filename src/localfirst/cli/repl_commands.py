@@ -252,13 +252,20 @@ def _give(chat: Chat, argument: str) -> Outcome:
         raise UsageError("No call waits for a result")
     word, _, rest = argument.partition(" ")
     call = next((call for call in waiting if word in {call.id, call.name}), None)
-    if call is None and len(waiting) == 1:
+    if call is None and len(waiting) == 1 and not _is_like(word, waiting[0].name):
         call, rest = waiting[0], argument
     if call is None or not rest.strip():
         raise UsageError(say_waiting(waiting))
     chat.session.answer_call(call, _read_result(rest.strip()))
     left = find_waiting(chat.session.messages)
     return Outcome(say_waiting(left)) if left else Outcome(then="answer again")
+
+
+def _is_like(word: str, name: str) -> bool:
+    """Whether a word was probably to be the name: it then is no result."""
+    import difflib
+
+    return bool(difflib.get_close_matches(word.lower(), [name.lower()], cutoff=0.7))
 
 
 def _read_result(text: str) -> str:

@@ -79,6 +79,7 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
         try:
             return _find_path(asked, Path(asked.path))
         except UsageError as missing:
+            _refuse_marks(asked.path)
             return find_published(asked.path, missing)
     everything = find_histories()
     if asked.repo is not None:
@@ -252,6 +253,19 @@ def _find_path(asked: ModelName, path: Path) -> Entry:
 
     model = inspect_path(path)
     return _make_entry(asked, History((model,), model))
+
+
+def _refuse_marks(text: str) -> None:
+    """Refuse a mark of names behind the path of something that is there.
+
+    Raises:
+        UsageError: it has one.
+    """
+    for mark, remedy in (("#", "Say `--backend {}` instead"), ("@", "Leave it out: a file or folder is one build")):
+        path, _, word = text.rpartition(mark)
+        place = paths.expand(path)
+        if path and (paths.is_file(place) or paths.is_folder(place)):
+            raise UsageError(f"{path} is a path, behind which `{mark}{word}` means nothing", hint=remedy.format(word))
 
 
 def _find_repository(asked: ModelName, everything: tuple[History, ...], *, offline: bool) -> Entry:
