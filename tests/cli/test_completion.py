@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Lf
+from tests.fixtures.scripted import make_gguf
 
 
 def run_shell(lf: Lf, *command: str) -> list[str]:
@@ -31,9 +32,31 @@ def test_bash_completes_model_names_commands_and_options(lf: Lf) -> None:
         complete_words lf model ex
         complete_words lf run --max
         complete_words lf runtime install onnx-c
+        complete_words lf run gemma-3-4b@mlx-qat-
+        complete_words lf run starter --backend llama.
     """
     words = run_shell(lf, "bash", "-c", script)
-    assert words == ["phi-4-mini", "phi-4-mini-reasoning", "explain", "--max-tokens", "onnx-cpu", "onnx-cuda"]
+    models = ["phi-4-mini", "phi-4-mini-reasoning"]
+    assert words == [
+        *models,
+        "explain",
+        "--max-tokens",
+        "onnx-cpu",
+        "onnx-cuda",
+        "gemma-3-4b@mlx-qat-4bit",
+        "llama.cpp",
+    ]
+
+
+def test_only_what_is_on_this_disk_is_offered_to_be_removed(lf: Lf, tmp_path: Path) -> None:
+    make_gguf(tmp_path / "phi-mine.gguf", "Mine.")
+    assert lf("model", "import", str(tmp_path / "phi-mine.gguf")).returncode == 0
+    script = """
+        eval "$(lf completion bash)"
+        COMP_WORDS=(lf rm phi); COMP_CWORD=2; _lf_completion; echo "${COMPREPLY[@]}"
+        case $COMP_WORDBREAKS in *@*) echo broken;; esac
+    """
+    assert run_shell(lf, "bash", "-c", script) == ["phi-mine"]
 
 
 def test_zsh_gets_model_names(lf: Lf) -> None:

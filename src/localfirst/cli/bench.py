@@ -95,7 +95,12 @@ def run(
     ctx: options.Context = None,
     backend: Annotated[
         str | None,
-        typer.Option("--backend", metavar="NAME,...", help="Measure in these engines or runtimes, by turns."),
+        typer.Option(
+            "--backend",
+            metavar="NAME,...",
+            help="Measure in these engines or runtimes, by turns.",
+            autocompletion=options.complete_backend,
+        ),
     ] = None,
     all_backends: Annotated[
         bool, typer.Option("--all-backends", help="Measure in each runtime that is here and has a build here.")

@@ -17,6 +17,7 @@ _lf_completion() {
     local IFS=$'\\n'
     COMPREPLY=( $(COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD="$COMP_CWORD" _LF_COMPLETE=complete_bash lf) )
 }
+COMP_WORDBREAKS=${COMP_WORDBREAKS/@/}  # model@build is one word, as npm's package@version is
 complete -o default -F _lf_completion lf
 """,
     "zsh": """\

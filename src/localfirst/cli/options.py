@@ -16,7 +16,23 @@ def complete_model(incomplete: str) -> list[str]:
     """Model names for the shell, from the catalog's cache and the store; no network."""
     from localfirst.services.library import find_names
 
-    return [name for name in find_names() if name.startswith(incomplete)]
+    return list(find_names(incomplete))
+
+
+def complete_installed(incomplete: str) -> list[str]:
+    """Names of models on this disk for the shell."""
+    from localfirst.services.library import find_names
+
+    return list(find_names(incomplete, on_disk=True))
+
+
+def complete_backend(incomplete: str) -> list[str]:
+    """Names of engines for the shell, those that take others with them first."""
+    from localfirst.catalog.rules import BACKEND_FAMILIES
+    from localfirst.services.engines import find_runtimes
+
+    names = dict.fromkeys((*BACKEND_FAMILIES, *(runtime.backend for runtime in find_runtimes())))
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_runtime(incomplete: str) -> list[str]:
@@ -93,13 +109,16 @@ OptionalModelArgument = Annotated[
 ModelsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="MODEL...", help="Names as in `lf model list`.", autocompletion=complete_model, show_default=False
+        metavar="MODEL...",
+        help="Names as in `lf list --installed`.",
+        autocompletion=complete_installed,
+        show_default=False,
     ),
 ]
 OptionalModelsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MODEL]...", help="Models on this disk.", autocompletion=complete_model, show_default=False
+        metavar="[MODEL]...", help="Models on this disk.", autocompletion=complete_installed, show_default=False
     ),
 ]
 RuntimeArgument = Annotated[
@@ -158,7 +177,13 @@ Device = Annotated[
     typer.Option("--device", metavar="auto|cpu|gpu|npu", help="Where to compute; anything but auto is a demand."),
 ]
 Backend = Annotated[
-    str | None, typer.Option("--backend", metavar="NAME", help="Which engine to use, e.g. llama.cpp or onnx.")
+    str | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="Which engine to use, e.g. llama.cpp or onnx.",
+        autocompletion=complete_backend,
+    ),
 ]
 Quant = Annotated[
     str | None, typer.Option("--quant", metavar="NAME", help="Which build to use, by its name or quantization.")

@@ -15,7 +15,7 @@ from localfirst.store.keepers import HF_CACHE, say_keeper
 from localfirst.store.revisions import History
 from localfirst.store.upkeep.survey import find_unfinished, measure
 from localfirst.store.verify import is_gone
-from localfirst.types import ModelName
+from localfirst.types import ModelName, format_build
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
@@ -165,13 +165,20 @@ def find_parts(name: str) -> tuple[Part, ...]:
     return tuple(Part(leaf.build[1], leaf.full_name, measure(leaf.folder, set()).size_bytes) for leaf in found)
 
 
-def find_names() -> tuple[str, ...]:
-    """Names for a shell to complete: the catalog's and those of imports. A store that cannot be read has none."""
+def find_names(text: str = "", *, on_disk: bool = False) -> tuple[str, ...]:
+    """Names that begin so, for a shell to complete: of models, and behind `@` of the builds of one.
+
+    The catalog's and those on this disk, or only these. A store that cannot be read has none.
+    """
     try:
-        own = [model.name for model in manifest.find_all()]
+        installed = manifest.find_all()
     except StoreError:
-        own = []
-    return tuple(dict.fromkeys((*catalogue.model_names(), *own)))
+        installed = ()
+    own = [name for one in installed for name in (one.name, one.full_name)]
+    known = () if on_disk else catalogue.load_models()
+    builds = [format_build(model.name, variant.name) for model in known for variant in model.variants]
+    names = dict.fromkeys((*(model.name for model in known), *builds, *own))
+    return tuple(name for name in names if name.startswith(text) and ("@" in text or "@" not in name))
 
 
 def find_entries() -> tuple[Entry, ...]:
