@@ -210,7 +210,7 @@ def pull(
     return output.print_pulled(consent.ask(fetch, accepted=accept_license), json=json)
 
 
-def rm(models: options.ModelsArgument, json: options.Json = False, quiet: options.Quiet = False) -> None:
+def rm(models: options.InstalledModelsArgument, json: options.Json = False, quiet: options.Quiet = False) -> None:
     """Remove models from this disk.
 
     Every build and revision that the names mean. Files that you imported stay where they are.

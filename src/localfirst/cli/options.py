@@ -109,6 +109,12 @@ OptionalModelArgument = Annotated[
 ModelsArgument = Annotated[
     list[str],
     typer.Argument(
+        metavar="MODEL...", help="Names as in `lf list`.", autocompletion=complete_model, show_default=False
+    ),
+]
+InstalledModelsArgument = Annotated[
+    list[str],
+    typer.Argument(
         metavar="MODEL...",
         help="Names as in `lf list --installed`.",
         autocompletion=complete_installed,

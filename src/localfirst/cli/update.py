@@ -102,7 +102,7 @@ def rollback(
     )
 
 
-def pin(models: options.ModelsArgument, json: options.Json = False, _quiet: options.Quiet = False) -> None:
+def pin(models: options.InstalledModelsArgument, json: options.Json = False, _quiet: options.Quiet = False) -> None:
     """Hold models at their revisions.
 
     An update leaves them where they are, and says so; nothing cleans them away. `lf model unpin` lets them move again.
@@ -110,7 +110,7 @@ def pin(models: options.ModelsArgument, json: options.Json = False, _quiet: opti
     _set_pins(models, pinned=True, json=json)
 
 
-def unpin(models: options.ModelsArgument, json: options.Json = False, _quiet: options.Quiet = False) -> None:
+def unpin(models: options.InstalledModelsArgument, json: options.Json = False, _quiet: options.Quiet = False) -> None:
     """Let pinned models be updated again."""
     _set_pins(models, pinned=False, json=json)
 
