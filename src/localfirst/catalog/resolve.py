@@ -121,6 +121,12 @@ def _say_confidence(candidate: Candidate) -> str:
     return UNCONFIRMED if candidate.variant.confidence == "memory" else "known from a public source"
 
 
+def _say_built_in(candidate: Candidate) -> str:
+    place = _find_place(candidate)
+    size = f"engine number {place + 1} by size" if place else "the smallest engine"
+    return f"the same weights for {candidate.runtime.engine if candidate.runtime else 'no engine'}, {size}"
+
+
 RULES: tuple[Rule, ...] = (
     Rule(lambda one: one.variant.confidence == "memory", _say_confidence),
     Rule(_may_not_fit, _say_size),
@@ -129,7 +135,7 @@ RULES: tuple[Rule, ...] = (
     Rule(lambda one: TIER_RANKS[one.variant.tier], lambda one: TIERS[one.variant.tier]),
     Rule(lambda one: -find_bits(one.variant), _say_bits),
     Rule(lambda one: ORIGIN_RANKS[one.variant.origin], _say_bits),
-    Rule(_find_place, lambda one: f"number {_find_place(one) + 1} of the built-in builds"),
+    Rule(_find_place, _say_built_in),
     Rule(lambda one: -_find_tps(one), _say_tps),
     Rule(lambda one: one.placement == "cpu", _say_place),
     Rule(lambda one: not _is_native(one), _say_interface),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -70,6 +71,13 @@ def parse_context(text: str) -> int:
     if tokens < LEAST_CONTEXT:
         raise typer.BadParameter(f"{tokens} tokens are too few: at least {LEAST_CONTEXT}")
     return tokens
+
+
+def _check_number(value: float | None) -> float | None:
+    """Refuse `nan`, which is in every range, and `inf`."""
+    if value is not None and not isfinite(value):
+        raise typer.BadParameter(f"{value} is no number")
+    return value
 
 
 def use_mirror(url: str | None) -> str | None:
@@ -204,7 +212,10 @@ Tier = Annotated[
     ),
 ]
 MinTps = Annotated[
-    float | None, typer.Option("--min-tps", metavar="N", min=0, help="Nothing slower than N tokens/s; 1 if not said.")
+    float | None,
+    typer.Option(
+        "--min-tps", metavar="N", min=0, callback=_check_number, help="Nothing slower than N tokens/s; 1 if not said."
+    ),
 ]
 KvCache = Annotated[
     str | None,

@@ -485,6 +485,17 @@ def test_a_community_build_wins_only_when_it_is_named() -> None:
     assert choose(model, wanted=Wanted(quantization="community")).variant == community
 
 
+def test_of_the_same_weights_built_in_twice_the_reason_is_what_their_engines_are() -> None:
+    first, second = (one._replace(host="builtin", size_bytes=GB) for one in (VARIANT, CUDA._replace(devices=("cpu",))))
+    same = second._replace(quantization=first.quantization, origin=first.origin, tier=first.tier)
+    reason = resolve(make_model(first, same), make_machine(), RUNTIMES).chosen.reason
+    engines = [one.engine for one in RUNTIMES if "cpu" in one.variant_devices]
+    assert reason.startswith("the same weights for ")
+    assert "the smallest engine; the next best is the same weights for " in reason
+    assert reason.endswith(", engine number 2 by size")
+    assert all(engine in reason for engine in engines)
+
+
 @pytest.mark.parametrize(
     ("wanted", "message", "hint"),
     [
