@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,10 @@ def test_a_table_says_what_was_measured_and_how_far_it_is_true(lf: Lf, text: str
     assert blank == ""
     assert notes[0].startswith("-  mine.txt: ")
     assert any("Without KL" in note for note in notes)
+    said = " ".join(done.stdout.split())
+    assert "Lower is better, among builds of one model" in said
+    assert "near 0 is as good as that" in said
+    assert re.search(r"int4-ov by openvino-cpu: the perplexity is \d+\.\d% (higher|lower)", said)
     assert "\x1b" not in done.stdout
 
 

@@ -82,6 +82,7 @@ def test_the_home_of_nobody_is_a_name_like_others(
         (["list", "--json", "--fit"], "No such option: --fit", "lf list"),
         (["model", "info", "--json"], "Missing argument 'MODEL'", "lf model info"),
         (["list", "--min-tps", "nan", "--json"], "Invalid value for '--min-tps': nan is no number", "lf list"),
+        (["run", "starter", "hi", "--top-p", "nan", "--json"], "Invalid value for '--top-p': nan is no", "lf run"),
         (["list", "--max-size", "much", "--json"], "Invalid value for '--max-size'", "lf list"),
         (["--json", "list"], "No such option: --json", "lf"),
         (["explian", "--json"], "`lf` has no command `explian`", None),

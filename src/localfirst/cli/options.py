@@ -73,7 +73,7 @@ def parse_context(text: str) -> int:
     return tokens
 
 
-def _check_number(value: float | None) -> float | None:
+def check_number(value: float | None) -> float | None:
     """Refuse `nan`, which is in every range, and `inf`."""
     if value is not None and not isfinite(value):
         raise typer.BadParameter(f"{value} is no number")
@@ -214,7 +214,7 @@ Tier = Annotated[
 MinTps = Annotated[
     float | None,
     typer.Option(
-        "--min-tps", metavar="N", min=0, callback=_check_number, help="Nothing slower than N tokens/s; 1 if not said."
+        "--min-tps", metavar="N", min=0, callback=check_number, help="Nothing slower than N tokens/s; 1 if not said."
     ),
 ]
 KvCache = Annotated[

@@ -25,18 +25,40 @@ def run(
         list[Path] | None, typer.Option("--file", metavar="PATH", help="Attach a text file; may be repeated.")
     ] = None,
     temp: Annotated[
-        float | None, typer.Option("--temp", metavar="T", min=0, max=10, help="Temperature; 0 takes the likeliest.")
+        float | None,
+        typer.Option(
+            "--temp",
+            metavar="T",
+            min=0,
+            max=10,
+            callback=options.check_number,
+            help="Temperature; 0 takes the likeliest.",
+        ),
     ] = None,
     top_k: Annotated[
         int | None, typer.Option("--top-k", metavar="K", min=1, help="Draw from the K likeliest tokens.")
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option("--top-p", metavar="P", min=0, max=1, help="Draw from the likeliest tokens that sum to P."),
+        typer.Option(
+            "--top-p",
+            metavar="P",
+            min=0,
+            max=1,
+            callback=options.check_number,
+            help="Draw from the likeliest tokens that sum to P.",
+        ),
     ] = None,
     min_p: Annotated[
         float | None,
-        typer.Option("--min-p", metavar="P", min=0, max=1, help="Draw from tokens P times as likely as the best."),
+        typer.Option(
+            "--min-p",
+            metavar="P",
+            min=0,
+            max=1,
+            callback=options.check_number,
+            help="Draw from tokens P times as likely as the best.",
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Draw the same answer again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import expm1
 from typing import TYPE_CHECKING, Any
 
 from localfirst.cli.screen import line
@@ -78,16 +79,25 @@ def _say_notes(report: Report) -> Iterator[str]:
     tokens = dict.fromkeys(row.quality.tokens for row in report.rows)
     part = "" if report.whole else ", its beginning"
     yield f"-  {line(report.text)}{part}: {' and '.join(map(str, tokens))} tokens; ± is one standard error"
+    yield "-  PERPLEXITY: between about so many tokens the model is undecided. Lower is better, among builds of one model"
     if len(report.rows) > 1 and not any(row.is_reference for row in report.rows):
         yield "-  Only builds of one model can be compared, by `--reference`: others cut a text into other tokens"
     compared = [row.comparison for row in report.rows if row.comparison]
     if compared:
-        yield "-  LOSS is what a token costs more than by the reference, in nats; the perplexity is larger by e to that"
+        yield (
+            "-  LOSS is what a token costs more than by the reference, in nats: near 0 is as good as that, and what is "
+            "less than ± may be chance"
+        )
+    for row in report.rows:
+        if row.comparison:
+            more = expm1(row.comparison.excess.value)
+            name = line(f"{row.contender.variant} by {row.contender.runtime}")
+            yield f"-  {name}: the perplexity is {abs(more):.1%} {'higher' if more > 0 else 'lower'}"
     told = [one.told for one in compared if one.told is not None]
     if told:
         yield (
-            f"-  KL is at least so large: {min(told):.2%} of the reference's chances are told apart, "
-            "the others count as one token"
+            "-  KL is how far the chances of all tokens moved: 0 is not at all. It is at least so large, for engines tell "
+            f"the chances of the likeliest tokens only, here {min(told):.2%} of all"
         )
     if any(one.divergence is None for one in compared):
         yield "-  Without KL: the engine tells of the text's own tokens alone"
