@@ -79,7 +79,7 @@ def _say_notes(report: Report) -> Iterator[str]:
     tokens = dict.fromkeys(row.quality.tokens for row in report.rows)
     part = "" if report.whole else ", its beginning"
     yield f"-  {line(report.text)}{part}: {' and '.join(map(str, tokens))} tokens; ± is one standard error"
-    yield "-  PERPLEXITY: between about so many tokens the model is undecided. Lower is better, among builds of one model"
+    yield "-  PERPLEXITY: between so many tokens the model is undecided. Lower is better, among builds of one model"
     if len(report.rows) > 1 and not any(row.is_reference for row in report.rows):
         yield "-  Only builds of one model can be compared, by `--reference`: others cut a text into other tokens"
     compared = [row.comparison for row in report.rows if row.comparison]
@@ -96,8 +96,8 @@ def _say_notes(report: Report) -> Iterator[str]:
     told = [one.told for one in compared if one.told is not None]
     if told:
         yield (
-            "-  KL is how far the chances of all tokens moved: 0 is not at all. It is at least so large, for engines tell "
-            f"the chances of the likeliest tokens only, here {min(told):.2%} of all"
+            "-  KL is how far the chances of all tokens moved: 0 is not at all. It is at least so large: engines tell the "
+            f"chances of the likeliest tokens only, here {min(told):.2%} of all"
         )
     if any(one.divergence is None for one in compared):
         yield "-  Without KL: the engine tells of the text's own tokens alone"
