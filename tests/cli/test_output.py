@@ -211,6 +211,13 @@ def test_nothing_is_wider_than_the_terminal(name, width):
     assert max(map(len, draw(SHOWN[name], width).splitlines())) <= width
 
 
+def test_a_build_of_which_nobody_knows_the_quantization_is_named_by_its_format_alone():
+    known = PLANS[0]
+    unknown = known._replace(variant=known.variant._replace(quantization="unknown"))
+    drawn = draw(lambda screen: output.print_models([unknown], screen=screen), 120)
+    assert "unknown" not in drawn
+
+
 def test_what_nothing_here_can_use_is_not_only_not_installed():
     """Its remark, which says so, is the first column to go."""
     useless = ONNX._replace(reason="onnx-cpu needs a device: this machine has no such one")

@@ -263,7 +263,11 @@ def test_an_import_takes_no_name_of_the_catalog(lf: Lf, tmp_path: Path, name: st
 
 def test_a_context_longer_than_the_models_is_said(lf: Lf) -> None:
     done = lf("run", "starter", "hi", "--ctx", "100000")
-    assert (done.returncode, "is 2,048 tokens, not the 100,000 asked for" in done.stderr) == (0, True)
+    assert (
+        done.returncode,
+        "is 2,048 tokens, not the 100,000 asked for; `lf model explain starter@q4_0#xllamacpp --ctx 100000` says why"
+        in done.stderr,
+    ) == (0, True)
     assert lf("run", "starter", "hi", "--ctx", "1024").stderr == ""
 
 

@@ -55,7 +55,7 @@ def test_a_cut_off_answer_under_a_schema_is_said_to_be_none(lf: Lf, model: str, 
     done = lf("run", model, "hi", "--schema", schema, "--max-tokens", "1")
     assert done.returncode == 1
     assert done.stdout == '"\n'
-    assert "cut off after 1 tokens" in done.stderr
+    assert "cut off after 1 token\n" in done.stderr
     assert "--max-tokens" in done.stderr
     told = lf("run", model, "hi", "--schema", schema, "--max-tokens", "1", "--json")
     assert json.loads(told.stdout)["finish_reason"] == "length"

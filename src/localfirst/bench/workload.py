@@ -42,7 +42,7 @@ def parse_numbers(option: str, texts: Iterable[str], least: int = 0, most: int =
         found = _expand(part)
         if found is None or not all(least <= number <= most for number in found):
             raise UsageError(
-                f"`{option} {part}` is none: it takes numbers from {least} to {most:,}",
+                f"`{option} {part}` is no such number: it takes those from {least} to {most:,}",
                 hint=f"`{option} 512`, `{option} 128,512`, `{option} 128-512+128` or `{option} 128-1024*2`",
             )
         numbers |= dict.fromkeys(found)

@@ -178,7 +178,8 @@ def print_short_context(plan: Plan, wanted_tokens: int | None) -> None:
     """Print that the context is shorter than the one asked for, where it is."""
     if wanted_tokens and plan.context_tokens and plan.context_tokens < wanted_tokens:
         asked = f"{plan.context_tokens:,} tokens, not the {wanted_tokens:,} asked for"
-        print_notice(f"The context of {words.name_plan(plan)} is {asked}; `lf model explain` says why")
+        name = words.name_plan(plan)
+        print_notice(f"The context of {name} is {asked}; `lf model explain {name} --ctx {wanted_tokens}` says why")
 
 
 def print_runtimes(runtimes: Sequence[Runtime], *, json: bool = False, screen: Screen | None = None) -> None:

@@ -129,8 +129,9 @@ def check_whole(asked: Constraint | None, answer: Answer) -> None:
     """
     if asked is None or answer.finish_reason not in CUT_OFF:
         return
+    tokens = answer.usage.completion_tokens
     raise ConstraintError(
-        f"The answer is not whole: it was cut off after {answer.usage.completion_tokens:,} tokens",
+        f"The answer is not whole: it was cut off after {tokens:,} token{'' if tokens == 1 else 's'}",
         detail=f"finish reason: {answer.finish_reason}",
         hint=CUT_OFF[answer.finish_reason],
     )

@@ -102,7 +102,7 @@ def test_whatever_makes_a_figure_doubtful_is_said() -> None:
         "it ran on battery",
         "answers ended early (after 37 of 128 tokens), and LiteRT-LM cannot be made to go on",
         "LiteRT-LM computes 1 of 4 requests at a time; the others wait",
-        "prompts had 500 to 500 tokens",
+        "prompts had 500 tokens, not 512",
     )
 
 

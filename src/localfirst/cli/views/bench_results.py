@@ -42,7 +42,7 @@ _STYLES: dict[Verdict, str] = {"faster": "bold green", "slower": "bold red"}
 _BAR = 24
 _FEW = 2
 """So many figures of a bench stand in one line."""
-SINGLE = "A single repetition does not say how far it varies: measure at least twice (`-r 5`) to be told more."
+SINGLE = "A single repetition does not say how far it varies: measure several times (`-r 5`) to be told more."
 
 
 def name_contender(contender: Contender) -> str:

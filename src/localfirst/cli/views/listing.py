@@ -128,7 +128,7 @@ def _name_cells(plan: Plan) -> dict[str, str]:
     return {
         "NAME": line(plan.model.name),
         "PARAMS": format_count(plan.model.parameters),
-        "VARIANT": f"{variant.format} {words.shorten(variant.quantization)}",
+        "VARIANT": f"{variant.format} {words.shorten(variant.quantization)}".removesuffix(" unknown"),
         "SIZE": format_bytes(variant.size_bytes),
         "NEEDS": format_bytes(plan.need.total_bytes) if plan.need else "?",
     }

@@ -96,8 +96,8 @@ def _say_notes(report: Report) -> Iterator[str]:
     told = [one.told for one in compared if one.told is not None]
     if told:
         yield (
-            "-  KL is how far the chances of all tokens moved: 0 is not at all. It is at least so large: engines tell the "
-            f"chances of the likeliest tokens only, here {min(told):.2%} of all"
+            "-  KL is how far the chances of all tokens moved: 0 is not at all. It is at least so large: engines tell "
+            f"the chances of the likeliest tokens only, here {min(told):.2%} of all"
         )
     if any(one.divergence is None for one in compared):
         yield "-  Without KL: the engine tells of the text's own tokens alone"

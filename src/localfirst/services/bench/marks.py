@@ -60,7 +60,8 @@ def _find(  # noqa: PLR0913 - as above
     asked = workload.prompt_tokens
     wrong = [one.prompt_tokens for one in outcomes if asked and abs(one.prompt_tokens - asked) > LENGTH_SHARE * asked]
     if wrong and not workload.scenario:
-        yield f"prompts had {min(wrong)} to {max(wrong)} tokens"
+        least, most = min(wrong), max(wrong)
+        yield f"prompts had {least if least == most else f'{least} to {most}'} tokens, not {asked}"
     rates = spread(find_rate(workload, one.sample) for one in outcomes)
     if rates is not None and rates.sd is not None and rates.sd > WIDE_SHARE * rates.mean:
         yield "the repetitions differ widely"
