@@ -204,6 +204,13 @@ class StoreError(LfError):
     code = "store"
 
 
+def say_cause(error: OSError | UnicodeDecodeError) -> str:
+    """What the system or a text says of a failure, without Python's way of writing it."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1} is {error.object[error.start]:#04x}"
+    return error.strerror or str(error)
+
+
 def error_for(code: str, message: str, detail: str | None = None, hint: str | None = None) -> LfError:
     """The error that a `code` names, as it was before it crossed a process border; an unknown code gives `LfError`."""
     classes = {cls.code: cls for cls in _list_kinds(LfError)}

@@ -46,7 +46,7 @@ def chat():
         pytest.param("/file /dev/zero", "`/dev/zero` is not a file", id="device"),
         pytest.param(
             "/file ~nobody-of-this-name/x",
-            "`~nobody-of-this-name/x` cannot be read ([Errno 2] No such file or directory: '~nobody-of-this-name/x')",
+            "`~nobody-of-this-name/x` cannot be read (No such file or directory)",
             id="home-of-nobody",
         ),
     ],

@@ -52,6 +52,13 @@ def test_models_are_found_by_a_text(lf: Lf) -> None:
     assert lf("list", "no such").stderr == "No models to show: none is called `no such`; `lf list` shows every one\n"
 
 
+def test_a_file_that_cannot_be_read_is_told_in_words(lf: Lf, tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_bytes(b"abc\xff")
+    for name, said in (("none.txt", "No such file or directory"), ("bad.txt", "byte 4 is 0xff")):
+        for option in ("--file", "--schema"):
+            assert lf("run", "starter", "hi", option, str(tmp_path / name)).stderr.endswith(f"\n  {said}\n")
+
+
 @pytest.mark.parametrize("typed", [["run", "a" * 300, "hi"], ["model", "optimize", "a" * 300], ["rm", "a" * 300]])
 def test_a_name_that_no_file_can_have_is_only_an_unknown_name(lf: Lf, typed: list[str]) -> None:
     done = lf(*typed)

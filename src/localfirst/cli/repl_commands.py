@@ -110,8 +110,8 @@ class Parameter:
     def describe(self) -> str:
         """`a whole number from 1, or off`."""
         number = "a whole number" if self.kind is int else "a number"
-        upper = "" if self.high is None else f" to {self.high:g}"
-        return f"{number} from {self.low:g}{upper}{', or off' if self.may_be_off else ''}"
+        upper = "" if self.high is None else f" to {self.high:,}"
+        return f"{number} from {self.low:,}{upper}{', or off' if self.may_be_off else ''}"
 
 
 PARAMETERS = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from localfirst import __version__, paths
 from localfirst.catalog.rows import from_json, to_json
 from localfirst.catalog.rules import needs_recipe
-from localfirst.errors import CatalogError
+from localfirst.errors import CatalogError, say_cause
 from localfirst.store.disk import write_atomically
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _decode(content: bytes, name: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise CatalogError(f"{name} is not UTF-8", detail=str(error)) from error
+        raise CatalogError(f"{name} is not UTF-8", detail=say_cause(error)) from error
 
 
 def _read_files() -> Iterator[tuple[Path, bytes]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from localfirst.errors import UsageError
+from localfirst.errors import UsageError, say_cause
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def read_text_file(path: Path) -> str:
             )
         data = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"`{path}` cannot be read", detail=str(error)) from error
+        raise UsageError(f"`{path}` cannot be read", detail=say_cause(error)) from error
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"`{path}` is not UTF-8 text", detail=str(error)) from error
+        raise UsageError(f"`{path}` is not UTF-8 text", detail=say_cause(error)) from error
     if "\0" in text:
         raise UsageError(f"`{path}` is a binary file, not text")
     return text
@@ -57,7 +57,7 @@ def read_piped(stdin: TextIO | None) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError("What is piped in is not UTF-8 text", detail=str(error)) from error
+        raise UsageError("What is piped in is not UTF-8 text", detail=say_cause(error)) from error
 
 
 def read_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
@@ -75,7 +75,7 @@ def read_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
         try:
             text = data.decode("utf-8-sig" if number == 0 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
-            raise UsageError(f"Line {number + 1} of {name} is not UTF-8 text", detail=str(error)) from error
+            raise UsageError(f"Line {number + 1} of {name} is not UTF-8 text", detail=say_cause(error)) from error
         if text.strip():
             yield number, text
 

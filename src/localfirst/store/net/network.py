@@ -243,9 +243,9 @@ def may_pass(error: Exception) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """A network exception in words: `Connection refused (ConnectError)`, `ReadTimeout`, ..."""
-    text = make_inert(str(error)).strip()
-    return f"{text} ({type(error).__name__})" if text else type(error).__name__
+    """A network exception in words: `Connection refused`, or, where it has none, `ReadTimeout`."""
+    text = re.sub(r"^\[Errno -?\d+\] ", "", make_inert(str(error)).strip())
+    return text or type(error).__name__
 
 
 def explain(error: Exception, url: str) -> NetworkError:
