@@ -98,6 +98,9 @@ def _escape(expression: str) -> str:
     escaped = False
     pieces = []
     for character in expression:
-        pieces.append("\\/" if character == "/" and not escaped else "\\n" if character == "\n" else character)
+        if character == "\n":
+            pieces.append("n" if escaped else "\\n")  # where it is escaped, its backslash is written already
+        else:
+            pieces.append("\\/" if character == "/" and not escaped else character)
         escaped = character == "\\" and not escaped
     return "".join(pieces)

@@ -83,6 +83,8 @@ def test_of_the_log_of_llama_cpp_its_reason_is_told_with_the_line_of_the_user_s_
         (Constraint("regex", "a/b"), r"start: /a\/b/"),
         (Constraint("regex", r"a\/b"), r"start: /a\/b/"),
         (Constraint("regex", "a\nb"), r"start: /a\nb/"),
+        (Constraint("regex", "a\\\nb"), r"start: /a\nb/"),
+        (Constraint("regex", "a\\\\\nb"), r"start: /a\\\nb/"),
         (Constraint("lark", "start: x"), "start: x"),
     ],
 )
