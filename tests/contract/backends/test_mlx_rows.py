@@ -14,6 +14,7 @@ from tests.fixtures import scripted
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece
 from localfirst.backends.mlx.adapter import MlxBackend, MlxModel
+from localfirst.backends.mlx.network import Kept, Network
 from localfirst.conversation import Sampling
 from localfirst.errors import EngineError
 
@@ -156,3 +157,22 @@ def test_a_model_that_is_closed_ends_what_it_answers(tmp_path: Path) -> None:
     model.close()
     with pytest.raises(EngineError, match="closed"):
         list(chunks)
+
+
+def test_a_conversation_that_cannot_be_gone_on_from_costs_its_answer_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault that no model makes on purpose: memory runs out while caches are cut."""
+    scripted.make_mlx(tmp_path, "Still here.")
+    model = load(tmp_path)
+    turn_back = Network.turn_back
+
+    def fail(*_: object) -> Kept:
+        monkeypatch.setattr(Network, "turn_back", turn_back)
+        raise RuntimeError("no memory for a cache")
+
+    monkeypatch.setattr(Network, "turn_back", fail)
+    with pytest.raises(EngineError, match="MLX"):
+        ask(model, "hi")
+    assert ask(model, "hi").text == "Still here."
+    model.close()

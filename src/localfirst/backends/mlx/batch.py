@@ -73,8 +73,13 @@ class Batch:
     def _admit(self) -> None:
         while self._waiting and self.idle:
             answer = self._waiting.popleft()
-            if not answer.is_cancelled():
+            if answer.is_cancelled():
+                continue
+            try:
                 answer.go_on_from(self._take_conversation(answer.prompt[:-1]))
+            except Exception as error:  # noqa: BLE001 - as in `_step`
+                answer.fail(error)
+            else:
                 self._reading.append(answer)
 
     def _take_conversation(self, prompt: Sequence[int]) -> Kept:
@@ -87,7 +92,12 @@ class Batch:
             tokens if 2 * tokens > len(kept.tokens) else 0 for kept, tokens in zip(self.idle, reusable, strict=True)
         ]
         number = worth.index(max(worth))
-        return self._network.turn_back(self.idle.pop(number), reusable[number])
+        kept = self.idle.pop(number)
+        try:
+            return self._network.turn_back(kept, reusable[number])
+        except Exception:
+            self.idle.append(self._network.begin())  # else one fewer could be answered from now on
+            raise
 
     def _step(self) -> None:
         """Compute the next token of all rows, and hand out the one before."""
