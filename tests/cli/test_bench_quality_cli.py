@@ -62,6 +62,8 @@ def test_json_has_the_divergence_and_how_much_of_it_was_told(lf: Lf, text: str) 
     [
         (("--reference", "starter"), "are for `--quality`"),
         (("--quality", "-p", "16"), "measures no speed"),
+        (("--quality", "-r", "5"), "measures no speed"),
+        (("--quality", "--warmup", "0"), "measures no speed"),
         (("--quality", "-o", "sql"), "does not print `sql`"),
         (("--quality", "--text", "none.txt"), "none.txt"),
     ],

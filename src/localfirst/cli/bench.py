@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from localfirst.services.bench.run import Run
 
 FORMATS = ("table", "json", "jsonl", "csv", "md", "sql")
+REPETITIONS, WARMUPS = 5, 1
 QUALITY_FORMATS = ("table", "json")
 
 
@@ -83,11 +84,17 @@ def run(
         ),
     ] = None,
     repetitions: Annotated[
-        int, typer.Option("-r", "--repetitions", metavar="N", min=1, max=1000, help="Measure each so many times.")
-    ] = 5,
+        int | None,
+        typer.Option(
+            "-r", "--repetitions", metavar="N", min=1, max=1000, help="Measure each so many times; 5 if not said."
+        ),
+    ] = None,
     warmup: Annotated[
-        int, typer.Option("--warmup", metavar="N", min=0, max=100, help="Times before them that do not count.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--warmup", metavar="N", min=0, max=100, help="Times before them that do not count; 1 if not said."
+        ),
+    ] = None,
     threads: options.Threads = None,
     batch: Annotated[
         int | None, typer.Option("-b", "--batch", metavar="N", min=1, help="Prompt tokens to compute at once.")
@@ -182,14 +189,14 @@ def run(
         wanted=make_wanted(context_tokens=ctx, device=device, quantization=quant, cache=kv_cache, min_tps=0),
         backends=tuple(part.strip() for part in backend.split(",") if part.strip()) if backend else (),
         every_backend=all_backends,
-        repetitions=repetitions,
-        warmups=warmup,
+        repetitions=REPETITIONS if repetitions is None else repetitions,
+        warmups=WARMUPS if warmup is None else warmup,
         threads=threads,
         batch_tokens=batch,
     )
     allowed = {"network": not offline, "install": not no_install, "accept_license": accept_license}
     silent = quiet or (form != "table" and not sys.stderr.isatty())
-    timed = (n_prompt, n_gen, pairs, n_depth, concurrency, scenario, compare, fail_under)
+    timed = (n_prompt, n_gen, pairs, n_depth, concurrency, scenario, repetitions, warmup, compare, fail_under)
     if _is_of_quality(asked=quality, of_it=(text, reference), of_speed=timed):
         _show_quality(asked, text, reference, allowed, form=form, quiet=silent)
         return
@@ -217,7 +224,9 @@ def _is_of_quality(*, asked: bool, of_it: tuple[object, ...], of_speed: tuple[ob
         UsageError: both are asked for.
     """
     if asked and any(one is not None for one in of_speed):
-        raise UsageError("`--quality` measures no speed", hint="Leave out `-p`, `-n`, `-d`, `--compare` and their like")
+        raise UsageError(
+            "`--quality` measures no speed", hint="Leave out `-p`, `-n`, `-d`, `-r`, `--compare` and their like"
+        )
     if not asked and any(one is not None for one in of_it):
         raise UsageError("`--text` and `--reference` are for `--quality`", hint="Add it: `--quality`")
     return asked

@@ -18,7 +18,9 @@ def run(
     model: options.ModelArgument,
     prompt: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PROMPT]", help="What to say; without it, a chat starts.", show_default=False),
+        typer.Argument(
+            metavar="[PROMPT]", help="What to say; without it, --file or a pipe, a chat starts.", show_default=False
+        ),
     ] = None,
     system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="Set the system text.")] = None,
     file: Annotated[
@@ -120,7 +122,8 @@ def run(
 ) -> None:
     """Run a model.
 
-    Answers PROMPT, or chats when there is none. What is missing (the runtime, the files) is fetched first.
+    Answers PROMPT and what --file and a pipe add to it, or chats when there is none of them. What is missing (the
+    runtime, the files) is fetched first.
     """
     from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
