@@ -157,6 +157,16 @@ def test_a_server_that_has_no_embeddings_says_so(hub_folder: Path, folder: Path)
         loaded.close()
 
 
+def test_a_server_that_tells_no_usage_is_told_of(hub_folder: Path, folder: Path) -> None:
+    program = servers.make_program(folder / "folder-server", "folder_server.py")
+    loaded = load("tensorrt-llm", hub_folder, program, placement="gpu")
+    try:
+        with pytest.raises(EngineError, match="TensorRT-LLM does not tell how many tokens a prompt has"):
+            ask(loaded, render("uncounted"))
+    finally:
+        loaded.close()
+
+
 def test_what_a_server_does_not_know_is_refused_by_its_name(hub_folder: Path, folder: Path) -> None:
     program = servers.make_program(folder / "folder-server", "folder_server.py")
     loaded = load("sglang", hub_folder, program, placement="gpu")

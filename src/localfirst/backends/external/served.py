@@ -219,7 +219,10 @@ class ServedModel(limits.ScoresNothing, limits.EmbedsNothing):
         if self.server.tokenizing is None:
             body = {"model": self._name, "prompt": request.prompt, "max_tokens": 1}
             usage = http.ask(self._address, "/v1/completions", body, timeout_s=600).get("usage") or {}
-            return request.prompt, int(usage["prompt_tokens"])
+            tokens = usage.get("prompt_tokens")
+            if not isinstance(tokens, int):
+                raise EngineError(f"{self.server.engine} does not tell how many tokens a prompt has")
+            return request.prompt, tokens
         tokens = self.tokenize(request.prompt)
         tokens = begin_with(self._first, tokens)
         return tokens, len(tokens)
