@@ -137,22 +137,38 @@ def _select_series(opened: sqlite3.Connection, bench: int, *, gaps: bool) -> Ite
             contenders[contender],
             workloads[workload],
             tuple(samples.get(number, ())),
-            Load(cold_s, warm_s),
-            **dict(zip(_SERIES, sizes, strict=True)),
+            Load(_read_number(cold_s), _read_number(warm_s)),
+            **dict(zip(_SERIES, map(_read_number, sizes), strict=True)),
             marks=marks.get(number, ()),
         )
 
 
 def _select_samples(opened: sqlite3.Connection, bench: int, *, gaps: bool) -> dict[int, list[Sample]]:
     """The samples of a bench by the number of their series."""
-    firsts = _select_lists(opened, _OF_SAMPLES.format("first_token"), bench)
-    pauses = _select_lists(opened, _OF_SAMPLES.format("gap"), bench) if gaps else {}
+    firsts = _select_numbers(opened, _OF_SAMPLES.format("first_token"), bench)
+    pauses = _select_numbers(opened, _OF_SAMPLES.format("gap"), bench) if gaps else {}
     found: dict[int, list[Sample]] = {}
     for number, series, *values in opened.execute(_ALL_SAMPLES, (bench,)):
-        figures = dict(zip(_SAMPLE, values, strict=True))
+        figures = dict(zip(_SAMPLE, map(_read_number, values), strict=True))
         sample = Sample(first_token_s=firsts.get(number, ()), gaps_s=pauses.get(number, ()), **figures)
         found.setdefault(series, []).append(sample)
     return found
+
+
+def _read_number(value: Any) -> Any:
+    """The value of a numeric column, in which SQLite keeps texts, too.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if isinstance(value, (str, bytes)):
+        raise ValueError(f"{value!r:.40} is no number")  # noqa: TRY004 - of the file, not of a caller
+    return value
+
+
+def _select_numbers(opened: sqlite3.Connection, query: str, bench: int) -> dict[int, tuple[Any, ...]]:
+    lists = _select_lists(opened, query, bench)
+    return {owner: tuple(map(_read_number, values)) for owner, values in lists.items()}
 
 
 def _select_lists(opened: sqlite3.Connection, query: str, bench: int) -> dict[int, tuple[Any, ...]]:
