@@ -52,13 +52,15 @@ class Cpu(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Main memory. All three are `None` where the machine does not say."""
+    """Main memory. All are `None` where the machine does not say."""
 
     total_bytes: int | None
     available_bytes: int | None
     """Free for a new process now, already capped by `limit_bytes`."""
     limit_bytes: int | None
     """The smallest container (cgroup) limit that applies, or `None` for no limit."""
+    bandwidth_bytes_per_s: int | None = None
+    """What all cores together read, measured by `lf bench calibrate`; `None` where nobody did."""
 
 
 class Device(NamedTuple):

@@ -6,20 +6,21 @@ here, the ratio of their speeds corrects what is expected of a model that only s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from localfirst.types import Rates, Runtime, Speed
 
-YARDSTICK = ("(yardstick)", "q4_0")
+YARDSTICK = "(yardstick)"
+LARGE: Literal["large"] = "large"
 """Model and variant of what every build of a format decodes to be compared; no catalog can have this name."""
 
 
 def find_gain(runtime: str, other: str, measured: Mapping[tuple[str, str, str], Rates]) -> float | None:
     """How many times as fast as another a runtime decodes the yardstick; `None` where one of them has not."""
-    ours, theirs = (measured.get((*YARDSTICK, name)) for name in (runtime, other))
+    ours, theirs = (measured.get((YARDSTICK, LARGE, name)) for name in (runtime, other))
     return ours.decode_tps / theirs.decode_tps if ours and theirs else None
 
 

@@ -116,7 +116,7 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
     Returns:
         A range; all unknown where the weights or the bandwidth are.
     """
-    parts = _find_parts(model, machine, placement, devices, device_layers)
+    parts = _find_parts(machine, devices, _find_share(model, placement, device_layers))
     if parts is None:
         return Speed()
     _, need = find_context(model, variant, None, None)
@@ -124,13 +124,12 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
         return Speed()
     low, high = EXPERTS_RANGE if model.active_parameters else RANGE
     bytes_per_token = find_passed_bytes(model, variant, need.weights_bytes) + need.kv_bytes / 2
-    seen = [Reached(one.bytes_per_token, one.decode_tps) for one in reached if one.bytes_per_token]
+    seen = _find_reached(reached)
     if seen and len(parts) == 1:
-        assumed = Line(parts[0].pace.step_s, 1 / parts[0].bytes_per_s)
-        tps = fit(assumed, seen).find_tps(bytes_per_token)
+        tps = fit(parts[0].line, seen).find_tps(bytes_per_token)
         low, high = EXPERTS_RANGE if model.active_parameters else CORRECTED_RANGE
     else:
-        tps = 1 / sum(part.pace.step_s + part.share * bytes_per_token / part.bytes_per_s for part in parts)
+        tps = 1 / sum(1 / part.line.find_tps(part.share * bytes_per_token) for part in parts)
     prefill = _find_prefill(model, variant, need.weights_bytes, parts)
     prefill_low, prefill_high = PREFILL_RANGE
     return Speed(
@@ -140,6 +139,21 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
         prefill_high_tps=prefill and prefill * prefill_high,
         corrected=bool(seen) and len(parts) == 1,
     )
+
+
+def find_line(
+    machine: Machine, placement: Placement, devices: Sequence[Device], reached: Sequence[Rates] = ()
+) -> Line | None:
+    """How fast weights are read that are all in one place: as assumed, corrected by what was reached in a runtime.
+
+    `None` where the bandwidth is unknown.
+    """
+    parts = _find_parts(machine, devices, 0.0 if placement == "cpu" else 1.0)
+    return fit(parts[0].line, _find_reached(reached)) if parts else None
+
+
+def _find_reached(rates: Sequence[Rates]) -> list[Reached]:
+    return [Reached(one.bytes_per_token, one.decode_tps) for one in rates if one.bytes_per_token]
 
 
 def _find_prefill(model: Model, variant: Variant, weights_bytes: int, parts: Sequence[_Part]) -> float | None:
@@ -165,14 +179,23 @@ class _Part(NamedTuple):
     def bytes_per_s(self) -> float:
         return self.pace.efficiency * self.bandwidth_bytes_per_s
 
+    @property
+    def line(self) -> Line:
+        """What is assumed of it."""
+        return Line(self.pace.step_s, 1 / self.bytes_per_s)
 
-def _find_parts(
-    model: Model, machine: Machine, placement: Placement, devices: Sequence[Device], device_layers: int | None
-) -> list[_Part] | None:
-    """Who computes what; `None` where a bandwidth is unknown."""
-    share = 0.0 if placement == "cpu" else 1.0
-    if share and device_layers is not None and model.architecture.layers:
-        share = device_layers / model.architecture.layers
+
+def _find_share(model: Model, placement: Placement, device_layers: int | None) -> float:
+    """The share of the layers that devices compute."""
+    if placement == "cpu":
+        return 0.0
+    if device_layers is not None and model.architecture.layers:
+        return device_layers / model.architecture.layers
+    return 1.0
+
+
+def _find_parts(machine: Machine, devices: Sequence[Device], share: float) -> list[_Part] | None:
+    """Who computes what, devices a share of it; `None` where a bandwidth is unknown."""
     parts = []
     if share < 1:
         bandwidth = find_cpu_bandwidth(machine)
@@ -198,9 +221,13 @@ def _find_device_bandwidth(machine: Machine, device: Device) -> int | None:
 
 
 def find_cpu_bandwidth(machine: Machine) -> int | None:
-    """Bytes per second that the CPU can read; an assumption by architecture and cores, except on unified memory."""
+    """Bytes per second that the CPU can read: measured, known of unified memory, or assumed by architecture.
+
+    What cores can take is the limit, too.
+    """
     unified = [device.bandwidth_bytes_per_s for device in machine.devices if device.unified]
-    bandwidth = next(filter(None, unified), None) or CPU_BANDWIDTH_BYTES_PER_S.get(machine.cpu.arch)
+    known = machine.memory.bandwidth_bytes_per_s or next(filter(None, unified), None)
+    bandwidth = known or CPU_BANDWIDTH_BYTES_PER_S.get(machine.cpu.arch)
     cores = _find_cores(machine.cpu)
     if bandwidth is None or cores is None:
         return bandwidth

@@ -35,9 +35,12 @@ def find_token_bytes(model: Model, variant: Variant, cached_tokens: int, cache: 
 
 
 def find_passed_bytes(model: Model, variant: Variant, weights_bytes: int) -> int:
-    """The weights alone that a token passes, of all those that there are."""
+    """The weights alone that a token passes, of those that are in memory.
+
+    An embedding that its engine leaves in the mapped file is none of them already.
+    """
     build, weights = describe(model, variant, weights_bytes), float(weights_bytes)
-    if build.untied and model.parameters:
+    if build.untied and model.parameters and weights_bytes == variant.size_bytes:
         weights *= 1 - min(1.0, build.table / model.parameters)
     if model.active_parameters and model.parameters:
         weights *= min(1.0, model.active_parameters / model.parameters)

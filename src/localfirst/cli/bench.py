@@ -30,6 +30,7 @@ class BenchGroup(DefaultGroup):
     table = MappingProxyType(
         {
             "run": Row("localfirst.cli.bench:run", "Measure how fast models are here."),
+            "calibrate": Row("localfirst.cli.calibrate:calibrate", "Measure this machine, to foretell speeds."),
             "history": Row("localfirst.cli.bench_results:history", "List the benches that are kept."),
             "compare": Row("localfirst.cli.bench_results:compare", "Hold a bench against an earlier one."),
             "export": Row("localfirst.cli.bench_results:export", "Print a bench for other programs."),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from localfirst.bench.values import Bench
     from localfirst.conversation import Answer, Embedding, ToolCall
     from localfirst.errors import LfError
+    from localfirst.services.bench.calibrate import Calibration
     from localfirst.services.bench.quality import Report
     from localfirst.services.catalogue import Catalog
     from localfirst.services.check import Check
@@ -337,6 +338,16 @@ def print_bench(bench: Bench, form: str, screen: Screen | None = None) -> None:
     if form == "table":
         return screen.write_lines(render_bench(bench, screen))
     return screen.write(WRITERS[form](bench))
+
+
+def print_calibration(found: Calibration, *, json: bool, screen: Screen | None = None) -> None:
+    """Print what a calibration found."""
+    from localfirst.cli.views.calibrate import calibration_to_json, render_calibration
+
+    screen = screen or stdout_screen()
+    if json:
+        return print_json(calibration_to_json(found))
+    return screen.write_lines(render_calibration(found, screen))
 
 
 def print_quality(report: Report, *, json: bool, screen: Screen | None = None) -> None:

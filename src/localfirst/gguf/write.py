@@ -41,6 +41,11 @@ class Shape(NamedTuple):
         """Width of the keys, and of the values, of a token."""
         return self.hidden // self.heads * self.kv_heads
 
+    @property
+    def layer_parameters(self) -> int:
+        """Weights of all layers, without embedding and output layer."""
+        return self.layers * self.hidden * (2 * (self.hidden + self.kv_width) + 3 * self.feed_forward)
+
 
 def write_random(file: BinaryIO, shape: Shape) -> None:
     """Write a model that answers anything with noise without an end: its end token is never the likeliest."""

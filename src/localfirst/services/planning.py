@@ -29,7 +29,7 @@ from localfirst.services import catalogue
 from localfirst.services.library import Entry, Part, find_entries, find_entry, find_parts
 from localfirst.services.sight import find_sights
 from localfirst.store.disk import find_apart
-from localfirst.store.measurements import find_rates
+from localfirst.store.measurements import find_rates, with_bandwidth
 from localfirst.types import ALONE, Draft, Resolution, Wanted
 from localfirst.units import format_bytes
 
@@ -323,6 +323,7 @@ class Here:
         runtimes = find_runtimes_for(self.machine)
         self.runtimes = runtimes if machine else with_sights(runtimes, find_sights(runtimes, self.machine))
         self.measured = find_rates(self.machine)
+        self.machine = with_bandwidth(self.machine, self.measured)
 
     def require_writable(self) -> None:
         """Tell a data folder that nothing can be written into from a disk that is full; of another machine, nothing.

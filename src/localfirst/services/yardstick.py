@@ -5,20 +5,17 @@ What they reached is kept with the measurements of ordinary runs, so that the fa
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from localfirst.catalog.gain import YARDSTICK, find_gain
+from localfirst.catalog.gain import LARGE, YARDSTICK, find_gain
 from localfirst.catalog.rules import READY_STATES
 from localfirst.conversation import Answer, Sampling
-from localfirst.gguf.write import Shape, write_random
 from localfirst.hwprobe.probe import probe
 from localfirst.runtimes.table import RUNTIMES
 from localfirst.services import engines
 from localfirst.services.threads import find_threads
-from localfirst.store import measurements
+from localfirst.store import measurements, yardsticks
 from localfirst.types import Progress
 from localfirst.units import format_tps
 from localfirst.worker import protocol
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
 
     from localfirst.types import Rates, Runtime
 
-SHAPE = Shape(layers=12, hidden=1024, feed_forward=2816, heads=16, kv_heads=4, context_tokens=512)
-"""135 M parameters, 76 MB: small enough to be written in a second, large enough that weights are what takes time."""
 PROMPT = "A yardstick is as long as it is, whoever holds it. " * 2
 TOKENS = 32
 ROUNDS = 3
@@ -76,20 +71,18 @@ def compare(runtimes: Sequence[Runtime], report: Callable[[Progress], None]) -> 
     """Measure the compiled runtime beside the ready-made one, and keep the speeds; `None` where one is missing.
 
     Raises:
-        LfError: a worker or an engine failed.
+        LfError: a worker or an engine failed, or there is no place for the network.
     """
     pair = _find_pair(runtimes)
     if pair is None:
         return None
-    machine = probe()
-    with tempfile.TemporaryDirectory(prefix="lf-yardstick-") as folder, ExitStack() as stack:
-        path = Path(folder, "yardstick.gguf")
-        with path.open("wb") as file:
-            write_random(file, SHAPE)
+    machine, context_tokens = probe(), yardsticks.SHAPES[LARGE].context_tokens
+    with yardsticks.workplace() as folder, ExitStack() as stack:
+        made = yardsticks.make(folder, "gguf", LARGE)
         workers = [(one, stack.enter_context(Worker(one.python or ""))) for one in pair]
         loaded = {
             one.name: worker.load(
-                protocol.Load(one.backend, str(path), SHAPE.context_tokens, find_threads(), one.placement)
+                protocol.Load(one.backend, str(made.path), context_tokens, find_threads(), one.placement)
             )
             for one, worker in workers
         }
@@ -102,17 +95,18 @@ def compare(runtimes: Sequence[Runtime], report: Callable[[Progress], None]) -> 
                     measurements.record(
                         measurements.Measurement(
                             machine=measurements.find_key(machine),
-                            model=YARDSTICK[0],
-                            variant=YARDSTICK[1],
+                            model=YARDSTICK,
+                            variant=LARGE,
                             runtime=one.name,
                             engine_version=loaded[one.name].engine_version,
                             device=loaded[one.name].device,
-                            context_tokens=SHAPE.context_tokens,
+                            context_tokens=context_tokens,
                             prompt_tokens=answer.usage.prompt_tokens - answer.usage.cached_tokens,
                             completion_tokens=answer.usage.completion_tokens,
                             load_s=None,
                             prefill_tps=answer.timings.prefill_tps,
                             decode_tps=answer.timings.decode_tps,
+                            bytes_per_token=made.bytes_per_token,
                         )
                     )
     return _find_gain(*pair, measurements.find_rates(machine))
@@ -138,7 +132,7 @@ def _find_pair(runtimes: Sequence[Runtime]) -> tuple[Runtime, Runtime] | None:
 def _find_gain(compiled: Runtime, ready_made: Runtime, measured: Mapping[tuple[str, str, str], Rates]) -> Gain | None:
     if find_gain(compiled.name, ready_made.name, measured) is None:
         return None
-    ours, theirs = (measured[*YARDSTICK, one.name] for one in (compiled, ready_made))
+    ours, theirs = (measured[YARDSTICK, LARGE, one.name] for one in (compiled, ready_made))
     return Gain(compiled.name, ready_made.name, ours, theirs)
 
 

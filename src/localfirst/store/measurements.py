@@ -31,6 +31,9 @@ LATEST = 9
 KEPT = 200
 """How many of the latest runs of a build on a machine are kept, so that the file stays small."""
 BUSY_S = 1.0
+MEMORY = ("(memory)", "read", "(memory)")
+"""Model, variant and runtime of what is no run: how often a second all cores together read `MEMORY_BYTES` of memory."""
+MEMORY_BYTES = 10**9
 BYTES_SINCE = 2
 """The version of the file from which on it is kept how much a token reads."""
 
@@ -88,6 +91,34 @@ def record(measurement: Measurement) -> None:
         columns, marks = ", ".join(Measurement._fields), ", ".join("?" * len(row))
         opened.execute(f"insert into run ({columns}) values ({marks})", row)  # noqa: S608 - names of ours, question marks
         opened.execute(_DELETE_OLD, (*row[:4], KEPT))
+
+
+def record_bandwidth(machine: Machine, bytes_per_s: int) -> None:
+    """Keep how fast the processor reads main memory."""
+    record(
+        Measurement(
+            machine=find_key(machine),
+            model=MEMORY[0],
+            variant=MEMORY[1],
+            runtime=MEMORY[2],
+            engine_version="",
+            device="CPU",
+            context_tokens=0,
+            prompt_tokens=0,
+            completion_tokens=MIN_TOKENS,
+            load_s=None,
+            prefill_tps=None,
+            decode_tps=bytes_per_s / MEMORY_BYTES,
+            bytes_per_token=MEMORY_BYTES,
+        )
+    )
+
+
+def with_bandwidth(machine: Machine, rates: Mapping[tuple[str, str, str], Rates]) -> Machine:
+    """The machine, and how fast its memory was measured to be; unchanged where nobody measured it."""
+    if (read := rates.get(MEMORY)) is None:
+        return machine
+    return machine._replace(memory=machine.memory._replace(bandwidth_bytes_per_s=int(read.decode_tps * MEMORY_BYTES)))
 
 
 def find_rates(machine: Machine) -> Mapping[tuple[str, str, str], Rates]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.contract.backends.conftest import SKIP
 
-from localfirst.catalog.gain import YARDSTICK
+from localfirst.catalog.gain import LARGE, YARDSTICK
 from localfirst.hwprobe.probe import probe
 from localfirst.services import yardstick
 from localfirst.services.engines import find_runtimes
@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def keep(runtime: str, tps: float) -> None:
     measurements.record(
         measurements.Measurement(
-            measurements.find_key(probe()), *YARDSTICK, runtime, "1", "CPU", 512, 64, 32, None, None, tps
+            measurements.find_key(probe()), YARDSTICK, LARGE, runtime, "1", "CPU", 512, 64, 32, None, None, tps
         )
     )
 

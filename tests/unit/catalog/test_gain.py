@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from localfirst.catalog.gain import YARDSTICK, find_expected, find_gain
+from localfirst.catalog.gain import LARGE, YARDSTICK, find_expected, find_gain
 from localfirst.runtimes.find import find_runtimes
 from localfirst.types import Rates, Speed
 
@@ -12,7 +12,7 @@ NATIVE, CPU, ONNX = (
 )
 BUILD = ("gemma-3-1b", "q4_0")
 ESTIMATE = Speed(10.0, 20.0, prefill_low_tps=100.0)
-BOTH = {(*YARDSTICK, "llama-cpu"): Rates(12.0), (*YARDSTICK, "llama-native"): Rates(18.0)}
+BOTH = {(YARDSTICK, LARGE, "llama-cpu"): Rates(12.0), (YARDSTICK, LARGE, "llama-native"): Rates(18.0)}
 
 
 def test_a_gain_is_known_where_both_were_measured() -> None:
@@ -24,7 +24,7 @@ def test_a_gain_is_known_where_both_were_measured() -> None:
     ("runtime", "measured", "expected"),
     [
         (NATIVE, {}, (10.0, 20.0)),
-        (NATIVE, {(*YARDSTICK, "llama-native"): Rates(18.0)}, (10.0, 20.0)),
+        (NATIVE, {(YARDSTICK, LARGE, "llama-native"): Rates(18.0)}, (10.0, 20.0)),
         (NATIVE, BOTH, (15.0, 30.0)),
         (CPU, BOTH, (10.0, 20.0)),
         (ONNX, BOTH, (10.0, 20.0)),

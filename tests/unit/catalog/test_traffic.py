@@ -28,6 +28,16 @@ def test_of_experts_the_active_share_counts_and_a_table_that_is_only_looked_up_d
     assert (find_token_bytes(untied, VARIANT, 1) or 0) < plain
 
 
+def test_an_embedding_that_stays_in_the_mapped_file_is_not_taken_off_twice() -> None:
+    """ONNX keeps it in 32 bits; a token reads the other parameters' four bits, and their scales."""
+    table = 151_936 * 2560
+    untied = make_model(VARIANT, architecture=QWEN3_4B._replace(tied=False, vocab_size=151_936, hidden_size=2560))
+    others = (untied.parameters or 0) - table
+    weights_bytes = others * 5 // 8
+    onnx = VARIANT._replace(format="onnx", quantization="int4", devices=("cpu",), size_bytes=weights_bytes + 4 * table)
+    assert find_token_bytes(untied, onnx, 1) == pytest.approx(weights_bytes, rel=0.03)
+
+
 def test_what_is_unknown_is_not_guessed() -> None:
     assert find_token_bytes(make_model(VARIANT, architecture=Architecture()), VARIANT, 1) is None
     assert find_token_bytes(make_model(VARIANT), VARIANT._replace(size_bytes=None), 1) is None

@@ -106,6 +106,8 @@ def _cpu_facts(cpu: Cpu) -> Iterator[Fact]:
 
 def _memory_facts(memory: Memory) -> Iterator[Fact]:
     yield "Memory", f"{format_bytes(memory.total_bytes)}, {format_bytes(memory.available_bytes)} free"
+    if memory.bandwidth_bytes_per_s is not None:
+        yield "", f"{format_bytes(memory.bandwidth_bytes_per_s)}/s, measured"
     if memory.limit_bytes is not None:
         yield "", f"limited to {format_bytes(memory.limit_bytes)} by the container"
 
