@@ -290,6 +290,8 @@ class Rates(NamedTuple):
     prefill_tps: float | None = None
     bytes_per_token: int | None = None
     """Of weights, that a token reads; `None` where nobody kept it."""
+    layers: int | None = None
+    """That a token passes; the same."""
 
 
 CacheType = Literal["f16", "q8_0", "q4_0"]

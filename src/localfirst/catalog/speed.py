@@ -126,7 +126,7 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
     bytes_per_token = find_passed_bytes(model, variant, need.weights_bytes) + need.kv_bytes / 2
     seen = _find_reached(reached)
     if seen and len(parts) == 1:
-        tps = fit(parts[0].line, seen).find_tps(bytes_per_token)
+        tps = fit(parts[0].line, seen).find_tps(bytes_per_token, model.architecture.layers)
         low, high = EXPERTS_RANGE if model.active_parameters else CORRECTED_RANGE
     else:
         tps = 1 / sum(1 / part.line.find_tps(part.share * bytes_per_token) for part in parts)
@@ -153,7 +153,7 @@ def find_line(
 
 
 def _find_reached(rates: Sequence[Rates]) -> list[Reached]:
-    return [Reached(one.bytes_per_token, one.decode_tps) for one in rates if one.bytes_per_token]
+    return [Reached(one.bytes_per_token, one.decode_tps, one.layers) for one in rates if one.bytes_per_token]
 
 
 def _find_prefill(model: Model, variant: Variant, weights_bytes: int, parts: Sequence[_Part]) -> float | None:

@@ -35,5 +35,6 @@ def record(plan: Plan, loaded: LoadedInfo, machine: Machine, answer: Answer) -> 
             prefill_tps=timings.prefill_tps,
             decode_tps=timings.decode_tps,
             bytes_per_token=need and find_passed_bytes(plan.model, plan.variant, need.weights_bytes),
+            layers=plan.model.architecture.layers,
         )
     )

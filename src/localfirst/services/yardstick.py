@@ -107,6 +107,7 @@ def compare(runtimes: Sequence[Runtime], report: Callable[[Progress], None]) -> 
                             prefill_tps=answer.timings.prefill_tps,
                             decode_tps=answer.timings.decode_tps,
                             bytes_per_token=made.bytes_per_token,
+                            layers=yardsticks.SHAPES[LARGE].layers,
                         )
                     )
     return _find_gain(*pair, measurements.find_rates(machine))

@@ -34,8 +34,8 @@ BUSY_S = 1.0
 MEMORY = ("(memory)", "read", "(memory)")
 """Model, variant and runtime of what is no run: how often a second all cores together read `MEMORY_BYTES` of memory."""
 MEMORY_BYTES = 10**9
-BYTES_SINCE = 2
-"""The version of the file from which on it is kept how much a token reads."""
+SINCE = {"bytes_per_token": 2, "layers": 3}
+"""The version of the file from which on a column is there."""
 
 
 class Measurement(NamedTuple):
@@ -58,11 +58,13 @@ class Measurement(NamedTuple):
     decode_tps: float
     bytes_per_token: int | None = None
     """Of the model, that a token reads."""
+    layers: int | None = None
+    """Of the model, that a token passes."""
     at: str = ""
 
 
 _SELECT_LATEST = """
-    select model, variant, runtime, decode_tps, prompt_tokens, prefill_tps, {} from (
+    select model, variant, runtime, decode_tps, prompt_tokens, prefill_tps, {}, {} from (
         select *, row_number() over (partition by model, variant, runtime order by rowid desc) as age
         from run where machine = ?
     ) where age <= ?"""
@@ -130,7 +132,7 @@ def find_rates(machine: Machine) -> Mapping[tuple[str, str, str], Rates]:
     found: dict[tuple[str, str, str], list[_Run]] = {}
     with suppress(sqlite3.Error, OSError), database.read(BUSY_S) as (opened, version):
         if 0 < version <= VERSION:
-            asked = _SELECT_LATEST.format("bytes_per_token" if version >= BYTES_SINCE else "null")
+            asked = _SELECT_LATEST.format(*(name if version >= since else "null" for name, since in SINCE.items()))
             for model, variant, runtime, *run in opened.execute(asked, (find_key(machine), LATEST)):
                 found.setdefault((model, variant, runtime), []).append(_Run(*run))
     return {names: _find_medians(runs) for names, runs in found.items()}
@@ -141,6 +143,7 @@ class _Run(NamedTuple):
     prompt_tokens: int
     prefill_tps: float | None
     bytes_per_token: int | None
+    layers: int | None
 
 
 def _find_medians(runs: Sequence[_Run]) -> Rates:
@@ -150,5 +153,5 @@ def _find_medians(runs: Sequence[_Run]) -> Rates:
     prefills = [
         one.prefill_tps for one in runs if one.prefill_tps is not None and one.prompt_tokens >= MIN_PROMPT_TOKENS
     ]
-    read = next((one.bytes_per_token for one in runs if one.bytes_per_token), None)
-    return Rates(median(one.decode_tps for one in runs), median(prefills) if prefills else None, read)
+    read, layers = (next(filter(None, known), None) for known in zip(*(one[3:] for one in runs), strict=True))
+    return Rates(median(one.decode_tps for one in runs), median(prefills) if prefills else None, read, layers)

@@ -153,6 +153,7 @@ STEPS = (
         *(_BENCH, _CONDITIONS, _FAILURE, _CONTENDER, _WORKLOAD, _SERIES, _MARK),
         *(_SAMPLE, _FIRST, _GAPS, _MEASURED),
     ),
+    ("alter table run add column layers integer",),
 )
 """What makes a file of version 1 of an empty one, a file of version 2 of that, and so on: rows stay."""
 VERSION = len(STEPS)

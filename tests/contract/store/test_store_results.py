@@ -115,7 +115,7 @@ def test_ordinary_runs_measured_before_stay_when_a_bench_is_kept(home: Path) -> 
         for rate in (40.0, 50.0, 60.0):
             opened.execute(
                 "insert into run values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*RUN._replace(decode_tps=rate)[:-2], "2026"),
+                (*RUN._replace(decode_tps=rate)[:-3], "2026"),
             )
     assert find_rates(MAC) == {("starter", "q4_0", "llama-cpu"): Rates(50.0, 900.0)}
     assert results.list_entries(refuse) == ()

@@ -26,6 +26,16 @@ def test_a_small_and_a_large_model_tell_of_all_others(step_s: float, gb_per_s: f
         assert fitted.find_tps(size) == pytest.approx(true.find_tps(size), rel=0.15)
 
 
+def test_a_deeper_network_takes_more_steps() -> None:
+    true = Line(0.003, 1 / 12e9)
+    reached = [Reached(size, true.find_tps(size, layers), layers) for size, layers in ((11e6, 24), (305e6, 16))]
+    fitted = fit(ASSUMED, reached)
+    for size, layers in ((60e6, 8), (60e6, 32), (700e6, 28)):
+        assert fitted.find_tps(size, layers) == pytest.approx(true.find_tps(size, layers), rel=0.02)
+    assert true.find_tps(60e6, 24) == true.find_tps(60e6)
+    assert true.find_tps(60e6, 32) < true.find_tps(60e6, 8)
+
+
 @given(gb_per_s=st.floats(4, 60))
 def test_one_model_tells_of_those_of_its_size(gb_per_s: float) -> None:
     true = Line(0.001, 1 / (gb_per_s * 1e9))
@@ -33,7 +43,11 @@ def test_one_model_tells_of_those_of_its_size(gb_per_s: float) -> None:
     assert fitted.find_tps(80_000_000) == pytest.approx(true.find_tps(80_000_000), rel=0.1)
 
 
-@given(st.lists(st.builds(Reached, st.floats(1e5, 1e11), st.floats(0.01, 1e4)), max_size=20))
+@given(
+    st.lists(
+        st.builds(Reached, st.floats(1e5, 1e11), st.floats(0.01, 1e4), st.none() | st.integers(1, 200)), max_size=20
+    )
+)
 def test_whatever_was_reached_no_token_takes_less_than_no_time(reached: list[Reached]) -> None:
     fitted = fit(ASSUMED, reached)
     assert fitted.step_s >= 0

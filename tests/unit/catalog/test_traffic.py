@@ -6,7 +6,7 @@ import pytest
 from tests.unit.catalog.catalog_examples import QWEN3_4B, VARIANT, make_model
 
 from localfirst.catalog.fit import find_need
-from localfirst.catalog.traffic import find_token_bytes
+from localfirst.catalog.traffic import find_passed_bytes, find_token_bytes
 from localfirst.types import Architecture
 
 
@@ -35,7 +35,9 @@ def test_an_embedding_that_stays_in_the_mapped_file_is_not_taken_off_twice() -> 
     others = (untied.parameters or 0) - table
     weights_bytes = others * 5 // 8
     onnx = VARIANT._replace(format="onnx", quantization="int4", devices=("cpu",), size_bytes=weights_bytes + 4 * table)
-    assert find_token_bytes(untied, onnx, 1) == pytest.approx(weights_bytes, rel=0.03)
+    need = find_need(untied, onnx, 1)
+    assert need is not None
+    assert find_passed_bytes(untied, onnx, need.weights_bytes) == weights_bytes
 
 
 def test_what_is_unknown_is_not_guessed() -> None:

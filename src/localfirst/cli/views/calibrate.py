@@ -102,8 +102,8 @@ def _say_machine(found: Calibration) -> str:
 def _say_notes(found: Calibration) -> Iterator[str]:
     if found.figures:
         yield (
-            "-  READS and STEP: a token takes STEP, and its bytes at READS; the last column is what was expected of a "
-            "model of that size before, and what is now"
+            "-  READS and STEP: a token takes STEP for 24 layers, and its bytes at READS; the last column is what was "
+            "expected of a model of that size before, and what is now"
         )
         yield "-  `lf model list --fits` goes by it from now on, `lf model explain MODEL` says so"
     for note in found.notes:

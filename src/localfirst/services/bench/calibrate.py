@@ -100,8 +100,8 @@ class Calibrator:
             RuntimeMissingError: none that is here can be measured.
         """
         self._machine = probe()
-        self._runtimes = _choose(engines.find_runtimes(), self._backends, self._machine, self._notes)
-        self._expected = {one.name: _find_line(self._machine, one) for one in self._runtimes}
+        self.runtimes = _choose(engines.find_runtimes(), self._backends, self._machine, self._notes)
+        self._expected = {one.name: _find_line(self._machine, one) for one in self.runtimes}
         self._before = Observer().look(QUIET_S)
         return self._before
 
@@ -119,7 +119,7 @@ class Calibrator:
             measurements.record_bandwidth(machine, self._memory_bytes_per_s)
         with yardsticks.workplace() as folder:
             by_format: dict[Format, list[Runtime]] = {}
-            for runtime in self._runtimes:
+            for runtime in self.runtimes:
                 by_format.setdefault(find_format(runtime), []).append(runtime)
             for kind, runtimes in by_format.items():
                 self._measure_format(folder, kind, runtimes, threads, report)
@@ -185,7 +185,7 @@ class Calibrator:
                         program=runtime.program,
                     )
                 )
-                answers = _ask(worker, info)
+                answers = ask(worker, info)
             rates[size] = _record(runtime, size, yardstick, info, answers)
         assert info is not None  # noqa: S101 - there is a size
         return Figure(
@@ -265,7 +265,7 @@ def _require_memory(machine: Machine, runtime: Runtime, yardstick: Yardstick) ->
         )
 
 
-def _ask(worker: Worker, info: LoadedInfo) -> list[Answer]:
+def ask(worker: Worker, info: LoadedInfo) -> list[Answer]:
     """The same prompt a few times, each with another beginning; the first answer warms up and does not count."""
     answers: list[Answer] = []
     began = time.monotonic()
@@ -304,6 +304,7 @@ def _record(runtime: Runtime, size: Size, yardstick: Yardstick, info: LoadedInfo
                 prefill_tps=answer.timings.prefill_tps,
                 decode_tps=answer.timings.decode_tps or 0.0,
                 bytes_per_token=yardstick.bytes_per_token,
+                layers=yardsticks.SHAPES[size].layers,
             )
         )
     kept = measurements.find_rates(machine).get((YARDSTICK, size, runtime.name))
