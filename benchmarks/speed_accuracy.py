@@ -250,7 +250,7 @@ def report(rows: Sequence[Row]) -> int:
         before, after = (100 * (one / row.measured - 1) for one in (row.before, row.after))
         print(
             f"{row.runtime:14}{row.network.name:24}{row.bytes_per_token / 1e6:6.0f}{row.measured:8.1f}{row.before:8.1f}"
-            f"{row.after:8.1f}{before:+11.0f}%{after:+10.0f}%"
+            f"{row.after:8.1f}{before:+11.0f}%{after:+8.0f}%"
         )
     print(f"\n{'mean error':14}{'networks':>9}{'before':>9}{'after':>9}{'large only':>12}{'before':>9}{'after':>9}")
     for name in [*dict.fromkeys(row.runtime for row in rows), "all"]:
