@@ -2,7 +2,7 @@
 
     python tools/yardsticks.py
 
-Run from the repository's root with the `dev` extra. Two archives for each format that `lf` does not write itself, in 4
+Run from the repository's root with the `dev` extra. Three archives for each format that `lf` does not write itself, in 4
 bits. Their weights repeat the same few thousand random ones, in each matrix from another place on, so that 300 MB are
 less than 300 kB in the package and no engine finds two matrices alike.
 """

@@ -29,8 +29,8 @@ def calibrate(
 ) -> None:
     """Measure this machine, so that speeds of models are known before they are fetched.
 
-    How fast its memory is read, and two networks of made-up weights in each engine that is here: under a minute. Speeds
-    in `lf model list --fits` and `lf model explain` follow from it. Ordinary runs add what they see.
+    How fast its memory is read, and three networks of made-up weights in each engine that is here: about a minute.
+    Speeds in `lf model list --fits` and `lf model explain` follow from it. Ordinary runs add what they see.
     """
     from localfirst.cli import output
     from localfirst.services.bench.calibrate import Calibrator

@@ -36,6 +36,16 @@ def test_a_deeper_network_takes_more_steps() -> None:
     assert true.find_tps(60e6, 32) < true.find_tps(60e6, 8)
 
 
+def test_between_the_sizes_that_were_measured_the_rest_is_corrected_too() -> None:
+    """A cache that delivers three times as much: no line passes through all three."""
+    reached = [Reached(11e6, 700.0, 24), Reached(76e6, 400.0, 12), Reached(305e6, 40.0, 16)]
+    fitted = fit(ASSUMED, reached)
+    for one in reached:
+        assert fitted.find_tps(one.bytes_per_token, one.layers) == pytest.approx(one.decode_tps)
+    assert 40 < fitted.find_tps(150e6, 14) < 400
+    assert fitted.find_tps(3e9, 16) == pytest.approx(4.0, rel=0.1)
+
+
 @given(gb_per_s=st.floats(4, 60))
 def test_one_model_tells_of_those_of_its_size(gb_per_s: float) -> None:
     true = Line(0.001, 1 / (gb_per_s * 1e9))

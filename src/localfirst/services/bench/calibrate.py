@@ -1,4 +1,4 @@
-"""`lf bench calibrate`: a small and a large network in each engine that is here, kept for estimates to be corrected by.
+"""`lf bench calibrate`: a few networks in each engine that is here, kept for estimates to be corrected by.
 
 What was measured stays, whatever ends it: each runtime is kept as soon as it is done.
 """
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 PROMPT = "A yardstick is as long as it is, whoever holds it. " * 2
 """102 tokens of a vocabulary of bytes."""
-TOKENS = 32
+TOKENS = 24
 ROUNDS = 5
 """More than half of those whose median is a runtime's speed: a second calibration replaces the first."""
 ROUNDS_S: tuple[tuple[int, float], ...] = ((3, 5.0), (1, 15.0))
