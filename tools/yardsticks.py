@@ -2,9 +2,9 @@
 
     python tools/yardsticks.py
 
-Run from the repository's root with the `dev` extra. Three archives for each format that `lf` does not write itself, in 4
-bits. Their weights repeat the same few thousand random ones, in each matrix from another place on, so that 300 MB are
-less than 300 kB in the package and no engine finds two matrices alike.
+Run from the repository's root with the `dev` extra. Three archives, in 4 bits, for each format that `lf` does not write
+itself. Their weights repeat the same few thousand random ones, in each matrix from another place on: 300 MB are less
+than 300 kB in the package, and no engine finds two matrices alike.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def calibrate(
     one = Calibrator(names)
     silent = quiet or (form != "table" and not sys.stderr.isatty())
     before = one.prepare()
-    if before.busy_share is not None and before.busy_share > BUSY_SHARE:
+    if not quiet and before.busy_share is not None and before.busy_share > BUSY_SHARE:
         output.print_notice(
             f"The machine is busy (others take {before.busy_share:.0%} of its processors): "
             "figures will be too low; type it again when it is quiet"

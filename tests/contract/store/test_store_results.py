@@ -122,7 +122,7 @@ def test_ordinary_runs_measured_before_stay_when_a_bench_is_kept(home: Path) -> 
     before = ask("select rowid, * from run")
     results.save(make_bench(), refuse)
     assert (ask("select rowid, * from run"), ask("pragma user_version")) == (
-        [(*row, None) for row in before],
+        [(*row, None, None) for row in before],
         [(VERSION,)],
     )
     record(RUN)
