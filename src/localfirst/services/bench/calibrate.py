@@ -314,4 +314,4 @@ def _record(runtime: Runtime, size: Size, yardstick: Yardstick, info: LoadedInfo
 
 
 def _say(who: str, what: str) -> Progress:
-    return Progress(who, 0, detail={"line": f"{who}: {what}"})
+    return Progress("calibrate", 0, detail={"line": f"{who}: {what}"})
