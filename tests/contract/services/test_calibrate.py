@@ -58,6 +58,7 @@ def test_engines_are_measured_and_estimates_follow_from_it() -> None:
         kept = rates[YARDSTICK, "small", one.runtime]
         assert one.rates == {"small": kept}
         assert kept.decode_tps > 0
+        assert kept.layers == yardsticks.SHAPES["small"].layers
         assert kept.prefill_tps
         assert 10_000_000 < (kept.bytes_per_token or 0) < 14_000_000
         assert one.before != one.after

@@ -120,6 +120,13 @@ def test_the_cpus_bandwidth_is_assumed_on_the_low_side(
     assert find_cpu_bandwidth(make_machine(*devices)._replace(cpu=cpu)) == bandwidth
 
 
+@pytest.mark.parametrize(("cores", "bandwidth"), [(8, 70 * GB), (2, 20 * GB)], ids=["enough cores", "two cores"])
+def test_what_was_measured_of_the_memory_is_believed_as_far_as_cores_can_take_it(cores: int, bandwidth: int) -> None:
+    machine = make_machine()._replace(cpu=Cpu("x", "x86_64", cores, cores, cores))
+    machine = machine._replace(memory=machine.memory._replace(bandwidth_bytes_per_s=70 * GB))
+    assert find_cpu_bandwidth(machine) == bandwidth
+
+
 @pytest.mark.parametrize(
     ("device", "efficiency", "step_s"),
     [
