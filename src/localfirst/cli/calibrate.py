@@ -27,7 +27,7 @@ def calibrate(
     json: Annotated[bool, typer.Option("--json", help="The same as `-o json`.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure this machine, so that speeds of models are known before they are fetched.
+    """Measure this machine, to foretell speeds.
 
     How fast its memory is read, and three networks of made-up weights in each engine that is here: about a minute.
     Speeds in `lf model list --fits` and `lf model explain` follow from it. Ordinary runs add what they see.
