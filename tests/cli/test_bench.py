@@ -64,13 +64,13 @@ def test_lines_tables_and_statements_are_for_programs(lf: Lf) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("starter", "-p", "many"), 2, "`-p many` is none"),
+        (("starter", "-p", "many"), 2, "`-p many` is no such number"),
         (("starter", "-pg", "512"), 2, "is no pair"),
         (("starter", "-o", "xml"), 2, "`-o` does not know `xml`"),
         (("starter", "--backend", "nope"), 3, "No backend named `nope`"),
         (("starter", "--backend", "onnx", "--all-backends"), 2, "say one of them"),
         (("starter", "--scenario", "poem"), 2, "`poem` is no scenario"),
-        (("starter", "--concurrency", "0"), 2, "`--concurrency 0` is none"),
+        (("starter", "--concurrency", "0"), 2, "`--concurrency 0` is no such number"),
         (("starter", "-p", "0", "-n", "0"), 2, "nothing to measure"),
         (("starter", "--ctx", "256"), 2, "A context of 256 tokens is too short"),
         (("starter", "-p", "9000", "-n", "0"), 1, "The prompt has 9000 tokens"),

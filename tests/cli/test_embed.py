@@ -98,7 +98,7 @@ def test_a_model_that_answers_needs_a_pooling_and_one_that_embeds_does_not_chat(
     assert "computes no embeddings" in engine.stderr
     chat = lf("run", model, "hi")
     assert chat.returncode == 2
-    assert "`lf embed embedder TEXT`" in chat.stderr
+    assert f"`lf embed {model} TEXT`" in chat.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

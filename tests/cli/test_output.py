@@ -427,6 +427,7 @@ def test_the_json_of_a_machine_has_the_keys_that_programs_rely_on(capsys):
     assert shown["cpu"]["features"] == list(MACHINE.cpu.features)
     assert shown["memory"] == {
         "total_bytes": 16_400_000_000, "available_bytes": 14_200_000_000, "limit_bytes": 8 * GB,
+        "bandwidth_bytes_per_s": None,
     }  # fmt: skip
     assert shown["devices"][1] == {
         "kind": "npu", "vendor": "intel", "name": "AI Boost", "memory_total_bytes": None, "memory_free_bytes": None,

@@ -43,7 +43,7 @@ def parse_numbers(option: str, texts: Iterable[str], least: int = 0, most: int =
         if found is None or not all(least <= number <= most for number in found):
             raise UsageError(
                 f"`{option} {part}` is no such number: it takes those from {least} to {most:,}",
-                hint=f"`{option} 512`, `{option} 128,512`, `{option} 128-512+128` or `{option} 128-1024*2`",
+                hint=f"`{option} 4`, `{option} 1,8`, `{option} 1-9+4` (1, 5, 9) or `{option} 1-8*2` (1, 2, 4, 8)",
             )
         numbers |= dict.fromkeys(found)
     if len(numbers) > MOST_VALUES:
