@@ -79,16 +79,17 @@ class Server(NamedTuple):
         """
         body = {"model": self.model, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True}
         body["stream_options"] = {"include_usage": True}
-        began, first_s, counted = perf_counter(), 0.0, 0
+        began, first_s, counted, events = perf_counter(), 0.0, 0, 0
         response = self._post(json.dumps(body))
         while line := response.readline():
             if not line.startswith(b"data: {"):
                 continue
             first_s = first_s or perf_counter() - began
+            events += 1
             counted = (json.loads(line[6:]).get("usage") or {}).get("completion_tokens", counted)
-        if not first_s or not counted:
+        if not events:
             raise RuntimeError(f"{self.name} said nothing, with status {response.status}")
-        return Heard(first_s, counted)
+        return Heard(first_s, counted or events)  # who tells no count sends an event for each token
 
     def _post(self, body: str) -> http.client.HTTPResponse:
         """The head of an answer; by a new connection where the server has closed the kept one meanwhile."""
