@@ -9,6 +9,7 @@ import json
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from pathlib import Path
 from string import Template
@@ -43,11 +44,23 @@ class Question(NamedTuple):
     tokens: int
 
 
-class Asked:
-    """One contender that is loaded and answers."""
+class Asked(ABC):
+    """One contender that is loaded."""
 
     note = ""
     """What has to be known of its figures."""
+
+    @abstractmethod
+    def take(self, question: Question) -> figures.Sample:
+        """Its turn in a round.
+
+        Raises:
+            LfError: it fails.
+        """
+
+
+class Answering(Asked):
+    """One that answers."""
 
     def take(self, question: Question) -> figures.Sample:
         """Its turn in a round.
@@ -64,16 +77,16 @@ class Asked:
             self.note = f"an answer ended by itself after {said} tokens"
         return figures.make_sample(question.prompt_tokens, question.tokens, one, read, answer)
 
+    @abstractmethod
     def hear(self, text: str, tokens: int) -> Heard:
         """One answer.
 
         Raises:
             LfError: there is none.
         """
-        raise NotImplementedError
 
 
-class Through(Asked):
+class Through(Answering):
     """lf: its worker, asked as `lf run` asks it."""
 
     def __init__(self, stack: ExitStack, python: str, load: protocol.Load) -> None:
@@ -101,7 +114,7 @@ class Through(Asked):
         return answer
 
 
-class Server(Asked):
+class Server(Answering):
     """A server, started here or by somebody else, asked by the HTTP client that `lf bench --api` has."""
 
     def __init__(self, address: http.Address, peer: Peer) -> None:
@@ -131,7 +144,7 @@ class Server(Asked):
         return Heard(wall_s, told or (tokens if ended == "length" else None))
 
 
-class Pipe(Asked):
+class Pipe(Answering):
     """A library in a process of `inside.py`."""
 
     def __init__(self, stack: ExitStack, command: Sequence[str], environment: Mapping[str, str]) -> None:

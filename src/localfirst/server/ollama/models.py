@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from localfirst.conversation import Embedding
-    from localfirst.services.serving.pool import Resident
+    from localfirst.services.serving.held import Resident
     from localfirst.services.serving.shelf import Stock
     from localfirst.types import Model, Variant
 

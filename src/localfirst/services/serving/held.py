@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -54,6 +55,27 @@ class Held:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+
+class Resident(NamedTuple):
+    """A model that is loaded."""
+
+    plan: Plan
+    context_tokens: int
+    template: str | None
+    """Its chat template, Jinja source."""
+    expires_in_s: float
+    """When it is unloaded if nobody asks for it; infinite: when another needs the memory."""
+
+
+def describe_resident(held: Held) -> Resident:
+    """A loaded model, with when it goes."""
+    loaded = held.session.loaded
+    if held.timer is not None and held.active == 0:
+        end_s = max(0.0, held.timer.when() - asyncio.get_running_loop().time())
+    else:
+        end_s = math.inf if held.keep_s is None else held.keep_s
+    return Resident(held.session.plan, loaded.context_tokens, loaded.template, end_s)
 
 
 State = Literal["loading", "idle", "answering"]

@@ -26,7 +26,7 @@ from localfirst.hwprobe.probe import probe
 from localfirst.services.planning import NOTHING_WANTED, plan_fetch
 from localfirst.services.preparing import Allowed, ignore
 from localfirst.services.serving import memory, shelf
-from localfirst.services.serving.held import Held, Key, Shown, show_held, show_loading
+from localfirst.services.serving.held import Held, Key, Resident, Shown, describe_resident, show_held, show_loading
 from localfirst.services.serving.job import Job, Piece, Work, in_thread
 from localfirst.services.serving.meter import Meter
 from localfirst.services.session import open_session
@@ -46,17 +46,6 @@ WAITING_MOST = 32
 """Requests that may wait for one model."""
 STOPPING = ServerError("The server is stopping")
 UNLOADED = UnloadedError("The model was unloaded by who runs this server")
-
-
-class Resident(NamedTuple):
-    """A model that is loaded."""
-
-    plan: Plan
-    context_tokens: int
-    template: str | None
-    """Its chat template, Jinja source."""
-    expires_in_s: float
-    """When it is unloaded if nobody asks for it; infinite: when another needs the memory."""
 
 
 class Lease(NamedTuple):
@@ -118,16 +107,7 @@ class Pool:
     @property
     def residents(self) -> tuple[Resident, ...]:
         """What is loaded now, with when it goes."""
-        now = asyncio.get_running_loop().time()
-        return tuple(
-            Resident(
-                held.session.plan,
-                held.session.loaded.context_tokens,
-                held.session.loaded.template,
-                _find_end_s(held, now),
-            )
-            for held in self._held.values()
-        )
+        return tuple(map(describe_resident, self._held.values()))
 
     def expire(self, model: str, variant: str | None = None) -> None:
         """Let what is loaded of a model go as soon as nobody is answered by it."""
@@ -414,10 +394,3 @@ class Pool:
         self._tasks.add(task)  # the loop itself keeps no task alive
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _find_end_s(held: Held, now: float) -> float:
-    """In how long a model is unloaded if nobody asks for it, at `now` of the loop's clock."""
-    if held.timer is not None and held.active == 0:
-        return max(0.0, held.timer.when() - now)
-    return math.inf if held.keep_s is None else held.keep_s
