@@ -143,6 +143,18 @@ def test_a_revision_stays_as_far_as_an_import_has_its_files_from_it() -> None:
     assert run_gc().freed_bytes > 200_000
 
 
+def test_the_empty_folders_of_a_removal_that_was_killed_go_once_nobody_can_be_making_them(home: Path) -> None:
+    folder = manifest.find_home(install())
+    removal.remove(*manifest.find_own())
+    assert not folder.exists()
+    (folder / layout.FILES).mkdir(parents=True)
+    (folder / layout.TRAILS).mkdir()
+    assert run_gc().removed == ()
+    set_age(home / "models", time.time() - DAY_S)
+    assert take(run_gc()) == {"tiny@q4_0": "leftover"}
+    assert not folder.parent.parent.exists()
+
+
 def test_what_is_not_ours_is_reported_and_stays() -> None:
     model = install()
     models = paths.models_dir()

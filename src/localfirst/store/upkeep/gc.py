@@ -127,10 +127,15 @@ def _find_in_folders(found: Survey) -> Iterator[Garbage]:
         elif leaf.kind in {"partial", "leftover"}:
             parts = find_parts(folder)
             extent = _measure_unneeded(parts or [folder], needed)
-            if (parts and extent.size_bytes) or not any(folder.iterdir()):
+            if (parts and extent.size_bytes) or not _has_files(folder):
                 yield Garbage("partial" if leaf.kind == "partial" else "leftover", name, folder, *extent, lock)
         elif leaf.kind == "model" and (partial := folder / layout.PARTIAL).is_dir():
             yield Garbage("leftover", name, partial, *measure(partial, set()), lock)
+
+
+def _has_files(folder: Path) -> bool:
+    """Whether there is more than empty folders, which a removal leaves that was killed at its very end."""
+    return any(names for _, _, names in os.walk(folder))
 
 
 def _measure_unneeded(parts: Iterable[Path], needed: set[str]) -> Extent:
