@@ -82,7 +82,7 @@ def open_onnx(path: Path, threads: int, context_tokens: int) -> Run:
 
     config = genai.Config(str(path))
     config.clear_providers()
-    options = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
+    options = {"intra_op_num_threads": threads, "session.intra_op.spin_duration_us": "50"}
     config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
     model = genai.Model(config)
     tokenizer = genai.Tokenizer(model)
