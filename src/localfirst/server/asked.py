@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.constraint import make_schema
+from localfirst.conversation import Answer, TextDelta, ToolCall
 from localfirst.errors import ConstraintError, UsageError
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import refuse_type
@@ -16,21 +17,11 @@ from localfirst.services.structure import parse_choice, parse_tools
 from localfirst.worker import protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
-    from localfirst.conversation import (
-        Answer,
-        Constraint,
-        Embedding,
-        Message,
-        Sampling,
-        TextDelta,
-        ToolCall,
-        ToolChoice,
-    )
-    from localfirst.services.session import Session
+    from localfirst.conversation import Constraint, Embedding, Message, Sampling, ToolChoice
     from localfirst.types import Plan
-    from localfirst.worker.client import Reply
+    from localfirst.worker.client import Heard
 
 MOST_TOKENS = 2**31 - 1
 MOST_STOPS = 16
@@ -65,15 +56,12 @@ class Manner:
 class Generating:
     """The work of answering: each request after the other, every piece with the number of its answer."""
 
-    make: Callable[[Plan], Iterator[protocol.Chat | protocol.Complete]]
+    make_requests: Callable[[Plan], Iterator[protocol.Chat | protocol.Complete]]
 
-    def __call__(
-        self, session: Session, begun: Callable[[Reply], None]
-    ) -> Generator[tuple[int, TextDelta | ToolCall | Answer], None, None]:
+    def take(self, index: int, heard: Heard) -> Iterator[tuple[int, TextDelta | ToolCall | Answer]]:
         """The pieces, as they come."""
-        for index, request in enumerate(self.make(session.plan)):
-            for piece in session.answer(request, begun):
-                yield index, piece
+        if isinstance(heard, (TextDelta, ToolCall, Answer)):
+            yield index, heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +70,14 @@ class Vectorizing:
 
     texts: tuple[str, ...]
 
-    def __call__(self, session: Session, begun: Callable[[Reply], None]) -> Generator[Embedding, None, None]:
-        """The vectors in the order of the texts."""
+    def make_requests(self, _: Plan) -> Iterator[protocol.Embed]:
+        """One for some of them."""
         for start in range(0, len(self.texts), EMBEDDED_TEXTS):
-            yield from session.embed_batch(self.texts[start : start + EMBEDDED_TEXTS], begun)
+            yield protocol.Embed(self.texts[start : start + EMBEDDED_TEXTS])
+
+    def take(self, _: int, heard: Heard) -> Iterable[Embedding]:
+        """The vectors in the order of the texts."""
+        return heard.embeddings if isinstance(heard, protocol.Embedded) else ()
 
 
 class Chat(NamedTuple):
@@ -122,17 +114,28 @@ class Chat(NamedTuple):
 class Counting:
     """The work of counting the tokens of conversations, which are not answered."""
 
-    make: Callable[[Plan], Iterator[protocol.Chat]]
+    make_chats: Callable[[Plan], Iterator[protocol.Chat]]
 
-    def __call__(self, session: Session, begun: Callable[[Reply], None]) -> Generator[int, None, None]:
+    def make_requests(self, plan: Plan) -> Iterator[protocol.Count]:
+        """One for each conversation."""
+        return map(protocol.Count, self.make_chats(plan))
+
+    def take(self, _: int, heard: Heard) -> Iterator[int]:
         """As many as an answer to each would count."""
-        for request in self.make(session.plan):
-            yield session.count(request, begun)
+        if isinstance(heard, protocol.Counted):
+            yield heard.prompt_tokens
 
 
-def load_only(session: Session, begun: Callable[[Reply], None]) -> Generator[object, None, None]:  # noqa: ARG001
+class Loading:
     """The work of nothing, for which a model is loaded."""
-    yield from ()
+
+    def make_requests(self, _: Plan) -> Iterable[protocol.Request]:
+        """None."""
+        return ()
+
+    def take(self, _: int, __: Heard) -> Iterable[object]:
+        """Nothing."""
+        return ()
 
 
 @contextmanager

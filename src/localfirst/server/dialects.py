@@ -27,9 +27,12 @@ class Dialect(NamedTuple):
     """What shows that a stream lives which has nothing to say yet."""
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def dump(value: object) -> str:
     """JSON, as short as can be."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def make_event(data: str, name: str | None = None) -> str:

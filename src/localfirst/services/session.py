@@ -6,8 +6,9 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from localfirst.catalog.names import parse_remote
 from localfirst.conversation import FREE_CHOICE, Answer, Message, Sampling, TextDelta, ToolCall
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
     from localfirst.conversation import Constraint, Embedding, ToolChoice
     from localfirst.types import Machine, Plan, Wanted
+    from localfirst.worker.client import Heard
 
+Told = TypeVar("Told", bound="Heard")
 EMBEDDED_TEXTS = 16
 """Texts that a worker is given at once: results come early, and a request costs little beside them."""
 
@@ -132,13 +135,13 @@ class Session:
         self._report = ignore
 
     def _start(self) -> None:
-        self._worker = Worker(self._python)
+        self.worker = Worker(self._python)
         try:
             begun = time.monotonic()
-            self.loaded = self._worker.load(self._load, self._tell_loading)
+            self.loaded = self.worker.load(self._load, self._tell_loading)
             self.load_s = time.monotonic() - begun
         except BaseException as error:
-            self._worker.close()
+            self.worker.close()
             if isinstance(error, LfError):
                 advise(error, self.plan.runtime)
             raise
@@ -148,8 +151,8 @@ class Session:
 
     def _restart(self) -> None:
         with self._restarting:
-            if not self._worker.alive:
-                self._worker.close()
+            if not self.worker.alive:
+                self.worker.close()
                 self._start()
 
     def ask(  # noqa: PLR0913 - one keyword per thing that a request may have of its own
@@ -177,48 +180,39 @@ class Session:
             tools=tools or self.tools,
             choice=choice or self.choice,
         )
-        yield from self.answer(asked, self._remember)
+        yield from self.answer(asked)
 
-    def answer(
-        self, asked: protocol.Chat | protocol.Complete, begun: Callable[[Reply], None]
-    ) -> Iterator[TextDelta | ToolCall | Answer]:
-        """Answer one request by the worker as it is, dead or alive; `begun` is told how to cancel it."""
-        reply = self._worker.answer(asked)
-        begun(reply)
-        for piece in reply:
-            if isinstance(piece, Answer):
-                answer = replace(piece, timings=replace(piece.timings, load_s=self.load_s))
-                self.observe(answer)
-                yield answer
-                if self._measures and isinstance(asked, protocol.Chat) and not _is_held(asked):
-                    measuring.record(self.plan, self.loaded, self._machine, answer)
-            else:
-                yield piece
+    def answer(self, asked: protocol.Chat | protocol.Complete) -> Iterator[TextDelta | ToolCall | Answer]:
+        """Answer one request by the worker as it is, dead or alive."""
+        self._reply = self.worker.answer(asked)
+        for piece in self._reply:
+            yield (said := self.note(piece))
+            if isinstance(said, Answer) and (keep := self.find_keeping(asked, said)):
+                keep()
 
-    def count(self, asked: protocol.Chat, begun: Callable[[Reply], None]) -> int:
-        """How many tokens a conversation has as a prompt, by the worker as it is; nothing is answered."""
-        reply = self._worker.count(asked)
-        begun(reply)
-        return reply.count()
+    def note(self, heard: Told) -> Told:
+        """What a worker has just said, with what else is known of it."""
+        if isinstance(heard, Answer):
+            heard = replace(heard, timings=replace(heard.timings, load_s=self.load_s))
+            self.observe(heard)
+        elif isinstance(heard, protocol.Embedded):
+            for one in heard.embeddings:
+                self.observe(one)
+        return heard
 
-    def _remember(self, reply: Reply) -> None:
-        self._reply = reply
-
-    def embed_batch(self, texts: tuple[str, ...], begun: Callable[[Reply], None]) -> tuple[Embedding, ...]:
-        """The vectors of some texts by the worker as it is; none where it was cancelled meanwhile."""
-        reply = self._worker.embed(texts)
-        begun(reply)
-        embeddings = reply.wait_for(protocol.Embedded).embeddings
-        for one in embeddings:
-            self.observe(one)
-        return embeddings
+    def find_keeping(self, asked: protocol.Request | None, answer: Answer) -> Callable[[], None] | None:
+        """How to keep, for estimates, how fast an answer was; `None` for one that cannot be compared with others."""
+        if self._measures and isinstance(asked, protocol.Chat) and not _is_held(asked):
+            return partial(measuring.record, self.plan, self.loaded, self._machine, answer)
+        return None
 
     def embed(self, texts: Iterable[str]) -> Iterator[Embedding]:
         """The vectors of texts, in their order; they are read, and computed, some at a time."""
         rest = iter(texts)
         while batch := tuple(islice(rest, EMBEDDED_TEXTS)):
             self._restart()
-            yield from self.embed_batch(batch, self._remember)
+            self._reply = self.worker.embed(batch)
+            yield from self.note(self._reply.wait_for(protocol.Embedded)).embeddings
 
     def cancel(self) -> None:
         """Let the answer that is being generated end now. Safe from a signal handler."""
@@ -262,20 +256,20 @@ class Session:
 
     def close(self) -> None:
         """End the worker."""
-        self._worker.close()
+        self.worker.close()
 
     @property
     def alive(self) -> bool:
         """Whether the worker is still there."""
-        return self._worker.alive
+        return self.worker.alive
 
     def explain_death(self) -> LfError:
         """Why the worker, which is gone, is gone."""
-        return self._worker.explain_death()
+        return self.worker.explain_death()
 
     def kill(self, error: LfError) -> None:
         """End the worker by force; what it is answering fails with `error`."""
-        self._worker.kill(error)
+        self.worker.kill(error)
 
     def __enter__(self) -> Self:
         return self

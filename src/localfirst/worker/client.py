@@ -8,12 +8,14 @@ from __future__ import annotations
 import itertools
 import os
 import queue
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self, TypeVar, cast
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
     from localfirst.backends.base import LoadedInfo
 
+    Put = Callable[[protocol.Event | None], None]
+
 RENDER_TIMEOUT_S = 10.0
 """A template ends in milliseconds; one that loops for ever is stopped with its process."""
 LOAD_TIMEOUT_S = 900.0
@@ -43,9 +47,23 @@ ABANDON_TIMEOUT_S = 0.5
 """The same for one whose model nobody waits for any longer: it ends the program that it is starting, if any."""
 _POLL_S = 0.1
 """How long a wait may be deaf to `Reply.cancel`, and on Windows to Ctrl-C."""
+_AT_ONCE_BYTES = getattr(select, "PIPE_BUF", 0)
+"""What a pipe that takes anything takes without waiting. Source: pipe(7)."""
 _Single = TypeVar(
     "_Single", protocol.Loaded, protocol.Seen, protocol.Counted, protocol.Tokens, protocol.Embedded, protocol.Scored
 )
+Heard = (
+    TextDelta
+    | ToolCall
+    | Answer
+    | protocol.Loaded
+    | protocol.Seen
+    | protocol.Counted
+    | protocol.Tokens
+    | protocol.Embedded
+    | protocol.Scored
+)
+"""What is asked for, and not only how far it is."""
 
 FOREIGN = WorkerCrashError(
     "What was started as the engine's interpreter does not speak as one",
@@ -71,7 +89,7 @@ class Worker:
         """
         self._folder = tempfile.mkdtemp(prefix="lf-worker-")
         self._log = Path(self._folder, "log")
-        self._events: dict[int, queue.SimpleQueue[protocol.Event | None]] = {}
+        self._listeners: dict[int, Put] = {}
         self._ids = itertools.count(1)
         self._write_lock = threading.Lock()
         self._killed_with: LfError | None = None
@@ -138,10 +156,6 @@ class Worker:
         """
         return Reply(self, request)
 
-    def count(self, request: protocol.Chat) -> Reply:
-        """Ask how many tokens a conversation has as a prompt: `count` on what is returned."""
-        return Reply(self, protocol.Count(request))
-
     def tokenize(self, text: str) -> tuple[int, ...]:
         """The token ids of a text, with nothing added.
 
@@ -192,7 +206,7 @@ class Worker:
         self._process.kill()
 
     def send(self, request: protocol.Request, request_id: int) -> None:
-        """Write one frame.
+        """Write one frame, however long the worker takes to read it.
 
         Raises:
             WorkerCrashError: the process is gone.
@@ -205,17 +219,36 @@ class Worker:
         except (OSError, ValueError) as error:  # ValueError: the pipe was closed on our side
             raise self.explain_death() from error
 
-    def subscribe(self) -> tuple[int, queue.SimpleQueue[protocol.Event | None]]:
-        """A new request id and the queue of its events; `None` in it means that the process is gone."""
-        request_id, events = next(self._ids), queue.SimpleQueue[protocol.Event | None]()
-        self._events[request_id] = events
+    def send_at_once(self, request: protocol.Request, request_id: int) -> bool:
+        """Write one frame, if nothing has to be waited for; whether it was written."""
+        frame = protocol.encode(request, request_id)
+        if len(frame) > _AT_ONCE_BYTES or not self._write_lock.acquire(blocking=False):
+            return False
+        try:
+            waiting = select.poll()
+            waiting.register(self._stdin, select.POLLOUT)
+            if waiting.poll(0) != [(self._stdin.fileno(), select.POLLOUT)]:
+                return False
+            self._stdin.write(frame)
+            self._stdin.flush()
+        except (OSError, ValueError):
+            return False
+        else:
+            return True
+        finally:
+            self._write_lock.release()
+
+    def subscribe(self, put: Put) -> int:
+        """A new request's id; `put` is given its events, by another thread. `None` means that the process is gone."""
+        request_id = next(self._ids)
+        self._listeners[request_id] = put
         if self._process.poll() is not None:
-            events.put(None)
-        return request_id, events
+            put(None)
+        return request_id
 
     def unsubscribe(self, request_id: int) -> None:
         """Forget a request; its late events are dropped."""
-        self._events.pop(request_id, None)
+        self._listeners.pop(request_id, None)
 
     def explain_death(self) -> LfError:
         """The error for a process that is gone: why it was killed, or its signal and the end of its log."""
@@ -234,11 +267,57 @@ class Worker:
                 except ValueError:
                     self.kill(FOREIGN)
                     break
-                if (events := self._events.get(request_id)) is not None:
-                    events.put(event)
+                if (put := self._listeners.get(request_id)) is not None:
+                    put(event)
         self._process.wait()
-        for events in list(self._events.values()):
-            events.put(None)
+        for put in list(self._listeners.values()):
+            put(None)
+
+
+class Hearing:
+    """What a worker says of one request, event by event. Waits for nothing."""
+
+    def __init__(self) -> None:
+        """The request is sent now."""
+        self._asked_s = time.monotonic()
+        self._first_token_s: float | None = None
+        self._pieces: list[TextDelta] = []
+        self._calls: list[ToolCall] = []
+        self.has_begun = False
+        """Whether the worker has said anything; one that died before did not take the request up."""
+        self.is_over = False
+        """Whether it says nothing more."""
+        self.prompt_tokens: int | None = None
+        """Of the prompt, once the engine reads it and where it tells."""
+
+    def hear(self, event: protocol.Event) -> Heard | None:
+        """What an event is worth to who asked: a piece or a call or the `Answer`, or what else was asked for.
+
+        Raises:
+            TemplateError, ContextError, UsageError, EngineError: as the worker says.
+        """
+        self.has_begun = True
+        self.is_over = isinstance(event, protocol.ENDS)
+        match event:
+            case protocol.Text():
+                if self._first_token_s is None:
+                    self._first_token_s = time.monotonic() - self._asked_s
+                self._pieces.append(piece := TextDelta(event.text, event.reasoning))
+                return piece
+            case protocol.Called():
+                self._calls.append(event.call)
+                return event.call
+            case protocol.Finished():
+                return _make_answer(self._pieces, self._calls, event, self._first_token_s)
+            case protocol.Failed():
+                raise error_for(event.code, event.message, event.detail, event.hint)
+            case protocol.Started():
+                self.prompt_tokens = event.prompt_tokens
+                return None
+            case protocol.Begun() | protocol.Rendered() | protocol.Loading():
+                return None
+            case _:
+                return event
 
 
 class Reply:
@@ -252,12 +331,9 @@ class Reply:
         self._worker = worker
         self._cancellable = cancellable
         self._cancel_asked = False
-        self._over = False
-        self.heard = False
-        """Whether the worker has said anything of it; one that died before did not take it up."""
-        self.prompt_tokens: int | None = None
-        """Of the prompt, once the engine reads it and where it tells."""
-        self._id, self._events = worker.subscribe()
+        self._hearing = Hearing()
+        self._events = queue.SimpleQueue[protocol.Event | None]()
+        self._id = worker.subscribe(self._events.put)
         worker.send(request, self._id)
 
     def cancel(self) -> None:
@@ -265,43 +341,20 @@ class Reply:
         self._cancel_asked = True
 
     def __iter__(self) -> Iterator[TextDelta | ToolCall | Answer]:
-        asked = time.monotonic()
-        first_token_s: float | None = None
-        pieces: list[TextDelta] = []
-        calls: list[ToolCall] = []
         try:
             event = self._wait_until_rendered()
-            while not isinstance(event, protocol.Finished):
-                if isinstance(event, protocol.Text):
-                    if first_token_s is None:
-                        first_token_s = time.monotonic() - asked
-                    pieces.append(TextDelta(event.text, event.reasoning))
-                    yield pieces[-1]
-                elif isinstance(event, protocol.Called):
-                    calls.append(event.call)
-                    yield calls[-1]
-                event = self.wait()
-            yield _make_answer(pieces, calls, event, first_token_s)
+            while True:
+                if isinstance(heard := self._hearing.hear(event), (TextDelta, ToolCall, Answer)):
+                    yield heard
+                if self._hearing.is_over:
+                    return
+                event = self._wait()
         finally:
             self._leave()
 
-    def count(self) -> int:
-        """The answer to a `Count`.
-
-        Raises:
-            TemplateError, ContextError, UsageError, EngineError: as the worker says.
-            WorkerCrashError: the process died.
-        """
-        try:
-            self._wait_until_rendered()
-        except BaseException:
-            self._leave()
-            raise
-        return self.wait_for(protocol.Counted).prompt_tokens
-
     def _wait_until_rendered(self) -> protocol.Event:
-        self.wait()  # Begun: the queue may be long, the template not
-        return self.wait(RENDER_TIMEOUT_S, LATE_TEMPLATE)
+        self._hearing.hear(self._wait())  # Begun: the queue may be long, the template not
+        return self._wait(RENDER_TIMEOUT_S, LATE_TEMPLATE)
 
     def wait_for(
         self,
@@ -315,16 +368,16 @@ class Reply:
         That it left the queue, or how far it is, which `report` is told.
         """
         try:
-            while isinstance(event := self.wait(timeout_s, late), (protocol.Begun, protocol.Loading)):
+            while (heard := self._hearing.hear(event := self._wait(timeout_s, late))) is None:
                 if isinstance(event, protocol.Loading):
                     report(event.line, event.lasting)
         finally:
             self._leave()
-        if not isinstance(event, kind):
-            raise EngineError(f"Unexpected answer of the worker: {event}")
-        return event
+        if not isinstance(heard, kind):
+            raise EngineError(f"Unexpected answer of the worker: {heard}")
+        return heard
 
-    def wait(self, timeout_s: float | None = None, late: LfError | None = None) -> protocol.Event:
+    def _wait(self, timeout_s: float | None = None, late: LfError | None = None) -> protocol.Event:
         """The next event. After `timeout_s` without one the worker is killed, and the error is `late`."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -338,30 +391,20 @@ class Reply:
                     deadline = None
                     self._worker.kill(late)
                 continue
-            self.heard |= event is not None
-            self._over = event is None or isinstance(event, protocol.ENDS)
-            match event:
-                case None:
-                    raise self._worker.explain_death()
-                case protocol.Failed():
-                    raise error_for(event.code, event.message, event.detail, event.hint)
-                case protocol.Started():
-                    self.prompt_tokens = event.prompt_tokens
-                    return event
-                case _:
-                    return event
+            if event is None:
+                self._hearing.is_over = True
+                raise self._worker.explain_death()
+            return event
 
     def _leave(self) -> None:
-        if not self._over and not self._cancellable:
+        if not self._hearing.is_over and not self._cancellable:
             self._worker.close(ABANDON_TIMEOUT_S)
-        elif not self._over:
+        elif not self._hearing.is_over:
             self.cancel()
             deadline = time.monotonic() + CANCEL_TIMEOUT_S
-            try:
-                while not self._over:
-                    self.wait(max(0.0, deadline - time.monotonic()), LATE_CANCEL)
-            except LfError:
-                self._over = True  # the caller is leaving: the next request tells of a process that is gone
+            with suppress(LfError):  # the caller is leaving: the next request tells of a process that is gone
+                while not self._hearing.is_over:
+                    self._hearing.hear(self._wait(max(0.0, deadline - time.monotonic()), LATE_CANCEL))
         self._worker.unsubscribe(self._id)
 
 

@@ -13,7 +13,7 @@ A request carries the `id` that all of its events repeat. Knows no process, no e
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from localfirst.backends.base import LoadedInfo
@@ -276,6 +276,8 @@ Event = (
 )
 ENDS = (Loaded, Seen, Finished, Counted, Tokens, Embedded, Scored, Failed)
 """Events after which nothing of their request comes."""
+RENDERED = (Chat, Complete, Count)
+"""Requests that have a `Rendered`."""
 
 _NESTED: dict[str, Callable[[Any], object]] = {
     "chat": lambda item: Chat(**_read_fields(item)),
@@ -333,8 +335,8 @@ _NAMES = {cls: ("op", name) for name, cls in REQUESTS.items()} | {cls: ("event",
 def encode(message: Request | Event, request_id: int) -> bytes:
     """One frame, with its line end. Lone surrogates, which no UTF-8 can carry, become `?`."""
     key, name = _NAMES[type(message)]
-    frame = {key: name, "id": request_id, **asdict(message)}
-    return json.dumps(frame, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+    frame = {key: name, "id": request_id, **_find_items(message)}
+    return _ENCODER.encode(frame).encode("utf-8", "replace") + b"\n"
 
 
 def decode_request(line: bytes) -> tuple[int, Request]:
@@ -363,6 +365,14 @@ def _decode(line: bytes, key: str, classes: Mapping[str, type[_Frame]]) -> tuple
         return request_id, cls(**_read_fields(frame))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a frame: {line[:200]!r}") from error
+
+
+def _find_items(value: Any) -> dict[str, Any]:
+    """The fields of a value; those of values within are found when they are encoded, which `asdict` copies first."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_find_items)
 
 
 def _read_fields(items: dict[str, Any]) -> dict[str, Any]:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import math
+import signal
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import psutil
 import pytest
 from tests.fixtures.engines import need_engine
 from tests.fixtures.scripted import Shape, make_gguf
 
 from localfirst.conversation import Answer, Message, Sampling
-from localfirst.errors import CrowdedError, NoFitError, ServerError
+from localfirst.errors import ContextError, CrowdedError, NoFitError, ServerError
 from localfirst.hwprobe.probe import probe
-from localfirst.server.asked import load_only
+from localfirst.server.asked import Loading
 from localfirst.services.importing import import_model
 from localfirst.services.planning import plan_model
 from localfirst.services.serving.pool import Pool
-from localfirst.types import Machine, Wanted
+from localfirst.types import Machine, Plan, Wanted
 from localfirst.worker import protocol
+from localfirst.worker.client import Heard
 
-HI = (Message("user", "hi"),)
 WANTED = Wanted(context_tokens=65_536)
 """An answer of that length takes longer than a test."""
 
@@ -49,15 +52,21 @@ def see_room_for(models: float) -> Callable[[], Machine]:
     return lambda: here._replace(memory=here.memory._replace(available_bytes=free))
 
 
-def work(tokens: int) -> Any:
-    def answer(session: Any, begun: Any) -> Any:
-        yield from session.answer(protocol.Chat(HI, Sampling(temperature=0), tokens), begun)
+class Answering(NamedTuple):
+    """The work of one answer."""
 
-    return answer
+    tokens: int
+    said: str = "hi"
+
+    def make_requests(self, _: Plan) -> list[protocol.Request]:
+        return [protocol.Chat((Message("user", self.said),), Sampling(temperature=0), self.tokens)]
+
+    def take(self, _: int, heard: Heard) -> list[Heard]:
+        return [heard]
 
 
 async def ask(pool: Pool, name: str) -> None:
-    lease = await pool.begin(name, "chat", work(2))
+    lease = await pool.begin(name, "chat", Answering(2))
     async with lease.job as job:
         pieces = [piece async for piece in job]
     assert isinstance(pieces[-1], Answer)
@@ -109,7 +118,7 @@ def test_what_was_used_least_recently_goes_when_another_needs_its_memory() -> No
 
 def test_what_is_answering_never_goes_and_the_next_is_told_to_come_again() -> None:
     async def test(pool: Pool) -> None:
-        lease = await pool.begin("one", "chat", work(60_000))
+        lease = await pool.begin("one", "chat", Answering(60_000))
         async with lease.job as job:
             await anext(job)
             with pytest.raises(CrowdedError, match="no memory for `two`"):
@@ -154,7 +163,7 @@ def test_what_is_kept_for_no_time_is_loaded_for_each_request() -> None:
 
 def test_a_request_says_how_long_its_model_stays_until_another_does() -> None:
     async def stay(pool: Pool, keep_alive_s: float | None) -> float:
-        lease = await pool.begin("one", "chat", load_only, keep_alive_s)
+        lease = await pool.begin("one", "chat", Loading(), keep_alive_s)
         async with lease.job as job:
             assert [piece async for piece in job] == []
         await until(lambda: not pool._jobs)
@@ -178,7 +187,7 @@ def test_a_request_says_how_long_its_model_stays_until_another_does() -> None:
 
 def test_what_is_let_go_while_it_answers_goes_when_it_has() -> None:
     async def test(pool: Pool) -> None:
-        lease = await pool.begin("one", "chat", work(60_000))
+        lease = await pool.begin("one", "chat", Answering(60_000))
         async with lease.job as job:
             await anext(job)
             pool.expire("one")
@@ -215,7 +224,7 @@ def test_whoever_leaves_while_it_is_loaded_keeps_nobody_else_from_it() -> None:
 
 def test_a_pool_that_closes_ends_what_is_answered_and_takes_no_more() -> None:
     async def test(pool: Pool) -> None:
-        lease = await pool.begin("one", "chat", work(60_000))
+        lease = await pool.begin("one", "chat", Answering(60_000))
         async with lease.job as job:
             await anext(job)
             await pool.close(10)
@@ -225,5 +234,52 @@ def test_a_pool_that_closes_ends_what_is_answered_and_takes_no_more() -> None:
         with pytest.raises(ServerError):
             await ask(pool, "one")
         assert names(pool) == []
+
+    run(see_room_for(3.5), test)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
+@pytest.mark.parametrize("letters", [10, 1_000_000], ids=["at once", "by a thread of its own"])
+def test_a_worker_that_reads_nothing_keeps_nobody_else_waiting(letters: int) -> None:
+    """A pipe takes 64 KB, and then whoever writes to it has to wait."""
+
+    async def test(pool: Pool) -> None:
+        await ask(pool, "one")
+        (held,) = pool._held.values()
+        process = psutil.Process(held.session.worker.pid)
+        process.suspend()
+        rescue = threading.Timer(10, process.resume)  # of a loop that waits
+        rescue.start()
+        asked = asyncio.create_task(pool.begin("one", "chat", Answering(1, "x" * letters)))
+        await asyncio.sleep(0.2)
+        assert process.status() == psutil.STATUS_STOPPED
+        assert not asked.done()
+        rescue.cancel()
+        process.resume()
+        lease = await asked
+        async with lease.job as job:
+            if letters > WANTED.context_tokens:
+                with pytest.raises(ContextError):
+                    await anext(job)
+            else:
+                assert isinstance([piece async for piece in job][-1], Answer)
+
+    run(see_room_for(3.5), test)
+
+
+def test_a_request_left_before_it_was_sent_whole_ends() -> None:
+    async def test(pool: Pool) -> None:
+        await ask(pool, "one")
+        (held,) = pool._held.values()
+        process = psutil.Process(held.session.worker.pid)
+        process.suspend()
+        asked = asyncio.create_task(pool.begin("one", "chat", Answering(60_000, "x" * 60_000)))
+        await until(lambda: pool._jobs)
+        (job,) = pool._jobs
+        job.leave()
+        process.resume()
+        await asked
+        await until(lambda: not pool._jobs)
+        assert held.session.alive
 
     run(see_room_for(3.5), test)

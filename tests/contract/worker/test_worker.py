@@ -16,7 +16,7 @@ from tests.fixtures.scripted import TEMPLATE, Shape, make_gguf, make_litert, mak
 from localfirst.conversation import Answer, Message, Sampling, TextDelta, Usage
 from localfirst.errors import LfError, ModelFileError, TemplateError, UsageError, WorkerCrashError
 from localfirst.worker import client, protocol
-from localfirst.worker.client import Worker
+from localfirst.worker.client import Reply, Worker
 
 BACKENDS = {
     "xllamacpp": make_gguf,
@@ -60,16 +60,19 @@ def test_a_worker_answers_exactly_the_scripted_text_and_counts_every_token(backe
     assert (answer.usage.prompt_tokens, answer.finish_reason) == (5, "stop")
 
 
+def count(worker: Worker, said: tuple[Message, ...]) -> int:
+    return Reply(worker, protocol.Count(protocol.Chat(said, GREEDY))).wait_for(protocol.Counted).prompt_tokens
+
+
 def test_a_prompt_is_counted_as_an_answer_counts_it_and_a_stop_string_is_told(backend: str, tmp_path: Path) -> None:
     load = make_load(backend, tmp_path, text=REPLY)
     said = (Message("system", "Be brief."), *HI, Message("assistant", "yes"), *HI)
     with Worker(sys.executable) as worker:
         worker.load(load)
-        counted = worker.count(protocol.Chat(said, GREEDY)).count()
-        reply = worker.answer(protocol.Chat(said, GREEDY, stop=("absent", "very")))
-        _, answer = read_all(reply)
-        assert worker.count(protocol.Chat(said, GREEDY)).count() == counted
-    assert counted == answer.usage.prompt_tokens == reply.prompt_tokens
+        counted = count(worker, said)
+        _, answer = read_all(worker.answer(protocol.Chat(said, GREEDY, stop=("absent", "very"))))
+        assert count(worker, said) == counted
+    assert counted == answer.usage.prompt_tokens
     assert (answer.text, answer.stopped_by) == ("Hello there, I am a ", "very")
 
 
@@ -78,7 +81,7 @@ def test_a_prompt_that_cannot_be_counted_is_an_error_and_the_worker_goes_on(tmp_
     with Worker(sys.executable) as worker:
         worker.load(load)
         with pytest.raises(TemplateError):
-            worker.count(protocol.Chat(HI, GREEDY)).count()
+            count(worker, HI)
         assert worker.tokenize("abc")
 
 

@@ -74,6 +74,8 @@ class LlamaServer:
         self.device = _find_device(xllamacpp, options.placement)
         self._place = SocketPlace()
         self._key = secrets.token_urlsafe(32)
+        self._kept: list[_UnixConnection] = []
+        """Connections that nobody uses now: a new one for every prompt would take longer than to tokenize it."""
         params = _make_params(xllamacpp, path, context_tokens, options)
         params.hostnames = [self._place.path]
         params.api_keys = [self._key]
@@ -140,6 +142,8 @@ class LlamaServer:
         """
         with suppress(OSError, EngineError, http.client.HTTPException):  # it has crashed: there is no loop to wait for
             self.get("/lora-adapters")
+        for kept in self._kept:
+            kept.close()
         self._server = None
         self._place.remove()
 
@@ -158,20 +162,30 @@ class LlamaServer:
         self, method: str, route: str, body: str | None, cancelled: Callable[[], bool] | None = None
     ) -> dict[str, Any]:
         """One request; one that can be cancelled may take any time, others `REQUEST_TIMEOUT_S`."""
-        connection = _UnixConnection(self._place.path)
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        connection = self._connect()
         try:
-            headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
             connection.request(method, route, body, headers)
-            while cancelled is not None and not select.select([connection.sock], [], [], POLL_S)[0]:
-                if cancelled():
-                    raise _CancelledError
+            if cancelled is not None:
+                _wait(connection, cancelled)
             response = connection.getresponse()
             answer: dict[str, Any] = json.loads(response.read())
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        self._kept.append(connection)
         if response.status != http.HTTPStatus.OK:
             raise EngineError("llama.cpp refused a request", detail=f"{route}: {answer}")
         return answer
+
+    def _connect(self) -> _UnixConnection:
+        """A connection, kept or new; of those kept, none that the engine has closed meanwhile."""
+        with suppress(IndexError):  # several threads may take one
+            while (kept := self._kept.pop()) is not None:
+                if kept.sock is not None and not select.select([kept.sock], [], [], 0)[0]:
+                    return kept
+                kept.close()
+        return _UnixConnection(self._place.path)
 
 
 class _CancelledError(Exception):
@@ -189,6 +203,17 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def _wait(connection: _UnixConnection, cancelled: Callable[[], bool]) -> None:
+    """Until there is an answer.
+
+    Raises:
+        _CancelledError: it was cancelled before.
+    """
+    while not select.select([connection.sock], [], [], POLL_S)[0]:
+        if cancelled():
+            raise _CancelledError
 
 
 def _find_device(xllamacpp: Any, placement: str) -> str:

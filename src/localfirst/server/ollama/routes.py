@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import Route
 
 from localfirst.conversation import Answer
-from localfirst.server.asked import load_only
+from localfirst.server.asked import Loading
 from localfirst.server.dialects import make_line
 from localfirst.server.endpoint import Endpoint, Stream, make_failure, make_json
 from localfirst.server.failures import RefusedError
@@ -102,7 +102,7 @@ async def _load(pool: Pool, asked: Asked) -> str:
         return "unload"
     one = await in_thread(lambda: shelf.find_one(common.manner.model))
     task: Task = "embedding" if one.model.task == "embedding" else "chat"
-    lease = await pool.begin(common.manner.model, task, load_only, common.keep_alive_s)
+    lease = await pool.begin(common.manner.model, task, Loading(), common.keep_alive_s)
     async with lease.job:
         common.check(lease.plan)
     return "load"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from localfirst.services.serving.job import Inbox
     from localfirst.services.session import Session
     from localfirst.types import Plan, Task
 
@@ -34,6 +35,7 @@ class Held:
 
     session: Session
     free: asyncio.Semaphore
+    inbox: Inbox
     keep_s: float | None
     """How long it stays when nobody uses it; `None`: until another needs the memory."""
     pinned: bool = False

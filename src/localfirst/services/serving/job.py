@@ -1,21 +1,30 @@
-"""Work by a loaded model, from the thread that waits for its worker to the loop that serves clients."""
+"""Work by a loaded model, in the loop that serves clients: what is asked of its worker, and the pieces that come of it.
+
+A thread that waited for a worker for each request would be two switches more for every token, on cores that an engine
+keeps busy: what a worker says goes straight from the thread that reads its pipe into the loop, all that came meanwhile
+at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
+from localfirst.conversation import Answer
 from localfirst.errors import LfError
-from localfirst.worker.client import CANCEL_TIMEOUT_S, LATE_CANCEL
+from localfirst.worker import protocol
+from localfirst.worker.client import CANCEL_TIMEOUT_S, LATE_CANCEL, LATE_TEMPLATE, RENDER_TIMEOUT_S, Hearing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Iterable, Iterator
 
     from localfirst.services.session import Session
-    from localfirst.worker.client import Reply
+    from localfirst.types import Plan
+    from localfirst.worker.client import Heard
 
 Piece = TypeVar("Piece")
 Piece_co = TypeVar("Piece_co", covariant=True)
@@ -23,10 +32,14 @@ Result = TypeVar("Result")
 
 
 class Work(Protocol[Piece_co]):
-    """What is asked of a loaded model; every reply that it waits for is told first, so that it can be cancelled."""
+    """What is asked of a loaded model: requests, each made when the one before is over."""
 
-    def __call__(self, session: Session, begun: Callable[[Reply], None]) -> Generator[Piece_co, None, None]:
-        """The pieces as they come."""
+    def make_requests(self, plan: Plan) -> Iterable[protocol.Request]:
+        """What its worker is asked; none for work that is done as soon as the model is loaded."""
+        ...
+
+    def take(self, index: int, heard: Heard) -> Iterable[Piece_co]:
+        """The pieces that something heard of request number `index` becomes."""
         ...
 
 
@@ -56,21 +69,55 @@ async def in_thread(function: Callable[[], Result]) -> Result:
     return await future
 
 
+class Inbox:
+    """From other threads into the loop: what is put in while the loop is busy costs one waking of it together."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._waiting: list[Callable[[], None]] = []
+
+    def put(self, call: Callable[[], None]) -> None:
+        """Have the loop do something, after what was put in before."""
+        with self._lock:
+            is_first = not self._waiting
+            self._waiting.append(call)
+        if is_first:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(self._empty)
+
+    def _empty(self) -> None:
+        with self._lock:
+            calls, self._waiting = self._waiting, []
+        for call in calls:
+            call()
+
+
 class Job(Generic[Piece]):
     """Work that is being done. Iterate over it for the pieces; leaving it (`async with`) stops what is not done yet."""
 
-    def __init__(self, session: Session, work: Work[Piece], over: Callable[[Job[Any]], None]) -> None:
-        """Begin; `over` is told in the loop when the worker is free again, however that came."""
-        self._session, self._over = session, over
+    def __init__(self, session: Session, work: Work[Piece], inbox: Inbox, over: Callable[[Job[Any]], None]) -> None:
+        """`over` is told when the worker is free again, however that came. Nothing is done before `begin`."""
+        self._session, self._work, self._inbox, self._over = session, work, inbox, over
         self._loop = asyncio.get_running_loop()
         self._pieces: asyncio.Queue[tuple[Piece] | BaseException | None] = asyncio.Queue()
         self._first: list[tuple[Piece] | BaseException | None] = []
+        self._requests: Iterator[tuple[int, protocol.Request]] = iter(())
+        self._index, self._id = 0, 0
+        self._request: protocol.Request | None = None
+        self._hearing = Hearing()
+        self._is_sent = True
         self._left = False
         self._ended = False
-        self._reply: Reply | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        """Until a template has to have ended, or a cancel to have been seen."""
         self.began_s = time.monotonic()
         """When a loaded model had a place for it."""
-        threading.Thread(target=self._run, args=(work,), daemon=True).start()
+
+    def begin(self) -> None:
+        """Ask the worker."""
+        self._requests = enumerate(self._work.make_requests(self._session.plan))
+        self._go_on()
 
     def __aiter__(self) -> Self:
         return self
@@ -90,8 +137,7 @@ class Job(Generic[Piece]):
         """
         first = await self._pieces.get()
         self._first.append(first)
-        heard = self._reply is not None and self._reply.heard
-        return self._left or heard or self._session.alive or not isinstance(first, LfError)
+        return self._left or self._hearing.has_begun or self._session.alive or not isinstance(first, LfError)
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,45 +148,108 @@ class Job(Generic[Piece]):
     @property
     def prompt_tokens(self) -> int | None:
         """Of the prompt that is being answered, known from the first piece of the answer on."""
-        return None if self._reply is None else self._reply.prompt_tokens
+        return self._hearing.prompt_tokens
 
     def leave(self) -> None:
         """Stop; a worker that does not within some seconds is ended."""
         if self._left or self._ended:
             return
         self._left = True
-        if self._reply is not None:
-            self._reply.cancel()
-        self._loop.call_later(CANCEL_TIMEOUT_S, self._kill)
+        self._set_timer(CANCEL_TIMEOUT_S, LATE_CANCEL)
+        if self._is_sent:
+            self._send(protocol.Cancel(self._id))
 
     def fail(self, error: BaseException) -> None:
         """Stop, and let whoever iterates see `error`."""
         self._pieces.put_nowait(error)
         self.leave()
 
-    def _kill(self) -> None:
-        if not self._ended:
-            self._session.kill(LATE_CANCEL)
-
-    def _begun(self, reply: Reply) -> None:
-        self._reply = reply
-        if self._left:
-            reply.cancel()
-
-    def _run(self, work: Work[Piece]) -> None:
-        error: BaseException | None = None
+    def _go_on(self) -> None:
+        """Make the next request, or end where there is none."""
         try:
-            with closing(work(self._session, self._begun)) as pieces:
-                for piece in pieces:
-                    self._loop.call_soon_threadsafe(self._pieces.put_nowait, (piece,))
-                    if self._left:
-                        break
-        except BaseException as raised:  # noqa: BLE001 - raised again where it is awaited
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._end, error)
+            index, request = next(self._requests, (0, None))
+        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+            self._end(error)
+            return
+        if request is None or self._left:
+            self._end(None)
+            return
+        self._index, self._request, self._hearing = index, request, Hearing()
+        self._id = number = self._session.worker.subscribe(
+            lambda event: self._inbox.put(partial(self._hear, number, event))
+        )
+        self._send(request)
+
+    def _send(self, request: protocol.Request) -> None:
+        """Send a frame; one that has to be waited for by a thread of its own."""
+        if self._session.worker.send_at_once(request, self._id):
+            return
+        self._is_sent = isinstance(request, protocol.Cancel)
+
+        def send(number: int) -> None:
+            error: LfError | None = None
+            try:
+                self._session.worker.send(request, number)
+            except LfError as raised:
+                error = raised
+            self._inbox.put(partial(self._note_sent, number, error))
+
+        threading.Thread(target=send, args=(self._id,), daemon=True).start()
+
+    def _note_sent(self, number: int, error: LfError | None) -> None:
+        if self._ended or number != self._id:
+            return
+        if error is not None:
+            self._end(error)
+        elif not self._is_sent:
+            self._is_sent = True
+            if self._left:
+                self._send(protocol.Cancel(self._id))
+
+    def _hear(self, number: int, event: protocol.Event | None) -> None:
+        """Something was said; `None`: the process is gone."""
+        if self._ended or number != self._id:
+            return
+        try:
+            if event is None:
+                self._end(self._session.explain_death())
+                return
+            heard = self._hearing.hear(event)
+            if heard is not None:
+                self._take(heard)
+            elif not self._left:
+                self._watch_template(event)
+        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+            self._end(error)
+            return
+        if self._hearing.is_over:
+            self._session.worker.unsubscribe(self._id)
+            self._go_on()
+
+    def _take(self, heard: Heard) -> None:
+        heard = self._session.note(heard)
+        if not self._left:
+            for piece in self._work.take(self._index, heard):
+                self._pieces.put_nowait((piece,))
+        if isinstance(heard, Answer) and (keep := self._session.find_keeping(self._request, heard)):
+            threading.Thread(target=keep, daemon=True).start()
+
+    def _watch_template(self, event: protocol.Event) -> None:
+        """A template may loop for ever; what else comes first is as long as it is."""
+        if isinstance(event, protocol.Begun) and isinstance(self._request, protocol.RENDERED):
+            self._set_timer(RENDER_TIMEOUT_S, LATE_TEMPLATE)
+        else:
+            self._set_timer(None)
+
+    def _set_timer(self, seconds: float | None, error: LfError = LATE_CANCEL) -> None:
+        """End the worker with an error unless this is called again, or the work over, within some seconds."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None else self._loop.call_later(seconds, self._session.kill, error)
 
     def _end(self, error: BaseException | None) -> None:
         self._ended = True
+        self._set_timer(None)
+        self._session.worker.unsubscribe(self._id)
         self._pieces.put_nowait(error)
         self._over(self)

@@ -27,7 +27,7 @@ from localfirst.services.planning import NOTHING_WANTED, plan_fetch
 from localfirst.services.preparing import Allowed, ignore
 from localfirst.services.serving import memory, shelf
 from localfirst.services.serving.held import Held, Key, Resident, Shown, describe_resident, show_held, show_loading
-from localfirst.services.serving.job import Job, Piece, Work, in_thread
+from localfirst.services.serving.job import Inbox, Job, Piece, Work, in_thread
 from localfirst.services.serving.meter import Meter
 from localfirst.services.session import open_session
 
@@ -163,8 +163,9 @@ class Pool:
         self._names[name, task] = key
         if keep_alive_s is not None and not held.pinned:
             held.keep_s = None if math.isinf(keep_alive_s) else keep_alive_s
-        job = Job(held.session, work, partial(self._give_back, key, held))
+        job = Job(held.session, work, held.inbox, partial(self._give_back, key, held))
         self._jobs[job] = held
+        job.begin()
         return Lease(held.session.plan, job)
 
     async def load(self, name: str, keep_s: float | Literal["forever"] | None = None) -> Shown:
@@ -283,7 +284,8 @@ class Pool:
                     name, self.wanted._replace(task=key.task), allowed=LOCAL, chosen=admit, see=self.see
                 )
             )
-            held = Held(session, asyncio.Semaphore(max(1, session.loaded.parallel)), self._keep_alive_s)
+            places = asyncio.Semaphore(max(1, session.loaded.parallel))
+            held = Held(session, places, Inbox(), self._keep_alive_s)
             self._claims[held] = self._claims.pop(key)
             self._held[key] = held
             session.observe = partial(self.meter.count_done, key.model)
