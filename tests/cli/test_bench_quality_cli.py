@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,3 +77,27 @@ def test_what_does_not_go_together_is_a_usage_error(lf: Lf, words: tuple[str, ..
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_is_scored_when_it_is_stopped_is_printed(
+    lf: Lf, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    import pty
+
+    (tmp_path / "long.txt").write_text("What is QAT? A model that was trained while its weights are rounded.\n" * 1000)
+    words = ("bench", "starter", "--quality", "--text", str(tmp_path / "long.txt"), "--backend", "onnx", "--json")
+    parent, child = pty.openpty()
+    with subprocess.Popen(lf.command(*words), stdout=subprocess.PIPE, stderr=child, env=lf.env()) as process:
+        os.close(child)
+        seen = b""
+        while b"part 3 of 16" not in seen and (more := os.read(parent, 4096)):
+            seen += more
+        process.send_signal(number)
+        told, _ = process.communicate(timeout=60)
+    os.close(parent)
+    report = json.loads(told)
+    (row,) = report["results"]
+    assert (process.returncode, report["complete"], row["partial"]) == (code, False, True)
+    assert 2 * 511 <= row["tokens"] < 16 * 511

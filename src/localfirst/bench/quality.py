@@ -20,6 +20,8 @@ from localfirst.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from localfirst.bench.values import Contender
+
 LIKELIEST = 64
 """Tokens whose chances are asked for in each place."""
 WINDOW_TOKENS = 512
@@ -67,6 +69,32 @@ class Comparison(NamedTuple):
     """Share of the reference's chances that the divergence tells apart, 0 to 1; at 1 it is exact."""
 
 
+class Row(NamedTuple):
+    """What was found of one build."""
+
+    contender: Contender
+    quality: Quality
+    comparison: Comparison | None
+    """`None`: there is no reference, or this is it."""
+    is_reference: bool = False
+    partial: bool = False
+    """Whether it was stopped before the end of the text: all figures are of the tokens until there."""
+
+
+class Report(NamedTuple):
+    """All that was found."""
+
+    text: str
+    """Its name."""
+    whole: bool
+    """Whether it was to be scored to its end: of a long one only the beginning is."""
+    rows: tuple[Row, ...]
+    failures: tuple[str, ...] = ()
+    """What could not be measured, and why, in words for people."""
+    complete: bool = True
+    """False: it was interrupted, or a build failed."""
+
+
 def cut(tokens: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """A text's tokens in windows, one after the other; a rest of one token has nothing to score."""
     for begin in range(0, len(tokens), WINDOW_TOKENS):
@@ -80,6 +108,11 @@ def join(parts: Sequence[Scores]) -> Scores:
         tuple(score for part in parts for score in part.log_probs),
         tuple(place for part in parts for place in part.likeliest),
     )
+
+
+def begin(scores: Scores, count: int) -> Scores:
+    """The scores of the first tokens of a text."""
+    return Scores(scores.log_probs[:count], scores.likeliest[:count])
 
 
 def measure(scores: Scores) -> Quality:

@@ -238,7 +238,7 @@ def _show_quality(
 ) -> None:
     """Measure and print how well a text is foretold."""
     from localfirst.cli import consent, output
-    from localfirst.cli.progress import show_progress, show_status
+    from localfirst.cli.progress import measure_until_stopped, show_progress
     from localfirst.services.bench.quality import Quality, read_text
     from localfirst.services.preparing import Allowed
 
@@ -253,17 +253,20 @@ def _show_quality(
             return one
 
     one = consent.ask(prepare, accepted=allowed["accept_license"])
-    with show_status(quiet=quiet) as report:
-        found = one.measure(report)
-    output.print_quality(found, json=form == "json")
-    if one.errors:
-        raise typer.Exit(one.errors[0].exit_code)
+    code = measure_until_stopped(one.measure, quiet=quiet)
+    found = one.finish()
+    if found.rows:
+        output.print_quality(found, json=form == "json")
+    elif not code:
+        raise one.errors[0]
+    if code or one.errors:
+        raise typer.Exit(code or one.errors[0].exit_code)
 
 
 def _measure(asked: Asked, allowed: dict[str, Any], *, quiet: bool) -> tuple[Bench, int]:
     """The bench as far as it came, and the exit code: 0, the first failure's, or that of the signal that ended it."""
     from localfirst.cli import consent
-    from localfirst.cli.progress import show_progress, show_status
+    from localfirst.cli.progress import measure_until_stopped, show_progress
     from localfirst.services.bench.run import Run
     from localfirst.services.preparing import Allowed
 
@@ -274,14 +277,7 @@ def _measure(asked: Asked, allowed: dict[str, Any], *, quiet: bool) -> tuple[Ben
             return one
 
     one = consent.ask(prepare, accepted=allowed["accept_license"])
-    code = 0
-    try:
-        with show_status(quiet=quiet) as report:
-            one.measure(report)
-    except KeyboardInterrupt:
-        code = 130
-    except SystemExit as ended:  # by SIGTERM
-        code = int(ended.code or 0)
+    code = measure_until_stopped(one.measure, quiet=quiet)
     bench = one.finish()
     problems = [*one.errors, *one.refusals]
     if problems and not bench.series and not code:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from localfirst.cli import options
 from localfirst.errors import UsageError
-
-if TYPE_CHECKING:
-    from localfirst.services.bench.calibrate import Calibrator
 
 FORMATS = ("table", "json")
 
@@ -33,6 +30,7 @@ def calibrate(
     Speeds in `lf model list --fits` and `lf model explain` follow from it. Ordinary runs add what they see.
     """
     from localfirst.cli import output
+    from localfirst.cli.progress import measure_until_stopped
     from localfirst.services.bench.calibrate import Calibrator
     from localfirst.services.bench.marks import BUSY_SHARE
 
@@ -48,24 +46,10 @@ def calibrate(
             f"The machine is busy (others take {before.busy_share:.0%} of its processors): "
             "figures will be too low; type it again when it is quiet"
         )
-    code = _measure(one, quiet=silent)
+    code = measure_until_stopped(one.measure, quiet=silent)
     found = one.finish()
     if one.errors and not found.figures and not code:
         raise one.errors[0]
     output.print_calibration(found, json=form == "json")
     if code or one.errors:
         raise typer.Exit(code or one.errors[0].exit_code)
-
-
-def _measure(one: Calibrator, *, quiet: bool) -> int:
-    """Measure; the exit code of the signal that ended it, else 0."""
-    from localfirst.cli.progress import show_status
-
-    try:
-        with show_status(quiet=quiet) as report:
-            one.measure(report)
-    except KeyboardInterrupt:
-        return 130
-    except SystemExit as ended:  # by SIGTERM
-        return int(ended.code or 0)
-    return 0

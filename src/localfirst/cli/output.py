@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from localfirst.bench.quality import Report
     from localfirst.bench.values import Bench
     from localfirst.conversation import Answer, Embedding, ToolCall
     from localfirst.errors import LfError
     from localfirst.services.bench.calibrate import Calibration
-    from localfirst.services.bench.quality import Report
     from localfirst.services.catalogue import Catalog
     from localfirst.services.check import Check
     from localfirst.services.engines import EngineTest

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from localfirst.store.progress import Report
     from localfirst.types import Progress
 
-__all__ = ["EventProgress", "LineProgress", "say_progress", "show_events", "show_progress"]
+__all__ = [
+    "EventProgress",
+    "LineProgress",
+    "measure_until_stopped",
+    "say_progress",
+    "show_events",
+    "show_progress",
+    "show_status",
+]
 
 LINE_INTERVAL_S = 5.0
 EVENT_INTERVAL_S = 0.25
@@ -65,6 +73,21 @@ def show_status(*, quiet: bool, screen: Screen | None = None) -> Iterator[Report
         yield report
     finally:
         screen.write("\r\x1b[K")
+
+
+def measure_until_stopped(measure: Callable[[Report], None], *, quiet: bool) -> int:
+    """Measure, and show what comes next; the exit code of the signal that ended it (Ctrl-C, SIGTERM), else 0.
+
+    What was measured until then is the measurement's to keep.
+    """
+    try:
+        with show_status(quiet=quiet) as report:
+            measure(report)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as ended:  # by SIGTERM
+        return int(ended.code or 0)
+    return 0
 
 
 @contextmanager

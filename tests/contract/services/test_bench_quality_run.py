@@ -8,10 +8,10 @@ import pytest
 from tests.fixtures import scripted
 from tests.fixtures.engines import need_engine
 
-from localfirst.bench.quality import WINDOW_TOKENS
+from localfirst.bench.quality import WINDOW_TOKENS, Report
 from localfirst.errors import LfError, UsageError
 from localfirst.services.bench.asked import Asked
-from localfirst.services.bench.quality import Quality, Report, Text, read_text
+from localfirst.services.bench.quality import Quality, Text, read_text
 from localfirst.services.preparing import Allowed
 
 OFFLINE = Allowed(network=False, install=False)
@@ -33,7 +33,8 @@ def make(path: Path, **options: object) -> str:
 def measure(*models: str, reference: str | None = None, text: Text = TEXT, **asked: object) -> Report:
     one = Quality(Asked(models, **asked), reference, text, OFFLINE)
     one.prepare(lambda _: None)
-    return one.measure(lambda _: None)
+    one.measure(lambda _: None)
+    return one.finish()
 
 
 def test_fewer_bits_are_further_from_the_reference(tmp_path: Path) -> None:
@@ -73,6 +74,14 @@ def test_a_text_of_several_windows_is_scored_in_each(tmp_path: Path) -> None:
     text = Text("words", "ab" * WINDOW_TOKENS)
     (row,) = measure(make(tmp_path / "one.gguf"), text=text).rows
     assert row.quality.tokens == 2 * WINDOW_TOKENS - 2
+
+
+def test_a_text_of_one_token_cannot_be_foretold(tmp_path: Path) -> None:
+    one = Quality(Asked((make(tmp_path / "one.gguf"),)), None, Text("one", "a"), OFFLINE)
+    one.prepare(lambda _: None)
+    one.measure(lambda _: None)
+    assert one.finish().rows == ()
+    assert "too short" in one.errors[0].message
 
 
 def test_a_reference_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -12,9 +12,8 @@ from localfirst.cli.views.table import Column, fit, format_header, format_row
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localfirst.bench.quality import Comparison, Mean
+    from localfirst.bench.quality import Comparison, Mean, Report, Row
     from localfirst.cli.screen import Screen
-    from localfirst.services.bench.quality import Report, Row
 
 LARGE = 1000
 SCHEMA = "lf.quality/1"
@@ -48,6 +47,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "schema": SCHEMA,
         "text": report.text,
         "whole": report.whole,
+        "complete": report.complete,
         "results": [_describe(row) for row in report.rows],
         "failures": list(report.failures),
     }
@@ -63,7 +63,7 @@ def _make_row(row: Row) -> dict[str, str]:
         "LOSS": f"{compared.excess.value:+.4f} ± {compared.excess.error or 0:.4f}" if compared else "",
         "KL": _say(compared.divergence, 3) if compared and compared.divergence else "",
         "SAME BEST": f"{compared.same_best.value:.1%}" if compared and compared.same_best else "",
-        "MARK": "reference" if row.is_reference else "",
+        "MARK": ", ".join(name for name, holds in (("reference", row.is_reference), ("partial", row.partial)) if holds),
     }
 
 
@@ -101,14 +101,22 @@ def _say_notes(report: Report) -> Iterator[str]:
         )
     if any(one.divergence is None for one in compared):
         yield "-  Without KL: the engine tells of the text's own tokens alone"
+    if any(row.partial for row in report.rows):
+        yield (
+            "-  `partial` was stopped before the end of the text. LOSS and KL are of the same tokens in both builds; a "
+            "PERPLEXITY of fewer tokens stands for itself"
+        )
     for failure in report.failures:
         yield f"!  Not measured: {line(failure)}"
+    if not report.complete:
+        yield "!  This measurement did not come to its end"
 
 
 def _describe(row: Row) -> dict[str, Any]:
     return {
         "contender": row.contender._asdict(),
         "reference": row.is_reference,
+        "partial": row.partial,
         "tokens": row.quality.tokens,
         "cost": row.quality.cost._asdict(),
         "perplexity": row.quality.perplexity._asdict(),

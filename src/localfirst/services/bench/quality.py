@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.bench import prose, quality
+from localfirst.bench.quality import Report, Row
 from localfirst.bench.values import Contender, Workload
-from localfirst.errors import LfError, UsageError
+from localfirst.errors import EngineError, LfError, UsageError
 from localfirst.services.bench import contenders
 from localfirst.services.prompt import read_text_file
 from localfirst.types import Progress
@@ -37,37 +38,18 @@ class Text(NamedTuple):
     content: str
 
 
-class Row(NamedTuple):
-    """What was found of one build."""
-
-    contender: Contender
-    quality: quality.Quality
-    comparison: quality.Comparison | None
-    """`None`: there is no reference, or this is it."""
-    is_reference: bool = False
-
-
-class Report(NamedTuple):
-    """All that was found."""
-
-    text: str
-    """Its name."""
-    whole: bool
-    """Whether it was scored to its end."""
-    rows: tuple[Row, ...]
-    failures: tuple[str, ...] = ()
-    """What could not be measured, and why, in words for people."""
-
-
 class Quality:
-    """One measurement. `prepare`, then `measure`; `errors` is why builds could not be measured."""
+    """One measurement. `prepare`, `measure`, and in the end, however it came, `finish`."""
 
     def __init__(self, asked: Asked, reference: str | None, text: Text, allowed: Allowed) -> None:
         self._asked = asked._replace(workloads=(Workload(quality.WINDOW_TOKENS, 1),), scenarios=())
         self._reference, self._text, self._allowed = reference, text, allowed
         self.errors: list[LfError] = []
+        """Why builds could not be measured, or not to the end."""
         self._failures: list[str] = []
+        self._scored: list[_Scored] = []
         self._whole = True
+        self._complete = False
 
     def prepare(self, report: Callable[[Progress], None]) -> None:
         """Fetch what is missing.
@@ -87,44 +69,51 @@ class Quality:
         known = {(ready.name, ready.load.placement) for ready, _ in self._ready}
         self._ready += [(one, False) for one in found.ready if (one.name, one.load.placement) not in known]
 
-    def measure(self, report: Callable[[Progress], None]) -> Report:
-        """Score the text by each of them, the reference first.
+    def measure(self, report: Callable[[Progress], None]) -> None:
+        """Score the text by each of them, the reference first; what was scored stays, whatever ends it.
 
         Raises:
-            LfError: the reference could not be scored, or nothing could.
+            LfError: the reference could not be scored.
         """
-        rows: list[Row] = []
-        base: _Scored | None = None
         for ready, is_reference in self._ready:
             try:
-                scored = self._score(ready, base, report)
-                rows.append(_make_row(scored, base, is_reference=is_reference))
+                self._score(ready, is_reference, report)
             except LfError as error:
                 if is_reference:
                     raise
                 self._fail(ready.name, error)
-                continue
-            base = scored if is_reference else base
-        if not rows:
-            raise self.errors[0]
-        return Report(self._text.name, self._whole, tuple(rows), tuple(self._failures))
+        self._complete = not self.errors
 
-    def _score(self, ready: Ready, base: _Scored | None, report: Callable[[Progress], None]) -> _Scored:
+    def finish(self) -> Report:
+        """All that was found."""
+        started = [one for one in self._scored if one.parts]
+        base = next((one for one in started if one.is_reference), None)
+        rows = tuple(_make_row(one, base) for one in started)
+        return Report(self._text.name, self._whole, rows, tuple(self._failures), self._complete)
+
+    def _score(self, ready: Ready, is_reference: bool, report: Callable[[Progress], None]) -> None:
         """Let a build score the text, once it is known to cut it as the reference does."""
         with Worker(ready.python) as worker:
             _say(report, f"{ready.name}: loading")
             info = worker.load(ready.load)
             every = worker.tokenize(self._text.content)
             tokens = every[:MOST_TOKENS]
-            self._whole = self._whole and tokens == every
+            windows = tuple(quality.cut(tokens))
+            if not windows:
+                raise UsageError("The text is too short: it has no token that comes after another")
+            base = next((one for one in self._scored if one.is_reference), None)
             if base is not None:
                 quality.check_same_tokens(ready.name, tokens, base.name, base.tokens)
-            parts = []
-            windows = list(quality.cut(tokens))
+            self._whole = self._whole and tokens == every
+            contender = contenders.describe(ready, info, None)
+            scored = _Scored(ready.name, contender, tokens, windows, [], is_reference)
+            self._scored.append(scored)
             for number, window in enumerate(windows, 1):
                 _say(report, f"{ready.name}: part {number} of {len(windows)}")
-                parts.append(score(worker, window, quality.LIKELIEST if self._reference is not None else 0))
-        return _Scored(ready.name, contenders.describe(ready, info, None), tokens, quality.join(parts))
+                scores = score(worker, window, quality.LIKELIEST if self._reference is not None else 0)
+                if len(scores.log_probs) != len(window) - 1:
+                    raise EngineError(f"{info.engine} scored {len(scores.log_probs)} of {len(window) - 1} tokens")
+                scored.parts.append(scores)
 
     def _fail(self, name: str, error: LfError) -> None:
         self.errors.append(error)
@@ -161,15 +150,21 @@ class _Scored(NamedTuple):
     name: str
     contender: Contender
     tokens: tuple[int, ...]
-    scores: Scores
+    windows: tuple[tuple[int, ...], ...]
+    parts: list[Scores]
+    """Of the windows until now."""
+    is_reference: bool
 
 
-def _make_row(scored: _Scored, base: _Scored | None, *, is_reference: bool) -> Row:
-    found = quality.measure(scored.scores)
-    if base is None or is_reference:
-        return Row(scored.contender, found, None, is_reference)
-    following = [token for window in quality.cut(scored.tokens) for token in window[1:]]
-    return Row(scored.contender, found, quality.compare(scored.scores, base.scores, following))
+def _make_row(scored: _Scored, base: _Scored | None) -> Row:
+    scores = quality.join(scored.parts)
+    comparison = None
+    if base is not None and not scored.is_reference:
+        count = len(scores.log_probs)
+        following = [token for window in scored.windows for token in window[1:]][:count]
+        comparison = quality.compare(scores, quality.begin(quality.join(base.parts), count), following)
+    partial = len(scored.parts) < len(scored.windows)
+    return Row(scored.contender, quality.measure(scores), comparison, scored.is_reference, partial)
 
 
 def _say(report: Callable[[Progress], None], line: str) -> None:
