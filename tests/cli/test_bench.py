@@ -80,6 +80,7 @@ def test_lines_tables_and_statements_are_for_programs(lf: Lf) -> None:
         ((), 2, "No model is on this disk"),
         (("--api", "http://127.0.0.1:9/v1"), 6, "does not answer"),
         (("--api", "ftp://x"), 2, "not the address of a server"),
+        (("starter", "--api", "127.0.0.1"), 2, "not the address of a server"),
         (("--offline", "--api", "http://127.0.0.1:9"), 6, "the network is switched off"),
     ],
 )

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst.backends.external.http import parse_address
 from localfirst.bench import texts
 from localfirst.bench.values import Contender
 from localfirst.bench.workload import find_context
@@ -198,6 +199,7 @@ def _make_ready(name: str, wanted: Wanted, asked: Asked, allowed: Allowed, repor
         if not allowed.network:
             raise NetworkError(f"`{name}` is a server, and the network is switched off")
         load = remote.make_load(*server, wanted)
+        parse_address(load.main, load.key)  # a slip of the finger is told before the others are measured
         return Ready(remote.make_plan(name, *server), sys.executable, load, probe(), None)
     prepared = prepare(name, wanted, allowed=allowed, report=report)
     return Ready(prepared.plan, prepared.python, _set_options(prepared, asked), prepared.machine, prepared.installed)
