@@ -565,3 +565,9 @@ def test_a_removal_that_frees_nothing_says_why(keeper: str | None, left: str) ->
     model = InstalledModel("m", "q4", "gguf", "Q4_0", "import", None, None, "/m", files, "2026", keeper=keeper)
     (row,) = render_removal(["m"], Removal((model,), (), 0, 0), Screen(io.StringIO()))
     assert row.startswith(f"m is removed: {left}")
+
+
+def test_a_notice_is_broken_at_words_where_a_terminal_is_narrow() -> None:
+    stream = io.StringIO()
+    output.print_notice("Bench 20261129-mbzs; `lf bench report` draws it", Screen(stream, 30))
+    assert stream.getvalue() == "Bench 20261129-mbzs; `lf bench\nreport` draws it\n"

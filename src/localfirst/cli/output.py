@@ -79,7 +79,7 @@ def print_report(
 def print_notice(text: str, screen: Screen | None = None) -> None:
     """Print a remark that is no result."""
     screen = screen or stderr_screen()
-    screen.write_lines([screen.paint(line(text), "dim")])
+    screen.write_lines(screen.paint(row, "dim") for row in wrap(line(text), screen.width))
 
 
 def print_machine(machine: Machine, *, json: bool = False, screen: Screen | None = None) -> None:
