@@ -17,12 +17,13 @@ from tests.conftest import Lf
 from tests.fixtures.benches import BENCHES, READ, WRITE, make_bench, make_series
 
 from localfirst.bench.serialize import to_json
-from localfirst.bench.values import Workload
+from localfirst.bench.values import Load, Workload
 from localfirst.cli.report.charts import Bars, Lines, find_charts
 from localfirst.cli.report.page import render
 from localfirst.cli.report.svg import draw, find_ticks
 from localfirst.cli.screen import Screen
 from localfirst.cli.views.bars import draw_bar
+from localfirst.cli.views.bench_results import render_history
 from localfirst.services.bench.results import keep
 from localfirst.store import results
 
@@ -93,6 +94,7 @@ def test_compare_says_what_is_slower_and_how_sure_that_is(kept: Lf) -> None:
         (("kmnp", "bcdf", "--fail-under", "5%"), 0, ""),
         (("bcdf", "last", "--fail-under", "5%"), 12, "Nothing could be held to the bar"),
         (("bcdf",), 2, "nothing in common"),
+        (("last", "rstv"), 2, "Both are the bench `20261128-rstv`"),
         (("bcdf", "kmnp", "--fail-under", "5"), 2, "no share such as 5%"),
         (("2026", "kmnp"), 3, "Several benches"),
         (("zzzz", "kmnp"), 3, "There is no bench `zzzz`"),
@@ -111,6 +113,25 @@ def test_what_is_unlike_is_named(kept: Lf) -> None:
     assert "Not compared: starter@q4_0 in llama-cpu: pp512, tg128" in shown
     assert "files: abababababab before, cdcdcdcdcdcd after" in shown
     assert "quantization: Q4_0 before, Q8_0 after" in shown
+
+
+def test_tests_that_there_were_not_before_are_told_in_one_block(kept: Lf) -> None:
+    results.save(
+        make_bench(*(make_series(Workload(size, 0), STEADY) for size in (16, 32, 64)), id="20261129-vwxz"), print
+    )
+    shown = kept("bench", "compare", "bcdf").stdout.splitlines()
+    place = shown.index("Not compared: starter@q4_0 in llama-cpu: pp16, pp32, pp64")
+    assert shown[place + 1] == "  test: no such one before"
+    assert len([row for row in shown if row.startswith("Not compared")]) == 1
+
+
+def test_history_shows_figures_on_a_narrow_screen() -> None:
+    loads = [Workload(size, 0) for size in (512, 1024, 2048)]
+    bench = make_bench(*(make_series(one, STEADY, marks=(BUSY,)) for one in loads), complete=False)
+    header, row = render_history([bench], Screen(io.StringIO(), 80))
+    assert "TOKENS/S" in header
+    assert "pp512 1000, pp1024 1000, ..." in row
+    assert len(row) <= 80
 
 
 def test_an_exported_file_is_compared_with_and_a_bad_one_is_named(kept: Lf, tmp_path: Path) -> None:
@@ -234,6 +255,17 @@ def test_a_page_needs_nothing_from_elsewhere_and_every_plot_has_words() -> None:
         assert title.text
         assert "onnx-cpu" in text.text
     assert len(parsed.ids) == len(set(parsed.ids))
+
+
+def test_a_page_has_every_figure_of_the_table() -> None:
+    load, sizes = Load(1.5, 0.25), {"device_peak_bytes": 2 * 10**9, "bandwidth_bytes_per_s": 4 * 10**8}
+    slow = make_series(WRITE, (10.0, 10.0), load=load, **sizes)
+    fast = make_series(WRITE, (100.0, 100.0), runtime="onnx-cpu")
+    cells = re.findall("<t[dh][^>]*>([^<]*)</t[dh]>", render(make_bench(slow, fast)))
+    assert {"Gap 95 %", "100 ms", "&lt; 40 ms", "Device memory", "2.00 GB", "Roofline", "5%"} <= set(cells)
+    assert cells[cells.index("Loads from the disk in") + 1] == "1.5 s"
+    assert cells[cells.index("Loads from memory in") + 1] == "250 ms"
+    assert cells[cells.index("Bandwidth of its memory") + 1] == "400 MB/s"
 
 
 def test_what_was_varied_is_drawn_as_lines_and_what_was_not_as_bars() -> None:

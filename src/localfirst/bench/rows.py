@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from localfirst.bench.serialize import to_json
-from localfirst.bench.statistics import find_rate, summarize
+from localfirst.bench.statistics import LEAST_GAP_S, find_rate, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,6 +83,7 @@ def _make_row(bench: Bench, series: Series) -> Row:
         "watts": summary.watts,
         "marks": list(series.marks),
         "bench_id": bench.id,
+        "complete": bench.complete,
         "lf_version": bench.lf_version,
         "system": bench.system,
     }
@@ -133,6 +134,7 @@ def write_markdown(bench: Bench) -> str:
     ]
     notes = [f"{place}. {mark}" for place, mark in enumerate(marks, 1)]
     missing = [f"* not measured: {one}" for one in bench.failures]
+    missing += [] if bench.complete else ["* this bench did not come to its end"]
     return "\n".join([*lines, *([""] if notes else []), *notes, *([""] if missing else []), *missing]) + "\n"
 
 
@@ -161,13 +163,17 @@ def _write_markdown_row(series: Series, marks: Sequence[str]) -> str:
         series.workload.name,
         f"{rate} ({notes})" if notes else rate,
         _say_ms(summary.first_token_p50_s),
-        _say_ms(summary.gap_p95_s),
+        _say_gap_ms(summary.gap_p95_s),
     )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _say_ms(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds * 1000:.1f}"
+
+
+def _say_gap_ms(seconds: float | None) -> str:
+    return f"< {LEAST_GAP_S * 1000:.0f}" if seconds is not None and seconds < LEAST_GAP_S else _say_ms(seconds)
 
 
 def _flatten(rows: Iterable[Row]) -> Iterable[Row]:
@@ -179,5 +185,5 @@ def _quote(value: object) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, int | float):
-        return repr(value)
+        return repr(value + 0)  # SQLite before 3.23 knows no TRUE
     return "'" + str(value).replace("'", "''") + "'"

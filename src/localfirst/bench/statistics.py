@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from localfirst.bench.values import Sample, Series, Workload
 
 
+LEAST_GAP_S = 0.04
+"""A worker sends texts that follow each other within 30 ms together: gaps that are smaller than this are not seen."""
+
+
 class Spread(NamedTuple):
     """Figures of the repetitions of one workload."""
 
@@ -31,6 +35,7 @@ class Summary(NamedTuple):
     first_token_p50_s: float | None
     first_token_p95_s: float | None
     gap_p95_s: float | None
+    """Below `LEAST_GAP_S` it only says that it is below."""
     roofline: float | None
     """Share of the memory's bandwidth that decoding drew, 0 to 1 and, of caches and estimates, a little more."""
     joules_per_token: float | None

@@ -208,7 +208,9 @@ def run(
     bench, kept = results.keep(bench, output.print_notice) if bench.series else (bench, False)
     output.print_bench(bench, form)
     if kept and not silent:
-        output.print_notice(f"Bench {bench.id}; `lf bench report` draws it, `lf bench compare {bench.id}` compares")
+        output.print_notice(
+            f"Bench {bench.id}; `lf bench report` draws it, `lf bench compare last~1` holds it against the one before"
+        )
     comparison = compare_benches(base, bench) if base is not None else None
     if comparison is not None:
         show_comparison(comparison, screen=None if form == "table" else stderr_screen())

@@ -71,6 +71,15 @@ def test_a_page_has_a_table_with_its_marks_below() -> None:
     assert "| starter Q4_0 | 1.88 MiB | llama-cpu | CPU | 2 | pp512 | 105.00 ± 7.07 | 200.0 |  |" in lines
     assert "| a\\|b Q4_0 | 1.88 MiB | llama-cpu | CPU | 2 | tg128 @ d4096 x2 | 20.00 (1) |  | 50.0 |" in lines
     assert "1. the machine was busy (others took 31%)" in lines
+    assert "did not come to its end" not in lines
+
+
+def test_a_table_does_not_tell_gaps_that_nobody_saw_and_says_when_it_is_a_part() -> None:
+    swift = WRITING._replace(samples=tuple(one._replace(gaps_s=(0.0002,) * 9) for one in WRITING.samples))
+    lines = rows.write_markdown(make_bench(swift, complete=False))
+    assert "| tg128 @ d4096 x2 | 20.00 (1) |  | < 40 |" in lines
+    assert "* this bench did not come to its end" in lines
+    assert [row["complete"] for row in rows.make_rows(BENCH)] == [False, False]
 
 
 @pytest.mark.parametrize("form", rows.WRITERS)

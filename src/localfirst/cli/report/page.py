@@ -10,10 +10,11 @@ from localfirst.bench.statistics import summarize
 from localfirst.cli.report import svg
 from localfirst.cli.report.charts import Lines, find_charts, name_contender
 from localfirst.cli.screen import line
+from localfirst.cli.views.bench import say_gap
 from localfirst.units import format_bytes, format_seconds, format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from localfirst.bench.statistics import Spread
@@ -55,7 +56,7 @@ def render(bench: Bench) -> str:
         failures=[line(one) for one in bench.failures],
         rows=_drop_empty([_make_row(one, marks) for one in bench.series]),
         charts=charts,
-        contenders=[_list_facts(one) for one in dict.fromkeys(each.contender for each in bench.series)],
+        contenders=[_list_facts(one) for one in _find_firsts(bench)],
         conditions=_list_conditions(bench.before, bench.after),
     )
 
@@ -70,6 +71,15 @@ def show(path: Path) -> bool:
     import webbrowser
 
     return webbrowser.open(path.absolute().as_uri())
+
+
+def _find_firsts(bench: Bench) -> Iterator[Series]:
+    """The first series of each contender."""
+    seen: set[Contender] = set()
+    for one in bench.series:
+        if one.contender not in seen:
+            seen.add(one.contender)
+            yield one
 
 
 def _drop_empty(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -87,7 +97,10 @@ def _make_row(series: Series, marks: list[str]) -> dict[str, str]:
         "Best": format_tps(summary.rate.best) if summary.rate else "",
         "First token": _say_seconds(summary.first_token_p50_s),
         "95 %": _say_seconds(summary.first_token_p95_s),
+        "Gap 95 %": say_gap(summary.gap_p95_s),
         "Memory": format_bytes(series.peak_bytes) if series.peak_bytes is not None else "",
+        "Device memory": format_bytes(series.device_peak_bytes) if series.device_peak_bytes is not None else "",
+        "Roofline": "" if summary.roofline is None else f"{summary.roofline:.0%}",
         "J/token": "" if summary.joules_per_token is None else f"{summary.joules_per_token:.3g}",
         "Mark": ", ".join(str(marks.index(mark) + 1) for mark in dict.fromkeys(series.marks)),
     }
@@ -104,8 +117,9 @@ def _say_seconds(seconds: float | None) -> str:
     return "" if seconds is None else format_seconds(seconds)
 
 
-def _list_facts(contender: Contender) -> tuple[str, list[tuple[str, str]]]:
-    """All that is known of a contender, by what it is called."""
+def _list_facts(series: Series) -> tuple[str, list[tuple[str, str]]]:
+    """All that is known of a contender, by what it is called; `series` is its first."""
+    contender, load, bandwidth = series.contender, series.load, series.bandwidth_bytes_per_s
     shown: dict[str, Any] = {
         "Format": contender.format,
         "Quantization": contender.quantization,
@@ -119,6 +133,9 @@ def _list_facts(contender: Contender) -> tuple[str, list[tuple[str, str]]]:
         "Threads": contender.threads,
         "Cache": contender.cache,
         "Batch": contender.batch_tokens,
+        "Loads from the disk in": None if load.cold_s is None else format_seconds(load.cold_s),
+        "Loads from memory in": None if load.warm_s is None else format_seconds(load.warm_s),
+        "Bandwidth of its memory": None if bandwidth is None else f"{format_bytes(bandwidth)}/s",
     }
     return line(name_contender(contender)), [(name, line(str(one))) for name, one in shown.items() if one is not None]
 

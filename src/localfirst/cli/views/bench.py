@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localfirst.bench.statistics import Spread, Summary, summarize
+from localfirst.bench.statistics import LEAST_GAP_S, Spread, Summary, summarize
 from localfirst.cli.screen import line, wrap
 from localfirst.cli.views.table import Column, fit, format_header, format_row
 from localfirst.units import format_bytes, format_seconds, format_tps
@@ -32,8 +32,6 @@ COLUMNS = (
     Column("J/TOKEN", 8, right=True),
     Column("MARK"),
 )
-FRAME_S = 0.04
-"""A worker sends texts that follow each other within 30 ms together: smaller gaps are not seen."""
 
 
 def render_bench(bench: Bench, screen: Screen) -> list[str]:
@@ -64,7 +62,7 @@ def _make_row(series: Series, summary: Summary, marks: Sequence[str]) -> dict[st
         "BEST": format_tps(summary.rate.best) if summary.rate else "",
         "FIRST TOKEN": _say_seconds(summary.first_token_p50_s),
         "P95": _say_seconds(summary.first_token_p95_s),
-        "GAP P95": _say_gap(summary.gap_p95_s),
+        "GAP P95": say_gap(summary.gap_p95_s),
         "MEMORY": format_bytes(series.peak_bytes) if series.peak_bytes else "",
         "VRAM": format_bytes(series.device_peak_bytes) if series.device_peak_bytes else "",
         "ROOFLINE": f"{summary.roofline:.0%}" if summary.roofline is not None else "",
@@ -100,8 +98,9 @@ def _say_notes(bench: Bench, marks: Sequence[str]) -> Iterator[str]:
         yield f"{place}  {line(mark)}"
     for contender in dict.fromkeys(one.contender for one in bench.series):
         yield from _say_contender(contender, next(one for one in bench.series if one.contender == contender))
-    if any((gap := summarize(one).gap_p95_s) is not None and gap < FRAME_S for one in bench.series):
-        yield f"-  Gaps below {FRAME_S * 1000:.0f} ms are not seen: texts that follow each other faster come together"
+    if any((gap := summarize(one).gap_p95_s) is not None and gap < LEAST_GAP_S for one in bench.series):
+        least = f"{LEAST_GAP_S * 1000:.0f} ms"
+        yield f"-  Gaps below {least} are not seen: texts that follow each other faster come together"
     for failure in bench.failures:
         yield f"!  Not measured: {line(failure)}"
     if not bench.complete:
@@ -138,10 +137,11 @@ def _say_seconds(seconds: float | None) -> str:
     return "" if seconds is None else format_seconds(seconds)
 
 
-def _say_gap(seconds: float | None) -> str:
+def say_gap(seconds: float | None) -> str:
+    """A gap between two texts, `< 40 ms` where it is smaller than those that are seen."""
     if seconds is None:
         return ""
-    return f"< {FRAME_S * 1000:.0f} ms" if seconds < FRAME_S else format_seconds(seconds)
+    return f"< {LEAST_GAP_S * 1000:.0f} ms" if seconds < LEAST_GAP_S else format_seconds(seconds)
 
 
 def hang(text: str, width: int | None) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from localfirst.bench.compare import Difference
 from localfirst.bench.statistics import summarize
 from localfirst.cli.screen import line, wrap
 from localfirst.cli.views.bars import draw_bar
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from localfirst.bench.compare import Change, Comparison, Difference, Pair, Unlike, Verdict
+    from localfirst.bench.compare import Change, Comparison, Pair, Unlike, Verdict
     from localfirst.bench.values import Bench, Contender, Series
     from localfirst.cli.screen import Screen
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 _BENCHES = (
     Column("ID"),
-    Column("BEGUN", 1),
+    Column("BEGUN", 2),
     Column("MODELS"),
-    Column("TOKENS/S", 2),
+    Column("TOKENS/S", 1),
     Column("STATE"),
 )
 _COURSE = (Column("ID"), Column("BEGUN", 2), Column("TOKENS/S", right=True), Column("bar", 3), Column("STATE"))
@@ -39,6 +40,7 @@ _CHANGES = (
     Column("VERDICT"),
 )
 _STYLES: dict[Verdict, str] = {"faster": "bold green", "slower": "bold red"}
+_NO_TEST = Difference("test", "", "")
 _BAR = 24
 _FEW = 2
 """So many figures of a bench stand in one line."""
@@ -193,7 +195,12 @@ def _group(pairs: Sequence[Pair]) -> list[tuple[str, list[Pair]]]:
 
 
 def _render_differences(differences: Sequence[Difference], screen: Screen) -> list[str]:
-    told = (f"{one.name}: {line(one.before)} before, {line(one.after)} after" for one in differences)
+    told = (
+        f"{one.name}: no such one before"
+        if one is _NO_TEST
+        else f"{one.name}: {line(one.before)} before, {line(one.after)} after"
+        for one in differences
+    )
     return [row for text in told for row in wrap(text, screen.width, "  ")]
 
 
@@ -234,10 +241,14 @@ def _row(pair: Pair, change: Change) -> Mapping[str, str]:
 
 
 def _group_unlike(unlike: Sequence[Unlike]) -> list[tuple[str, str, tuple[Difference, ...]]]:
-    """Contenders with their tests and what differs; of one machine's bench all differ alike, mostly."""
+    """Contenders with their tests and what differs; of one machine's bench all differ alike, mostly.
+
+    Where no test before was the same, which one came nearest says nothing.
+    """
     groups: dict[tuple[str, tuple[Difference, ...]], list[str]] = {}
     for one in unlike:
-        key = name_contender(one.series.contender), one.differences
+        told = (_NO_TEST if each.name == "workload" else each for each in one.differences)
+        key = name_contender(one.series.contender), tuple(told)
         groups.setdefault(key, []).append(line(one.series.workload.name))
     return [(name, ", ".join(tests), differences) for (name, differences), tests in groups.items()]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from localfirst import paths
 from localfirst.bench import serialize
 from localfirst.bench.compare import Comparison, compare, find_worse
-from localfirst.errors import BenchBelowError, BenchFileError, LfError
+from localfirst.errors import BenchBelowError, BenchFileError, LfError, UsageError
 from localfirst.store import results
 from localfirst.units import format_bytes
 
@@ -107,9 +107,15 @@ def compare_named(before: str, after: str, say: Callable[[str], None]) -> Compar
     """Two benches, as `find` knows them, against each other.
 
     Raises:
+        UsageError: both are the same one.
         LfError: one of them cannot be found or read.
     """
-    return compare(find(before, say), find(after, say))
+    old, new = find(before, say), find(after, say)
+    if old == new:
+        raise UsageError(
+            f"Both are the bench `{new.id}`", hint="Name an earlier one: `lf bench compare last~1`, `lf bench history`"
+        )
+    return compare(old, new)
 
 
 def require(comparison: Comparison, bar: float) -> None:
