@@ -42,6 +42,9 @@ def test_a_table_says_what_was_measured_and_how_far_it_is_true(lf: Lf, text: str
     said = " ".join(done.stdout.split())
     assert "Lower is better, among builds of one model" in said
     assert "near 0 is as good as that" in said
+    kept = lf("bench", "history", "starter", "--quality").stdout.splitlines()
+    assert ["mine.txt" in row for row in kept] == [False, True, True]
+    assert lf("bench", "history", "phi-4-mini", "--quality").stderr.startswith("Nothing of that is kept")
     assert re.search(r"int4-ov by openvino-cpu: the perplexity is \d+\.\d% (higher|lower)", said)
     assert "\x1b" not in done.stdout
 
@@ -98,6 +101,7 @@ def test_what_is_scored_when_it_is_stopped_is_printed(
         told, _ = process.communicate(timeout=60)
     os.close(parent)
     report = json.loads(told)
+    assert json.loads(lf("bench", "history", "--quality", "--json").stdout) == {"qualities": [report]}
     (row,) = report["results"]
     assert (process.returncode, report["complete"], row["partial"]) == (code, False, True)
     assert 2 * 511 <= row["tokens"] < 16 * 511

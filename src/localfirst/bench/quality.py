@@ -82,10 +82,22 @@ class Row(NamedTuple):
 
 
 class Report(NamedTuple):
-    """All that was found."""
+    """One call of `lf bench --quality`, and all that was found."""
 
+    at: str
+    """When it was begun: UTC, ISO 8601."""
+    machine: str
+    """`measurements.find_key`'s."""
+    machine_name: str
+    """For people: processor, memory, devices."""
+    system: str
+    """Operating system and its version."""
+    lf_version: str
+    arguments: tuple[str, ...]
     text: str
     """Its name."""
+    text_sha256: str
+    """In hexadecimal, of the text in UTF-8: another text may have the same name."""
     whole: bool
     """Whether it was to be scored to its end: of a long one only the beginning is."""
     rows: tuple[Row, ...]

@@ -241,6 +241,7 @@ def _show_quality(
     """Measure and print how well a text is foretold."""
     from localfirst.cli import consent, output
     from localfirst.cli.progress import measure_until_stopped, show_progress
+    from localfirst.services.bench import results
     from localfirst.services.bench.quality import Quality, read_text
     from localfirst.services.preparing import Allowed
 
@@ -250,7 +251,8 @@ def _show_quality(
 
     def prepare(accepted: bool) -> Quality:
         with show_progress(quiet=quiet) as report:
-            one = Quality(asked, reference, content, Allowed(**{**allowed, "accept_license": accepted}))
+            agreed = Allowed(**{**allowed, "accept_license": accepted})
+            one = Quality(asked, reference, content, agreed, tuple(sys.argv[1:]))
             one.prepare(report)
             return one
 
@@ -258,6 +260,7 @@ def _show_quality(
     code = measure_until_stopped(one.measure, quiet=quiet)
     found = one.finish()
     if found.rows:
+        results.keep_quality(found, output.print_notice)
         output.print_quality(found, json=form == "json")
     elif not code:
         raise one.errors[0]

@@ -65,6 +65,7 @@ def history(
         ),
     ] = None,
     number: Annotated[int, typer.Option("-n", "--number", metavar="N", min=1, help="At most so many.")] = 20,
+    quality: Annotated[bool, typer.Option("--quality", help="Those of `lf bench --quality`, build by build.")] = False,
     json: options.Json = False,
 ) -> None:
     """List the benches that are kept.
@@ -75,6 +76,9 @@ def history(
     from localfirst.cli.views import bench_results
     from localfirst.services.bench.results import list_benches
 
+    if quality:
+        _show_qualities(model, number, json=json)
+        return
     benches = list_benches(model, number, output.print_notice)
     if not benches and not json:
         output.print_notice(
@@ -84,6 +88,22 @@ def history(
     render = bench_results.render_history if model is None else bench_results.render_course
     output.print_report(
         lambda screen: render(benches, screen), lambda: bench_results.history_to_json(benches), json=json
+    )
+
+
+def _show_qualities(model: str | None, number: int, *, json: bool) -> None:
+    from localfirst.cli import output
+    from localfirst.cli.views import quality
+    from localfirst.services.bench.results import list_qualities
+
+    found = list_qualities(model, number, output.print_notice)
+    if not found and not json:
+        output.print_notice("Nothing of that is kept; `lf bench MODEL --quality` measures it")
+        return
+    output.print_report(
+        lambda screen: quality.render_history(found, screen),
+        lambda: {"qualities": [quality.to_json(one) for one in found]},
+        json=json,
     )
 
 

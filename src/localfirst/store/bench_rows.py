@@ -42,10 +42,10 @@ _OF_SAMPLES = """
 def insert(opened: sqlite3.Connection, bench: Bench) -> None:
     """Add a bench, whose id is new."""
     fields = {name: getattr(bench, name) for name in _BENCH} | {"arguments": json.dumps(bench.arguments)}
-    number = _insert(opened, "bench", fields)
+    number = insert_row(opened, "bench", fields)
     for moment, conditions in (("before", bench.before), ("after", bench.after)):
-        _insert(opened, "conditions", {"bench": number, "moment": moment} | conditions._asdict())
-    _insert_list(opened, "failure", "bench, position, words", number, bench.failures)
+        insert_row(opened, "conditions", {"bench": number, "moment": moment} | conditions._asdict())
+    insert_list(opened, "failure", "bench, position, words", number, bench.failures)
     for position, series in enumerate(bench.series):
         _insert_series(opened, number, position, series)
 
@@ -57,45 +57,47 @@ def select(opened: sqlite3.Connection, name: str, *, gaps: bool = True) -> tuple
 
 
 def _insert_series(opened: sqlite3.Connection, bench: int, position: int, series: Series) -> None:
-    number = _insert(
+    number = insert_row(
         opened,
         "series",
         {
             "bench": bench,
             "position": position,
-            "contender": _find_or_insert(opened, "contender", series.contender._asdict()),
-            "workload": _find_or_insert(opened, "workload", {"name": series.workload.name} | series.workload._asdict()),
+            "contender": find_or_insert(opened, "contender", series.contender._asdict()),
+            "workload": find_or_insert(opened, "workload", {"name": series.workload.name} | series.workload._asdict()),
             **series.load._asdict(),
             **{name: getattr(series, name) for name in _SERIES},
         },
     )
-    _insert_list(opened, "mark", "series, position, words", number, series.marks)
+    insert_list(opened, "mark", "series, position, words", number, series.marks)
     for place, sample in enumerate(series.samples):
         figures = {name: getattr(sample, name) for name in _SAMPLE}
-        row = _insert(opened, "sample", {"series": number, "position": place} | figures)
-        _insert_list(opened, "first_token", "sample, position, seconds", row, sample.first_token_s)
-        _insert_list(opened, "gap", "sample, position, seconds", row, sample.gaps_s)
+        row = insert_row(opened, "sample", {"series": number, "position": place} | figures)
+        insert_list(opened, "first_token", "sample, position, seconds", row, sample.first_token_s)
+        insert_list(opened, "gap", "sample, position, seconds", row, sample.gaps_s)
 
 
-def _insert(opened: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+def insert_row(opened: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+    """Add a row; its number."""
     marks = ", ".join("?" * len(row))
     sql = f"insert into {table} ({', '.join(row)}) values ({marks})"  # noqa: S608 - names of ours, question marks
     return opened.execute(sql, [_make_storable(value) for value in row.values()]).lastrowid or 0
 
 
-def _insert_list(
+def insert_list(
     opened: sqlite3.Connection, table: str, columns: str, owner: int, values: Iterable[str | float]
 ) -> None:
+    """Add the rows of a list: its owner, the place of each, the value."""
     sql = f"insert into {table} ({columns}) values (?, ?, ?)"  # noqa: S608 - names of ours
     opened.executemany(sql, ((owner, place, _make_storable(value)) for place, value in enumerate(values)))
 
 
-def _find_or_insert(opened: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+def find_or_insert(opened: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
     """The row of that table that is the same in everything, made where there is none."""
     same = " and ".join(f"{name} is ?" for name in row)
     sql = f"select number from {table} where {same}"  # noqa: S608 - names of ours, question marks
     found = opened.execute(sql, [_make_storable(value) for value in row.values()]).fetchone()
-    return int(found[0]) if found else _insert(opened, table, row)
+    return int(found[0]) if found else insert_row(opened, table, row)
 
 
 def _make_storable(value: object) -> object:
@@ -112,7 +114,7 @@ def _make_bench(opened: sqlite3.Connection, number: int, *values: Any, gaps: boo
         before=moments["before"],
         after=moments["after"],
         series=tuple(_select_series(opened, number, gaps=gaps)),
-        failures=_select_lists(opened, _FAILURES, number).get(number, ()),
+        failures=select_lists(opened, _FAILURES, number).get(number, ()),
     )
 
 
@@ -130,15 +132,15 @@ def _select_conditions(opened: sqlite3.Connection, bench: int) -> dict[str, Cond
 def _select_series(opened: sqlite3.Connection, bench: int, *, gaps: bool) -> Iterator[Series]:
     contenders = {number: Contender(*fields) for number, *fields in opened.execute(_CONTENDERS, (bench,))}
     workloads = {number: Workload(*fields) for number, *fields in opened.execute(_WORKLOADS, (bench,))}
-    marks = _select_lists(opened, _MARKS, bench)
+    marks = select_lists(opened, _MARKS, bench)
     samples = _select_samples(opened, bench, gaps=gaps)
     for number, contender, workload, cold_s, warm_s, *sizes in opened.execute(_ALL_SERIES, (bench,)):
         yield Series(
             contenders[contender],
             workloads[workload],
             tuple(samples.get(number, ())),
-            Load(_read_number(cold_s), _read_number(warm_s)),
-            **dict(zip(_SERIES, map(_read_number, sizes), strict=True)),
+            Load(read_number(cold_s), read_number(warm_s)),
+            **dict(zip(_SERIES, map(read_number, sizes), strict=True)),
             marks=marks.get(number, ()),
         )
 
@@ -149,13 +151,13 @@ def _select_samples(opened: sqlite3.Connection, bench: int, *, gaps: bool) -> di
     pauses = _select_numbers(opened, _OF_SAMPLES.format("gap"), bench) if gaps else {}
     found: dict[int, list[Sample]] = {}
     for number, series, *values in opened.execute(_ALL_SAMPLES, (bench,)):
-        figures = dict(zip(_SAMPLE, map(_read_number, values), strict=True))
+        figures = dict(zip(_SAMPLE, map(read_number, values), strict=True))
         sample = Sample(first_token_s=firsts.get(number, ()), gaps_s=pauses.get(number, ()), **figures)
         found.setdefault(series, []).append(sample)
     return found
 
 
-def _read_number(value: Any) -> Any:
+def read_number(value: Any) -> Any:
     """The value of a numeric column, in which SQLite keeps texts, too.
 
     Raises:
@@ -167,11 +169,11 @@ def _read_number(value: Any) -> Any:
 
 
 def _select_numbers(opened: sqlite3.Connection, query: str, bench: int) -> dict[int, tuple[Any, ...]]:
-    lists = _select_lists(opened, query, bench)
-    return {owner: tuple(map(_read_number, values)) for owner, values in lists.items()}
+    lists = select_lists(opened, query, bench)
+    return {owner: tuple(map(read_number, values)) for owner, values in lists.items()}
 
 
-def _select_lists(opened: sqlite3.Connection, query: str, bench: int) -> dict[int, tuple[Any, ...]]:
+def select_lists(opened: sqlite3.Connection, query: str, bench: int) -> dict[int, tuple[Any, ...]]:
     """What a query gives as pairs of an owner and a value: the values of each owner."""
     found: dict[int, list[Any]] = {}
     for owner, value in opened.execute(query, (bench,)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from localfirst import lock, paths
 from localfirst.errors import DiskFullError, LfError, StoreError
@@ -17,9 +17,10 @@ from localfirst.store.schema import STEPS, VERSION
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+Found = TypeVar("Found")
 WAIT_S = 10.0
 """For another process that writes; each does for a few milliseconds."""
 _DAMAGED, _BUSY, _FULL, _STRANGE = {11, 26}, {5, 6}, 13, 1
@@ -115,6 +116,47 @@ def explained() -> Iterator[None]:
             detail=str(error.filename or paths.measurements_file()),
             hint=_ELSEWHERE,
         ) from error
+
+
+def mend(action: Callable[[], Found], say: Callable[[str], None]) -> Found:
+    """Do it; where the file is damaged, put it aside, say so, and do it anew.
+
+    Raises:
+        DiskFullError, StoreError: as `explained`.
+    """
+    try:
+        return act(action)
+    except DamagedError as error:
+        with explained():
+            aside = set_aside()
+        if aside is not None:
+            say(f"{error.message}; it is now {aside}, and a new one is begun")
+        return act(action)
+
+
+def act(action: Callable[[], Found]) -> Found:
+    """Do it, with errors of ours.
+
+    Raises:
+        DamagedError, DiskFullError, StoreError: as `explained`.
+    """
+    with explained():
+        return action()
+
+
+def query(find: Callable[[sqlite3.Connection], list[Found]], *, since: int) -> list[Found]:
+    """What is found of tables that there are `since` a version; nothing where there is no file, or an earlier one.
+
+    Raises:
+        sqlite3.Error: the file cannot be read.
+        StoreError: it is of a later version.
+    """
+    try:
+        with read(WAIT_S) as (opened, version):
+            refuse_later(version)
+            return find(opened) if version >= since else []
+    except FileNotFoundError:
+        return []
 
 
 def set_aside() -> Path | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from localfirst import paths
 from localfirst.errors import LfError, StoreError, UnknownNameError
 from localfirst.store import bench_rows, database
-from localfirst.store.schema import VERSION
+from localfirst.store.schema import BENCHES_SINCE
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,7 +48,7 @@ def save(bench: Bench, say: Callable[[str], None]) -> Bench:
         DiskFullError: no space is left.
         StoreError: the file cannot be written, is another process's for long, or of a newer lf.
     """
-    return _mend(lambda: _save(bench), say)
+    return database.mend(lambda: _save(bench), say)
 
 
 def load(name: str, say: Callable[[str], None]) -> Bench:
@@ -59,7 +59,7 @@ def load(name: str, say: Callable[[str], None]) -> Bench:
         UnknownNameError: there is none, or several are called so.
     """
     entry = find_entry(name, list_entries(say))
-    found = _mend(lambda: _read(lambda opened: _load(opened, [entry.id])), say)
+    found = database.mend(lambda: _read(lambda opened: _load(opened, [entry.id])), say)
     if not found:
         raise UnknownNameError(f"There is no bench `{name}` any more", hint=_NO_BENCH)
     return found[0]
@@ -71,13 +71,13 @@ def list_entries(say: Callable[[str], None]) -> tuple[Entry, ...]:
     Raises:
         StoreError: the file cannot be read, or is of a newer lf.
     """
-    return tuple(_mend(lambda: _read(_list), say))
+    return tuple(database.mend(lambda: _read(_list), say))
 
 
 def peek() -> tuple[str, ...]:
     """The ids, the newest first; none where they cannot be read, and nothing is done about that."""
     with suppress(LfError):
-        return tuple(entry.id for entry in _explained(lambda: _read(_list)))
+        return tuple(entry.id for entry in database.act(lambda: _read(_list)))
     return ()
 
 
@@ -87,7 +87,7 @@ def load_figures(ids: Sequence[str], say: Callable[[str], None]) -> tuple[Bench,
     Raises:
         StoreError: the file cannot be read, or is of a newer lf.
     """
-    return tuple(_mend(lambda: _read(lambda opened: _load(opened, ids, gaps=False)), say))
+    return tuple(database.mend(lambda: _read(lambda opened: _load(opened, ids, gaps=False)), say))
 
 
 def is_last(name: str) -> bool:
@@ -118,31 +118,9 @@ def find_entry(name: str, entries: Sequence[Entry]) -> Entry:
     )
 
 
-def _mend(action: Callable[[], Found], say: Callable[[str], None]) -> Found:
-    """Do it; where the file is damaged, put it aside, say so, and do it anew."""
-    try:
-        return _explained(action)
-    except database.DamagedError as error:
-        with database.explained():
-            aside = database.set_aside()
-        if aside is not None:
-            say(f"{error.message}; it is now {aside}, and a new one is begun")
-        return _explained(action)
-
-
-def _explained(action: Callable[[], Found]) -> Found:
-    with database.explained():
-        return action()
-
-
 def _read(query: Callable[[sqlite3.Connection], list[Found]]) -> list[Found]:
     """What a query finds; nothing where there is no file, or one from before there were benches."""
-    try:
-        with database.read(database.WAIT_S) as (opened, version):
-            database.refuse_later(version)
-            return query(opened) if version == VERSION else []
-    except FileNotFoundError:
-        return []
+    return database.query(query, since=BENCHES_SINCE)
 
 
 def _list(opened: sqlite3.Connection) -> list[Entry]:

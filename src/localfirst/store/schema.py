@@ -146,6 +146,47 @@ create view measured as
     join workload on workload.number = series.workload
     order by bench.number, series.position, sample.position"""
 
+_QUALITY = """
+create table quality (
+    number integer primary key,
+    at text not null,
+    machine text not null,
+    machine_name text not null,
+    system text not null,
+    lf_version text not null,
+    arguments text not null,
+    text text not null,
+    text_sha256 text not null,
+    whole integer not null,
+    complete integer not null
+)"""
+_QUALITY_ROW = """
+create table quality_row (
+    quality integer not null references quality,
+    position integer not null,
+    contender integer not null references contender,
+    is_reference integer not null,
+    partial integer not null,
+    tokens integer not null,
+    cost real not null,
+    cost_error real,
+    loss real,
+    loss_error real,
+    kl real,
+    kl_error real,
+    same_best real,
+    same_best_error real,
+    kl_told real,
+    primary key (quality, position)
+) without rowid"""
+_QUALITY_FAILURE = """
+create table quality_failure (
+    quality integer not null references quality,
+    position integer not null,
+    words text not null,
+    primary key (quality, position)
+) without rowid"""
+
 STEPS = (
     (_RUN, _RUN_INDEX),
     (
@@ -154,7 +195,10 @@ STEPS = (
         *(_SAMPLE, _FIRST, _GAPS, _MEASURED),
     ),
     ("alter table run add column layers integer",),
+    (_QUALITY, _QUALITY_ROW, _QUALITY_FAILURE),
 )
 """What makes a file of version 1 of an empty one, a file of version 2 of that, and so on: rows stay."""
+BENCHES_SINCE, QUALITIES_SINCE = 2, 4
+"""The versions from which on there are these tables."""
 VERSION = len(STEPS)
 """Kept in the file's `user_version`."""

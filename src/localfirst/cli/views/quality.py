@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from localfirst.cli.screen import line
 from localfirst.cli.views.bench import hang
+from localfirst.cli.views.bench_results import say_time
 from localfirst.cli.views.table import Column, fit, format_header, format_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from localfirst.bench.quality import Comparison, Mean, Report, Row
     from localfirst.cli.screen import Screen
@@ -27,6 +28,7 @@ COLUMNS = (
     Column("SAME BEST", 3, right=True),
     Column("MARK"),
 )
+_HISTORY = (Column("BEGUN"), Column("TEXT", 5), *COLUMNS)
 
 
 def render_quality(report: Report, screen: Screen) -> list[str]:
@@ -41,11 +43,29 @@ def render_quality(report: Report, screen: Screen) -> list[str]:
     ]
 
 
+def render_history(reports: Sequence[Report], screen: Screen) -> list[str]:
+    """What is kept, a line for each build."""
+    rows = [
+        {"BEGUN": say_time(report.at), "TEXT": line(report.text)} | _make_row(row)
+        for report in reports
+        for row in report.rows
+    ]
+    widths = fit(_HISTORY, rows, screen.width)
+    return [screen.paint(format_header(widths), "dim"), *(format_row(widths, row) for row in rows)]
+
+
 def to_json(report: Report) -> dict[str, Any]:
     """The object of `--quality --json`: costs, losses and divergences in nats, shares 0 to 1."""
     return {
         "schema": SCHEMA,
+        "at": report.at,
+        "machine": report.machine,
+        "machine_name": report.machine_name,
+        "system": report.system,
+        "lf_version": report.lf_version,
+        "arguments": list(report.arguments),
         "text": report.text,
+        "text_sha256": report.text_sha256,
         "whole": report.whole,
         "complete": report.complete,
         "results": [_describe(row) for row in report.rows],

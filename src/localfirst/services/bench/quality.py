@@ -5,14 +5,20 @@ Each is loaded alone, one after the other: nothing is timed here, so they need n
 
 from __future__ import annotations
 
+import hashlib
+import platform
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst import __version__
 from localfirst.bench import prose, quality
 from localfirst.bench.quality import Report, Row
 from localfirst.bench.values import Contender, Workload
 from localfirst.errors import EngineError, LfError, UsageError
 from localfirst.services.bench import contenders
+from localfirst.services.bench.run import name_machine
 from localfirst.services.prompt import read_text_file
+from localfirst.store import measurements
 from localfirst.types import Progress
 from localfirst.worker import protocol
 from localfirst.worker.client import Worker
@@ -41,9 +47,11 @@ class Text(NamedTuple):
 class Quality:
     """One measurement. `prepare`, `measure`, and in the end, however it came, `finish`."""
 
-    def __init__(self, asked: Asked, reference: str | None, text: Text, allowed: Allowed) -> None:
+    def __init__(
+        self, asked: Asked, reference: str | None, text: Text, allowed: Allowed, arguments: tuple[str, ...] = ()
+    ) -> None:
         self._asked = asked._replace(workloads=(Workload(quality.WINDOW_TOKENS, 1),), scenarios=())
-        self._reference, self._text, self._allowed = reference, text, allowed
+        self._reference, self._text, self._allowed, self._arguments = reference, text, allowed, arguments
         self.errors: list[LfError] = []
         """Why builds could not be measured, or not to the end."""
         self._failures: list[str] = []
@@ -66,6 +74,7 @@ class Quality:
         for name, error in found.failures:
             self._fail(name, error)
         self._failures += found.notes
+        self._machine, self._at = found.ready[0].machine, datetime.now(UTC)
         known = {(ready.name, ready.load.placement) for ready, _ in self._ready}
         self._ready += [(one, False) for one in found.ready if (one.name, one.load.placement) not in known]
 
@@ -89,7 +98,20 @@ class Quality:
         started = [one for one in self._scored if one.parts]
         base = next((one for one in started if one.is_reference), None)
         rows = tuple(_make_row(one, base) for one in started)
-        return Report(self._text.name, self._whole, rows, tuple(self._failures), self._complete)
+        return Report(
+            at=f"{self._at:%Y-%m-%dT%H:%M:%S+00:00}",
+            machine=measurements.find_key(self._machine),
+            machine_name=name_machine(self._machine),
+            system=f"{platform.system()} {platform.release()}",
+            lf_version=__version__,
+            arguments=self._arguments,
+            text=self._text.name,
+            text_sha256=hashlib.sha256(self._text.content.encode("utf-8", "replace")).hexdigest(),
+            whole=self._whole,
+            rows=rows,
+            failures=tuple(self._failures),
+            complete=self._complete,
+        )
 
     def _score(self, ready: Ready, is_reference: bool, report: Callable[[Progress], None]) -> None:
         """Let a build score the text, once it is known to cut it as the reference does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,14 @@ from localfirst import paths
 from localfirst.bench import serialize
 from localfirst.bench.compare import Comparison, compare, find_worse
 from localfirst.errors import BenchBelowError, BenchFileError, LfError, UsageError
-from localfirst.store import results
+from localfirst.store import qualities, results
 from localfirst.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localfirst.bench.compare import Change, Pair
+    from localfirst.bench.quality import Report
     from localfirst.bench.values import Bench
 
 MOST_BYTES = 2**28
@@ -43,6 +45,29 @@ def keep(bench: Bench, say: Callable[[str], None]) -> tuple[Bench, bool]:
         else:
             say(f"It is in {name}, which `lf bench compare`, `export` and `report` read")
         return bench, False
+
+
+def keep_quality(report: Report, say: Callable[[str], None]) -> None:
+    """Keep what was found of a text; where it cannot be kept, `say` hears why."""
+    try:
+        qualities.save(report, say)
+    except LfError as error:
+        detail = " ".join((error.detail or "").split())
+        why = f"{error.message} ({detail})" if detail else error.message
+        say(f"This is not kept: {why}; what is printed is all there is of it")
+
+
+def list_qualities(model: str | None, number: int, say: Callable[[str], None]) -> tuple[Report, ...]:
+    """What was found of texts (by builds of a model, where one is named), the newest first.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    found = (
+        one._replace(rows=tuple(row for row in one.rows if model is None or _is_of(row.contender.model, model)))
+        for one in qualities.load(say)
+    )
+    return tuple(islice((one for one in found if one.rows), number))
 
 
 def find(name: str, say: Callable[[str], None]) -> Bench:
