@@ -147,16 +147,14 @@ class Calibrator:
             for size in self._sizes:
                 report(_say(runtimes[0].name, f"writing a {size} network of made-up weights"))
                 made[size] = yardsticks.make(folder, kind, size)
-        except LfError as error:
-            for runtime in runtimes:
-                self._fail(runtime, error)
-            return
-        try:
             for runtime in runtimes:
                 try:
                     self._figures.append(self._measure_runtime(runtime, made, threads, report))
                 except LfError as error:
                     self._fail(runtime, error)
+        except LfError as error:  # there is no place for one of them
+            for runtime in runtimes:
+                self._fail(runtime, error)
         finally:
             for one in made.values():
                 yardsticks.remove(one)
