@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,6 +74,20 @@ def test_the_built_in_model_is_measured_in_each_engine(backend: str) -> None:
     if backend != "litert":
         assert all(sample.completion_tokens == 8 for one in bench.series[1:3] for sample in one.samples)
     assert all(0 < sample.prompt_tokens <= 24 for sample in bench.series[3].samples)
+
+
+def test_files_of_ones_own_are_told_apart_by_their_digests(tmp_path: Path) -> None:
+    need_engine("xllamacpp")
+    paths = [tmp_path / name / "model.gguf" for name in ("one", "other")]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir()
+        scripted.make_random_gguf(path, scripted.Shape(layers=2, context=1024), seed=seed)
+    ours, theirs = (measure(WRITE, models=(str(path),)) for path in paths)
+    told = [one.series[0].contender.digest for one in (ours, theirs)]
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    assert told == [hashlib.sha256(f"{digest}\n".encode()).hexdigest() for digest in digests]
+    (unlike,) = compare(ours, theirs).unlike
+    assert "files" in [one.name for one in unlike.differences]
 
 
 def test_contenders_take_turns_and_are_told_apart() -> None:

@@ -21,6 +21,7 @@ from localfirst.services.library import find_histories
 from localfirst.services.planning import describe_model
 from localfirst.services.preparing import Prepared, prepare
 from localfirst.services.threads import choose_threads
+from localfirst.store.disk import hash_file
 from localfirst.types import Progress, format_build
 
 if TYPE_CHECKING:
@@ -202,7 +203,28 @@ def _make_ready(name: str, wanted: Wanted, asked: Asked, allowed: Allowed, repor
         parse_address(load.main, load.key)  # a slip of the finger is told before the others are measured
         return Ready(remote.make_plan(name, *server), sys.executable, load, probe(), None)
     prepared = prepare(name, wanted, allowed=allowed, report=report)
-    return Ready(prepared.plan, prepared.python, _set_options(prepared, asked), prepared.machine, prepared.installed)
+    installed = _complete_digests(prepared.installed, report)
+    return Ready(prepared.plan, prepared.python, _set_options(prepared, asked), prepared.machine, installed)
+
+
+def _complete_digests(installed: InstalledModel, report: Callable[[Progress], None]) -> InstalledModel:
+    """The model with a digest of every file: of one that is used where it lies, nobody has read them yet.
+
+    Raises:
+        LfError: a file cannot be read.
+    """
+    files = []
+    for file in installed.files:
+        if file.sha256:
+            files.append(file)
+            continue
+        path = Path(installed.root, file.path)
+        report(Progress(installed.full_name, 0, detail={"line": f"reading {file.path} for its digest"}))
+        try:
+            files.append(file._replace(sha256=hash_file(path, lambda _: None)))
+        except OSError as error:
+            raise LfError(f"{path} cannot be read: {error.strerror}") from error
+    return installed._replace(files=tuple(files))
 
 
 def _set_options(prepared: Prepared, asked: Asked) -> protocol.Load:
