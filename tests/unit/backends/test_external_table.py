@@ -112,7 +112,8 @@ def test_an_engine_that_cannot_spread_a_model_so_is_named(name: str, parallel: P
 
 
 def test_what_was_not_asked_for_is_not_said_to_a_server_that_may_not_know_it() -> None:
-    assert table.VLLM.describe(Sampling(0.5)) == {"temperature": 0.5, "top_p": 1.0, **table.COUNTED}
+    assert table.VLLM.describe(Sampling(0.5)) == {"temperature": 0.5, "top_p": 1.0, **table.COUNTED_ALWAYS}
+    assert table.REMOTE.describe(Sampling(0.5)) == {"temperature": 0.5, "top_p": 1.0, **table.COUNTED}
     every = table.VLLM.describe(Sampling(0.5, 40, 0.9, 0.05, 1.1, 2**40))
     assert (every["top_k"], every["min_p"], every["repetition_penalty"]) == (40, 0.05, 1.1)
     assert 0 <= every["seed"] < 2**32

@@ -105,12 +105,15 @@ class _Answer:
             return Finished(reason, usage, *(self._seconds if usage.completion_tokens else ()))
         if self._first_s is None:
             return Finished(reason, usage)
-        return Finished(reason, usage, self._first_s - self._begun_s, time.monotonic() - self._first_s)
+        # Of an answer that came all at once nobody knows how long its tokens took one after the other.
+        decode_s = time.monotonic() - self._first_s if self._pieces > 1 else None
+        return Finished(reason, usage, self._first_s - self._begun_s, decode_s)
 
     def _count(self, event: dict[str, Any]) -> None:
-        """Take the counts of an event: llama.cpp's timings, or OpenAI's usage."""
+        """Take the counts of an event: llama.cpp's timings, or OpenAI's usage, with those of `lf serve` beside it."""
         usage = self._usage
-        if timings := event.get("timings"):
+        timings = event.get("timings") or {}
+        if "predicted_ms" in timings:
             self._seconds = (timings["prompt_ms"] / 1000, timings["predicted_ms"] / 1000)
             cached = max(
                 usage.cached_tokens,
@@ -125,6 +128,10 @@ class _Answer:
                 int(told.get("completion_tokens") or 0),
                 int(cached),
             )
+            if reads := timings.get("prefill_tps"):
+                usage, writes = self._usage, timings.get("decode_tps")
+                prefill_s = (usage.prompt_tokens - usage.cached_tokens) / reads
+                self._seconds = prefill_s, (usage.completion_tokens - 1) / writes if writes else 0.0
 
 
 def refuse_sampling(server: table.Server, sampling: Sampling) -> None:

@@ -193,11 +193,7 @@ def _set_vllm(start: Start) -> dict[str, str]:
 
 
 def _describe_openai(sampling: Sampling) -> dict[str, Any]:
-    """What OpenAI's API has; the rest is said only where it was asked for, so that nobody has to know it.
-
-    `continuous_usage_stats` gives the counts with each piece: in vLLM and TensorRT-LLM only beside `include_usage`, in
-    SGLang by itself. Others leave it.
-    """
+    """What OpenAI's API has; the rest is said only where it was asked for, so that nobody has to know it."""
     asked = {
         "temperature": sampling.temperature,
         "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
@@ -213,7 +209,11 @@ _OPEN = "while it runs, other users of this machine who find its port can use th
 ENDLESS = {"ignore_eos": True}
 """What asks to go on past what ends an answer, of all of them. Sources: llama.cpp, as above; vLLM and SGLang, "Sampling
 Parameters"; TensorRT-LLM, `tensorrt_llm/serve/openai_protocol.py`. OpenAI's own API knows it not, and refuses it."""
-COUNTED = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+COUNTED = {"stream_options": {"include_usage": True}}
+"""The counts at the end of an answer."""
+COUNTED_ALWAYS = {"stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+"""The counts with each piece, too: in vLLM and TensorRT-LLM only beside `include_usage`, in SGLang by itself. No server
+elsewhere is asked for it: OpenAI's own API and `lf serve` refuse what they do not know."""
 _HUGGING_FACE = Tokenizing("/tokenize", "prompt", "add_special_tokens", {"model": LOCAL_NAME})
 _LLAMA: dict[str, Any] = {
     "describe": lambda sampling: options.describe(sampling) | options.OPTIONS,
@@ -224,7 +224,7 @@ _LLAMA: dict[str, Any] = {
     "port_taken": ("couldn't bind HTTP server socket",),
     "batches": True,
 }
-_OPENAI: dict[str, Any] = {"describe": lambda sampling: _describe_openai(sampling) | COUNTED, "requests": 16}
+_OPENAI: dict[str, Any] = {"describe": lambda sampling: _describe_openai(sampling) | COUNTED_ALWAYS, "requests": 16}
 
 LLAMAFILE = Server("llamafile", "llamafile", command=_start_llamafile, **_LLAMA)
 LLAMA_SERVER = Server("llama-server", "llama.cpp", command=_start_llama_server, **_LLAMA)
@@ -261,7 +261,13 @@ TENSORRT = Server(
     port_taken=("Failed to bind socket to",),
     **_OPENAI,
 )
-REMOTE = Server("remote", "a server", refused=("top_k", "min_p", "repetition_penalty"), **_OPENAI)
+REMOTE = Server(
+    "remote",
+    "a server",
+    refused=("top_k", "min_p", "repetition_penalty"),
+    describe=lambda sampling: _describe_openai(sampling) | COUNTED,
+    requests=16,
+)
 SERVERS = {one.name: one for one in (LLAMAFILE, LLAMA_SERVER, VLLM, SGLANG, TENSORRT, REMOTE)}
 """SGLang draws with a seed only under `--enable-deterministic-inference`, which costs a third of its speed."""
 

@@ -54,6 +54,7 @@ class Asker:
         self._added = 0
         self._words_per_token = 0.75
         self.endless = info.ignores_end
+        """Whether it goes on past an end of its own; of a server that is known once it was asked (`calibrate`)."""
 
     def calibrate(self) -> None:
         """Find out how many tokens the engine puts before a prompt, or how many words make one where it takes words.
@@ -65,7 +66,14 @@ class Asker:
             prompt = self._draw(PROBE_WORDS)
             self._added = self._answer(prompt, 1).usage.prompt_tokens - len(prompt)
             return
-        few, many = (self._count(words) for words in (16, 128))
+        try:
+            few = self._count(16)
+        except EngineError:
+            if not self.endless:
+                raise
+            self.endless = False  # OpenAI's own API, and others as strict, refuse to be told to go on past an end
+            few = self._count(16)
+        many = self._count(128)
         if many > few:
             self._added = max(0, round(few - 16 * (many - few) / 112))
             self._words_per_token = 112 / (many - few)

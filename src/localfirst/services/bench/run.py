@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localfirst import __version__
@@ -179,6 +180,7 @@ class Run:
             turn.contender = contenders.describe(ready, turn.info, turn.build)
             turn.asker = Asker(turn.worker, turn.info, self._asked, self._meter, remote=ready.installed is None)
             turn.asker.calibrate()
+            turn.info = replace(turn.info, ignores_end=turn.asker.endless)
         except LfError as error:
             turn.failed = True
             self._fail(ready.name, error)
