@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,9 +14,12 @@ from localfirst.services.planning import NOTHING_WANTED, describe_model, make_wa
 from localfirst.types import Plan
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LF_HOME", str(tmp_path / "lf-home"))
+@pytest.fixture(autouse=True, scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for all: nothing that is listed here changes it, and the catalog is parsed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LF_HOME", str(tmp_path_factory.mktemp("lf-home")))
+        yield
 
 
 def listed(profile: str = "rtx-4090-desktop", *, sort: str = "best", every_build: bool = False, **only: object):
