@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import settings
@@ -31,6 +34,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(EngineTable(path))
 
 
+@cache
+def _read_parsed_catalog() -> bytes:
+    with TemporaryDirectory() as home:
+        environment = os.environ | {"LF_HOME": home}
+        subprocess.run([sys.executable, "-m", "localfirst", "list"], env=environment, capture_output=True, check=True)
+        return (Path(home) / "cache" / "catalog.json").read_bytes()
+
+
 @dataclass
 class Lf:
     """Runs `lf` in a process of its own, as a user does: real exit code, real stdout, real stderr."""
@@ -40,6 +51,7 @@ class Lf:
 
     def __call__(self, *words: str, stdin: str | bytes = b"", timeout_s: float = 120) -> subprocess.CompletedProcess:
         data = stdin.encode() if isinstance(stdin, str) else stdin
+        self._keep_parsed()
         if type(self).command is Lf.command and forked.can_fork(self.env(), data):
             code, out, err = forked.run(words, self.env(), data, timeout_s)
             return subprocess.CompletedProcess(self.command(*words), code, out.decode(), err.decode())
@@ -48,6 +60,7 @@ class Lf:
 
     def start(self, *words: str) -> subprocess.Popen:
         """Start `lf` and leave it running."""
+        self._keep_parsed()
         return subprocess.Popen(
             self.command(*words),
             stdin=subprocess.DEVNULL,
@@ -59,6 +72,16 @@ class Lf:
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "localfirst", *words]
+
+    def _keep_parsed(self) -> None:
+        """In a new home, the catalog as any command leaves it there: to parse it costs more than most of them."""
+        path = self.home / "cache" / "catalog.json"
+        with suppress(OSError):  # it is not new, or it cannot be or holds nothing, which some tests are about
+            path.parent.mkdir(parents=True)
+            try:
+                path.write_bytes(_read_parsed_catalog())
+            except OSError:
+                path.unlink()
 
     def env(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("LF_", "HF_"))}

@@ -64,7 +64,7 @@ def test_a_damaged_original_is_not_said_to_be_mended_by_a_connection(lf: Lf, ggu
 def test_an_empty_path_is_not_the_current_folder(lf: Lf, words: tuple[str, ...]) -> None:
     done = lf(*words, "")
     assert (done.returncode, "empty" in done.stderr) == (2, True)
-    assert not lf.home.exists()
+    assert [path.name for path in lf.home.iterdir()] == ["cache"]
 
 
 def test_links_in_a_circle_are_no_files_of_a_folder(lf: Lf, tmp_path: Path) -> None:
