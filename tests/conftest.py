@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import pytest
 from hypothesis import settings
@@ -48,12 +49,14 @@ class Lf:
 
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
+    lacks: ClassVar[tuple[str, ...]] = ()
+    """Modules that its interpreter has not."""
 
     def __call__(self, *words: str, stdin: str | bytes = b"", timeout_s: float = 120) -> subprocess.CompletedProcess:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         self._keep_parsed()
-        if type(self).command is Lf.command and forked.can_fork(self.env(), data):
-            code, out, err = forked.run(words, self.env(), data, timeout_s)
+        if forked.can_fork(self.env(), data):
+            code, out, err = forked.run(words, self.env(), data, timeout_s, self.lacks)
             return subprocess.CompletedProcess(self.command(*words), code, out.decode(), err.decode())
         done = subprocess.run(self.command(*words), input=data, capture_output=True, env=self.env(), timeout=timeout_s)
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -71,6 +74,9 @@ class Lf:
         )
 
     def command(self, *words: str) -> list[str]:
+        if self.lacks:
+            begin = f"import sys; sys.modules |= dict.fromkeys({self.lacks}); from localfirst.cli import main; main()"
+            return [sys.executable, "-c", begin, *words]
         return [sys.executable, "-m", "localfirst", *words]
 
     def _keep_parsed(self) -> None:

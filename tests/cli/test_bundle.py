@@ -16,24 +16,16 @@ import pytest
 from tests.cli.test_catalog_command import CATALOG
 from tests.cli.test_offline import trace
 from tests.conftest import Lf
+from tests.fixtures.engines import Bare
 from tests.fixtures.hub import Hub, sha256
 from tests.fixtures.scripted import make_gguf, make_onnx
 
 REPLY = "I came on a stick."
 ONNX_FOLDER = "cpu_and_mobile/cpu-int4-rtn-block-32-acc-level-4"
-WITHOUT_ENGINES = """
-import sys
-sys.modules |= {"xllamacpp": None, "onnxruntime_genai": None, "litert_lm": None}
-from localfirst.cli import main
-main()
-"""
 
 
-class Bare(Lf):
-    """`lf` in an interpreter that has no engine of its own, on a machine whose network leads nowhere."""
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-c", WITHOUT_ENGINES, *words]
+class CutOff(Bare):
+    """`lf` without an engine, on a machine whose network leads nowhere."""
 
     def env(self) -> dict[str, str]:
         nowhere = "http://127.0.0.1:9"
@@ -230,7 +222,7 @@ def test_a_bundle_is_shown(lf: Lf, there: Lf, hub: Hub, tmp_path: Path) -> None:
 
 def test_a_model_without_its_engine_is_not_said_to_run(lf: Lf, hub: Hub, tmp_path: Path) -> None:
     path = make(lf, tmp_path / "x.tar", "smollm2-360m")
-    bare = Bare(tmp_path / "bare")
+    bare = CutOff(tmp_path / "bare")
     installed = bare("bundle", "install", str(path))
     assert installed.returncode == 0, installed.stderr
     assert "an engine is missing: `lf runtime install llama-cpu`" in " ".join(installed.stdout.split())
@@ -331,7 +323,7 @@ def test_a_model_with_its_engine_runs_where_there_was_neither_nor_a_network(lf: 
     path = tmp_path / "starter.tar"
     made = lf("bundle", "create", "starter", "-o", str(path), timeout_s=600)
     assert made.returncode == 0, made.stderr
-    bare = Bare(tmp_path / "bare")
+    bare = CutOff(tmp_path / "bare")
     question = "How do I list the models that fit this machine?"
     assert bare("--offline", "run", "starter", question).returncode == 8
     installed = bare("bundle", "install", str(path), "--json", timeout_s=600)
@@ -354,7 +346,7 @@ def test_engines_for_another_machine_are_refused(lf: Lf, tmp_path: Path, words: 
     path = tmp_path / "x.tar"
     made = lf("bundle", "create", "starter", "-o", str(path), *words, timeout_s=600)
     assert made.returncode == 0, made.stderr
-    bare = Bare(tmp_path / "bare")
+    bare = CutOff(tmp_path / "bare")
     refused = bare("bundle", "install", str(path))
     assert (refused.returncode, refused.stderr.partition("\n")[0].startswith(f"error: {said}")) == (8, True)
     assert bare("bundle", "install", str(path), "--models-only").returncode == 0

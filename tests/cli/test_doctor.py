@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 from tests.cli.test_offline import trace
 from tests.conftest import Lf
-from tests.fixtures.engines import need_engine
+from tests.fixtures.engines import Bare, need_engine
 from tests.fixtures.hub import Fault, Hub
 
 from localfirst.services.doctor import find_public_file
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Bare:
+    """For what is no engine's: to test all that are here takes ten times as long as everything else."""
+    return Bare(tmp_path / "lf-home")
 
 
 def examine(lf: Lf, *words: str) -> tuple[int, dict[str, dict]]:
@@ -42,13 +48,13 @@ def test_it_connects_to_nothing_unasked(lf: Lf, tmp_path: Path) -> None:
     assert trace(lf, tmp_path, "doctor") == []
 
 
-def test_with_network_every_host_is_listed(lf: Lf) -> None:
+def test_with_network_every_host_is_listed(bare: Bare) -> None:
     with Hub() as hub:
         repo, path = find_public_file() or ("", "")
         hub.add_repo(repo, {path: b"x" * 1000})
-        lf.environment |= {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1", "PIP_INDEX_URL": f"{hub.url}/simple/"}
-        lf.environment |= {"HTTPS_PROXY": "http://127.0.0.1:9"}  # all other hosts are out of reach
-        done = lf("doctor", "--network", "--json")
+        bare.environment |= {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1", "PIP_INDEX_URL": f"{hub.url}/simple/"}
+        bare.environment |= {"HTTPS_PROXY": "http://127.0.0.1:9"}  # all other hosts are out of reach
+        done = bare("doctor", "--network", "--json")
         checks = [(one["name"], one["state"], one["summary"]) for one in json.loads(done.stdout)["checks"]]
     engines = [(state, summary) for name, state, summary in checks if name == "Engines"]
     assert done.returncode == 0
@@ -57,14 +63,14 @@ def test_with_network_every_host_is_listed(lf: Lf) -> None:
     assert any(state == "warning" and "llama-cuda" in summary for state, summary in engines)
 
 
-def test_with_network_it_asks_the_hub_and_names_it(lf: Lf) -> None:
+def test_with_network_it_asks_the_hub_and_names_it(bare: Bare) -> None:
     with Hub() as hub:
-        lf.environment |= {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1"}
-        code, checks = examine(lf, "--network")
+        bare.environment |= {"HF_ENDPOINT": hub.url, "NO_PROXY": "127.0.0.1"}
+        code, checks = examine(bare, "--network")
         assert (code, checks["Hub"]["state"]) == (0, "ok")
         assert hub.url.removeprefix("http://") in checks["Hub"]["summary"]
         hub.faults.append(Fault("html", where="api"))
-        code, checks = examine(lf, "--network")
+        code, checks = examine(bare, "--network")
         assert (code, checks["Hub"]["state"]) == (1, "problem")
         assert "did not answer as a hub does" in checks["Hub"]["summary"]
 
@@ -98,9 +104,11 @@ PROXY = "{} is not the address of a proxy that can be used"
         pytest.param({"LF_RUNTIME_ONNX_CPU": "/bin/false"}, "onnx-cpu", None, id="an engine that does not start"),
     ],
 )
-def test_what_is_wrong_is_named_with_what_to_type(lf: Lf, environment: dict, name: str, summary: str | None) -> None:
-    lf.environment |= environment
-    code, checks = examine(lf)
+def test_what_is_wrong_is_named_with_what_to_type(
+    bare: Bare, environment: dict, name: str, summary: str | None
+) -> None:
+    bare.environment |= environment
+    code, checks = examine(bare)
     assert (code, checks[name]["state"]) == (1, "problem")
     assert checks[name]["hint"]
     assert summary in {None, checks[name]["summary"]}
@@ -116,37 +124,37 @@ def test_a_variable_that_names_another_program_is_what_is_to_be_changed(lf: Lf) 
 
 
 @pytest.mark.parametrize("proxy", ["http://proxy:port", "ftp://proxy:21"])
-def test_a_proxy_that_is_none_is_no_crash(lf: Lf, proxy: str) -> None:
-    lf.environment |= {"HTTPS_PROXY": proxy, "HF_ENDPOINT": "https://hub.invalid"}
-    code, checks = examine(lf, "--network")
+def test_a_proxy_that_is_none_is_no_crash(bare: Bare, proxy: str) -> None:
+    bare.environment |= {"HTTPS_PROXY": proxy, "HF_ENDPOINT": "https://hub.invalid"}
+    code, checks = examine(bare, "--network")
     assert (code, checks["Proxy"]["state"], checks["Hub"]["state"]) == (1, "problem", "problem")
-    done = lf("pull", "hf:org/repo")
+    done = bare("pull", "hf:org/repo")
     assert (done.returncode, done.stderr.startswith("error: ")) == (6, True)
 
 
-def test_a_folder_that_cannot_be_written_is_a_problem(lf: Lf, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_problem(bare: Bare, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    lf.home = blocked / "home"
-    code, checks = examine(lf)
+    bare.home = blocked / "home"
+    code, checks = examine(bare)
     assert (code, checks["Data folder"]["state"]) == (1, "problem")
     assert "LF_HOME" in checks["Data folder"]["hint"]
 
 
-def test_secrets_are_not_shown(lf: Lf) -> None:
-    lf.environment |= {"HTTPS_PROXY": "http://me:hunter2@proxy:3128", "HF_TOKEN": "hf_secret"}
-    done = lf("doctor", "-v")
+def test_secrets_are_not_shown(bare: Bare) -> None:
+    bare.environment |= {"HTTPS_PROXY": "http://me:hunter2@proxy:3128", "HF_TOKEN": "hf_secret"}
+    done = bare("doctor", "-v")
     assert "hunter2" not in done.stdout
     assert "hf_secret" not in done.stdout
     assert "HTTPS_PROXY=http://***@proxy:3128" in done.stdout
     assert "Token: found in HF_TOKEN" in done.stdout
 
 
-def test_interrupted_downloads_are_told(lf: Lf) -> None:
-    part = lf.home / "models" / "org--repo" / "0123456789ab" / "m@q" / ".partial" / "aa.part"
+def test_interrupted_downloads_are_told(bare: Bare) -> None:
+    part = bare.home / "models" / "org--repo" / "0123456789ab" / "m@q" / ".partial" / "aa.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"0" * 8192)
-    _, checks = examine(lf)
+    _, checks = examine(bare)
     assert checks["Downloads"]["summary"] == "1 not finished, 8.19 kB"
 
 
@@ -181,13 +189,13 @@ def test_a_record_that_cannot_be_written_is_an_error(lf: Lf, tmp_path: Path) -> 
     assert (done.returncode, done.stderr.startswith("error: ")) == (2, True)
 
 
-def test_the_place_of_the_store_and_shared_ones_are_told(lf: Lf, tmp_path: Path) -> None:
-    newer = lf.home / "models" / "org--repo" / "0123456789ab" / "m@q" / "manifest.json"
+def test_the_place_of_the_store_and_shared_ones_are_told(bare: Bare, tmp_path: Path) -> None:
+    newer = bare.home / "models" / "org--repo" / "0123456789ab" / "m@q" / "manifest.json"
     newer.parent.mkdir(parents=True)
     newer.write_text('{"schema": "lf.manifest/9", "lf_version": "8.1"}')
-    lf.environment |= {"LF_SHARED_STORES": str(tmp_path / "nowhere")}
-    assert lf("store", "move", str(tmp_path / "disk")).returncode == 0
-    done = lf("doctor", "--json")
+    bare.environment |= {"LF_SHARED_STORES": str(tmp_path / "nowhere")}
+    assert bare("store", "move", str(tmp_path / "disk")).returncode == 0
+    done = bare("doctor", "--json")
     checks = json.loads(done.stdout)["checks"]
     found = {check["name"]: check for check in checks if check["name"] in {"Store folder", "Shared store"}}
     assert found["Store folder"]["summary"].startswith(str(tmp_path / "disk"))

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.test_bundle import WITHOUT_ENGINES
 from tests.conftest import Lf
+from tests.fixtures.engines import Bare
 from tests.fixtures.hub import Hub
 from tests.fixtures.scripted import make_gguf
 
@@ -24,16 +24,10 @@ SIZE_M = 420
 """Of the small disk: enough for the 386 MB that the catalog gives the model, and too little for an engine besides."""
 
 
-class Bare(Lf):
-    """`lf` in an interpreter that has no engine of its own."""
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-c", WITHOUT_ENGINES, *words]
-
-    def find_plan(self) -> tuple[str, str]:
-        """Whether the model can run, and why, as a list has it."""
-        listed = json.loads(self("list", "--installed", "--json").stdout)["models"]
-        return next((one["verdict"], one["reason"]) for one in listed if one["name"] == NAME)
+def find_plan(lf: Bare) -> tuple[str, str]:
+    """Whether the model can run, and why, as a list has it."""
+    listed = json.loads(lf("list", "--installed", "--json").stdout)["models"]
+    return next((one["verdict"], one["reason"]) for one in listed if one["name"] == NAME)
 
 
 def fill(folder: Path, left_bytes: int) -> None:
@@ -97,7 +91,7 @@ def test_engines_need_no_room_on_the_disk_of_the_models(bare: Bare, disk: Path) 
     moved = bare("store", "move", str(disk / "store"))
     assert moved.returncode == 0, moved.stderr
     fill(disk, 1_000_000)
-    verdict, reason = bare.find_plan()
+    verdict, reason = find_plan(bare)
     assert verdict != "no", reason
 
 
@@ -108,7 +102,7 @@ def test_engines_need_room_on_their_own_disk(bare: Bare, disk: Path, tmp_path: P
     moved = bare("store", "move", str(tmp_path / "store"))
     assert moved.returncode == 0, moved.stderr
     fill(disk, 1_000_000)
-    verdict, reason = bare.find_plan()
+    verdict, reason = find_plan(bare)
     assert (verdict, reason.startswith("its engine needs ")) == ("no", True), reason
     refused = bare("run", NAME, "hi")
     assert refused.returncode == 5
