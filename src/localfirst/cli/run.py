@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -115,6 +116,9 @@ def run(
     no_history: Annotated[bool, typer.Option("--no-history", help="Keep no record of what you type.")] = False,
     accept_license: options.AcceptLicense = False,
     no_install: options.NoInstall = False,
+    no_server: Annotated[
+        bool, typer.Option("--no-server", help="Load the model here, though a running server has it.")
+    ] = False,
     offline: options.Offline = False,
     _mirror: options.Mirror = None,
     quiet: options.Quiet = False,
@@ -127,6 +131,7 @@ def run(
     """
     from localfirst.cli import consent, output
     from localfirst.cli.progress import show_progress
+    from localfirst.server.through import open_session as open_through
     from localfirst.services.planning import make_wanted
     from localfirst.services.preparing import Allowed
     from localfirst.services.prompt import attach, compose, read_piped, read_text_file
@@ -154,9 +159,12 @@ def run(
         threads=threads,
     )
 
+    tell = (lambda _: None) if quiet else output.print_notice
+    opening = open_session if no_server else partial(open_through, tell=tell)
+
     def start(accepted: bool) -> Session:
         with show_progress(quiet=quiet or json) as report:
-            return open_session(
+            return opening(
                 model,
                 wanted,
                 allowed=Allowed(network=not offline, install=not no_install, accept_license=accepted),

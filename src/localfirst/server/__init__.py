@@ -1,5 +1,7 @@
 """One local endpoint for every runtime: HTTP in, `services.serving` asked, HTTP out. Prints nothing."""
 
+LOADED, RELAY, CANCEL = (f"/lf/v1/{name}" for name in ("loaded", "relay", "cancel"))
+"""Where `lf run` asks what is loaded, and has itself answered."""
 KEY = "LF_API_KEY"
 """The environment's name for the key that requests have to show."""
 BACKGROUND = "LF_SERVER_BACKGROUND"

@@ -22,6 +22,7 @@ from localfirst.server.metrics import show_metrics
 from localfirst.server.ollama import routes as ollama
 from localfirst.server.openai import routes as openai
 from localfirst.server.page.files import make_page_routes
+from localfirst.server.relay import make_relay_routes
 from localfirst.terminal import make_inert
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def make_app(pool: Pool, rules: Rules, about: About, log: Callable[[str], None])
         *openai.make_routes(pool, log),
         *ollama.make_routes(pool, log),
         *make_management_routes(pool, about, log),
+        *make_relay_routes(pool, log),
         *(Route(path, serve(handle), methods=["POST"]) for path, handle in anthropic.POSTS.items()),
     ]
     for path, ours, theirs in (

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
     from localfirst.conversation import Constraint, Embedding, Message, Sampling, ToolChoice
+    from localfirst.services.session import Session
     from localfirst.types import Plan
-    from localfirst.worker.client import Heard
+    from localfirst.worker.holder import Heard
 
 MOST_TOKENS = 2**31 - 1
 MOST_STOPS = 16
@@ -56,7 +57,11 @@ class Manner:
 class Generating:
     """The work of answering: each request after the other, every piece with the number of its answer."""
 
-    make_requests: Callable[[Plan], Iterator[protocol.Chat | protocol.Complete]]
+    make: Callable[[Plan], Iterator[protocol.Chat | protocol.Complete]]
+
+    def make_requests(self, session: Session) -> Iterator[protocol.Chat | protocol.Complete]:
+        """One for each answer."""
+        return self.make(session.plan)
 
     def take(self, index: int, heard: Heard) -> Iterator[tuple[int, TextDelta | ToolCall | Answer]]:
         """The pieces, as they come."""
@@ -70,7 +75,7 @@ class Vectorizing:
 
     texts: tuple[str, ...]
 
-    def make_requests(self, _: Plan) -> Iterator[protocol.Embed]:
+    def make_requests(self, _: Session) -> Iterator[protocol.Embed]:
         """One for some of them."""
         for start in range(0, len(self.texts), EMBEDDED_TEXTS):
             yield protocol.Embed(self.texts[start : start + EMBEDDED_TEXTS])
@@ -114,11 +119,11 @@ class Chat(NamedTuple):
 class Counting:
     """The work of counting the tokens of conversations, which are not answered."""
 
-    make_chats: Callable[[Plan], Iterator[protocol.Chat]]
+    make: Callable[[Plan], Iterator[protocol.Chat]]
 
-    def make_requests(self, plan: Plan) -> Iterator[protocol.Count]:
+    def make_requests(self, session: Session) -> Iterator[protocol.Count]:
         """One for each conversation."""
-        return map(protocol.Count, self.make_chats(plan))
+        return map(protocol.Count, self.make(session.plan))
 
     def take(self, _: int, heard: Heard) -> Iterator[int]:
         """As many as an answer to each would count."""
@@ -129,7 +134,7 @@ class Counting:
 class Loading:
     """The work of nothing, for which a model is loaded."""
 
-    def make_requests(self, _: Plan) -> Iterable[protocol.Request]:
+    def make_requests(self, _: Session) -> Iterable[protocol.Request]:
         """None."""
         return ()
 

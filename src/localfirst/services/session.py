@@ -19,14 +19,14 @@ from localfirst.services import measuring
 from localfirst.services.preparing import Allowed, ignore, prepare
 from localfirst.types import Progress
 from localfirst.worker import protocol
-from localfirst.worker.client import Reply, Worker
+from localfirst.worker.client import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from localfirst.conversation import Constraint, Embedding, ToolChoice
     from localfirst.types import Machine, Plan, Wanted
-    from localfirst.worker.client import Heard
+    from localfirst.worker.holder import Heard, Holder, Reply
 
 Told = TypeVar("Told", bound="Heard")
 EMBEDDED_TEXTS = 16
@@ -106,8 +106,9 @@ class Session:
         report: Callable[[Progress], None] = ignore,
         *,
         measures: bool = True,
+        holder: Holder | None = None,
     ) -> None:
-        """Start the worker and load the model.
+        """Start the worker and load the model, or be answered by a `holder` that has it loaded, as long as it lives.
 
         `report` is told how far an engine is that takes minutes to load. With `measures`, the speed of answers on
         `machine` is kept, for estimates.
@@ -125,20 +126,22 @@ class Session:
         self.choice = FREE_CHOICE
         self.messages: list[Message] = []
         self.last: Answer | None = None
-        self._python, self._load, self._machine, self._measures = python, load, machine, measures
+        self.load = load
+        """What its worker is asked for."""
+        self._python, self._machine, self._measures = python, machine, measures
         self.observe: Callable[[Answer | Embedding], None] = lambda _: None
         """Told of each that is finished, in the thread that asked."""
         self._reply: Reply | None = None
         self._report = report
         self._restarting = threading.Lock()
-        self._start()
+        self._start(holder or Worker(python))
         self._report = ignore
 
-    def _start(self) -> None:
-        self.worker = Worker(self._python)
+    def _start(self, holder: Holder) -> None:
+        self.worker = holder
         try:
             begun = time.monotonic()
-            self.loaded = self.worker.load(self._load, self._tell_loading)
+            self.loaded = holder.load(self.load, self._tell_loading)
             self.load_s = time.monotonic() - begun
         except BaseException as error:
             self.worker.close()
@@ -153,7 +156,7 @@ class Session:
         with self._restarting:
             if not self.worker.alive:
                 self.worker.close()
-                self._start()
+                self._start(Worker(self._python))
 
     def ask(  # noqa: PLR0913 - one keyword per thing that a request may have of its own
         self,

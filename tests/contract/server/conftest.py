@@ -24,3 +24,14 @@ def served_home(tmp_path_factory: pytest.TempPathFactory) -> Lf:
 def server(served_home: Lf) -> Iterator[Server]:
     with serving(served_home) as running:
         yield running
+
+
+@pytest.fixture
+def home(served_home: Lf, tmp_path: Path) -> Lf:
+    """The same models, found by servers and commands of this test alone."""
+    own = Lf(tmp_path / "home", dict(served_home.environment))
+    own.home.mkdir()
+    for name in ("models", "catalogs"):
+        if (served_home.home / name).exists():
+            (own.home / name).symlink_to(served_home.home / name)
+    return own

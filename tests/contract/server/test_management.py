@@ -21,17 +21,6 @@ KEY = "a-key-of-some-length"
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and sockets")
 
 
-@pytest.fixture
-def home(served_home: Lf, tmp_path: Path) -> Lf:
-    """The same models, found by servers and commands of this test alone."""
-    own = Lf(tmp_path / "home", dict(served_home.environment))
-    own.home.mkdir()
-    for name in ("models", "catalogs"):
-        if (served_home.home / name).exists():
-            (own.home / name).symlink_to(served_home.home / name)
-    return own
-
-
 def show(lf: Lf) -> list[dict]:
     done = lf("ps", "--json")
     assert done.returncode == 0, done.stderr

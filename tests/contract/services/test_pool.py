@@ -22,9 +22,10 @@ from localfirst.server.asked import Loading
 from localfirst.services.importing import import_model
 from localfirst.services.planning import plan_model
 from localfirst.services.serving.pool import Pool
-from localfirst.types import Machine, Plan, Wanted
+from localfirst.services.session import Session
+from localfirst.types import Machine, Wanted
 from localfirst.worker import protocol
-from localfirst.worker.client import Heard
+from localfirst.worker.holder import Heard
 
 WANTED = Wanted(context_tokens=65_536)
 """An answer of that length takes longer than a test."""
@@ -58,7 +59,7 @@ class Answering(NamedTuple):
     tokens: int
     said: str = "hi"
 
-    def make_requests(self, _: Plan) -> list[protocol.Request]:
+    def make_requests(self, _: Session) -> list[protocol.Request]:
         return [protocol.Chat((Message("user", self.said),), Sampling(temperature=0), self.tokens)]
 
     def take(self, _: int, heard: Heard) -> list[Heard]:

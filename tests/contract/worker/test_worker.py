@@ -16,7 +16,8 @@ from tests.fixtures.scripted import TEMPLATE, Shape, make_gguf, make_litert, mak
 from localfirst.conversation import Answer, Message, Sampling, TextDelta, Usage
 from localfirst.errors import LfError, ModelFileError, TemplateError, UsageError, WorkerCrashError
 from localfirst.worker import client, protocol
-from localfirst.worker.client import Reply, Worker
+from localfirst.worker.client import Worker
+from localfirst.worker.holder import Reply
 
 BACKENDS = {
     "xllamacpp": make_gguf,

@@ -162,7 +162,7 @@ def test_a_result_goes_to_its_call_by_id_by_name_or_in_turn() -> None:
         said = [{"role": "assistant", "tool_calls": calls}, {"role": "tool", "content": "r", **result}]
         work = parse_chat({"model": "m", "messages": said}).work
         assert work is not None
-        chat = work.make_requests.__self__
+        chat = work.make.__self__
         assert chat.messages[-1].tool_call_id == found
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from localfirst.backends.base import LoadedInfo
     from localfirst.hwprobe.energy import Meter
     from localfirst.services.bench.asked import Asked, Scenario
-    from localfirst.worker.client import Reply, Worker
+    from localfirst.worker.holder import Holder, Reply
 
 GREEDY = Sampling(temperature=0)
 DRAWS = 8
@@ -47,7 +47,7 @@ class ShallowError(EngineError):
 class Asker:
     """Asks one worker. Every prompt is new to it, so that nothing of it is in a cache."""
 
-    def __init__(self, worker: Worker, info: LoadedInfo, asked: Asked, meter: Meter, *, remote: bool) -> None:
+    def __init__(self, worker: Holder, info: LoadedInfo, asked: Asked, meter: Meter, *, remote: bool) -> None:
         self._worker, self._info, self._asked, self._meter, self._remote = worker, info, asked, meter, remote
         self._drawn = 0
         self._salt = secrets.token_hex(8) if remote else ""  # such a server may remember an earlier bench

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 from localfirst.conversation import Answer
 from localfirst.errors import LfError
 from localfirst.worker import protocol
-from localfirst.worker.client import CANCEL_TIMEOUT_S, LATE_CANCEL, LATE_TEMPLATE, RENDER_TIMEOUT_S, Hearing
+from localfirst.worker.holder import CANCEL_TIMEOUT_S, LATE_CANCEL, LATE_TEMPLATE, RENDER_TIMEOUT_S, Hearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from localfirst.services.session import Session
-    from localfirst.types import Plan
-    from localfirst.worker.client import Heard
+    from localfirst.worker.holder import Heard
 
 Piece = TypeVar("Piece")
 Piece_co = TypeVar("Piece_co", covariant=True)
@@ -34,8 +33,8 @@ Result = TypeVar("Result")
 class Work(Protocol[Piece_co]):
     """What is asked of a loaded model: requests, each made when the one before is over."""
 
-    def make_requests(self, plan: Plan) -> Iterable[protocol.Request]:
-        """What its worker is asked; none for work that is done as soon as the model is loaded."""
+    def make_requests(self, session: Session) -> Iterable[protocol.Request]:
+        """What the model is asked; nothing for work that is done as soon as it is loaded."""
         ...
 
     def take(self, index: int, heard: Heard) -> Iterable[Piece_co]:
@@ -107,6 +106,7 @@ class Job(Generic[Piece]):
         self._request: protocol.Request | None = None
         self._hearing = Hearing()
         self._is_sent = True
+        self._cancelled = False
         self._left = False
         self._ended = False
         self._timer: asyncio.TimerHandle | None = None
@@ -116,7 +116,7 @@ class Job(Generic[Piece]):
 
     def begin(self) -> None:
         """Ask the worker."""
-        self._requests = enumerate(self._work.make_requests(self._session.plan))
+        self._requests = enumerate(self._work.make_requests(self._session))
         self._go_on()
 
     def __aiter__(self) -> Self:
@@ -150,14 +150,19 @@ class Job(Generic[Piece]):
         """Of the prompt that is being answered, known from the first piece of the answer on."""
         return self._hearing.prompt_tokens
 
-    def leave(self) -> None:
-        """Stop; a worker that does not within some seconds is ended."""
-        if self._left or self._ended:
+    def cancel(self) -> None:
+        """Let it end soon, with what it has; whoever iterates sees that end."""
+        if self._cancelled or self._ended:
             return
-        self._left = True
+        self._cancelled = True
         self._set_timer(CANCEL_TIMEOUT_S, LATE_CANCEL)
         if self._is_sent:
             self._send(protocol.Cancel(self._id))
+
+    def leave(self) -> None:
+        """Stop; a worker that does not within some seconds is ended."""
+        self._left = True
+        self.cancel()
 
     def fail(self, error: BaseException) -> None:
         """Stop, and let whoever iterates see `error`."""
@@ -171,7 +176,7 @@ class Job(Generic[Piece]):
         except Exception as error:  # noqa: BLE001 - raised again where it is awaited
             self._end(error)
             return
-        if request is None or self._left:
+        if request is None or self._cancelled:
             self._end(None)
             return
         self._index, self._request, self._hearing = index, request, Hearing()
@@ -203,7 +208,7 @@ class Job(Generic[Piece]):
             self._end(error)
         elif not self._is_sent:
             self._is_sent = True
-            if self._left:
+            if self._cancelled:
                 self._send(protocol.Cancel(self._id))
 
     def _hear(self, number: int, event: protocol.Event | None) -> None:
@@ -217,7 +222,7 @@ class Job(Generic[Piece]):
             heard = self._hearing.hear(event)
             if heard is not None:
                 self._take(heard)
-            elif not self._left:
+            elif not self._cancelled:
                 self._watch_template(event)
         except Exception as error:  # noqa: BLE001 - raised again where it is awaited
             self._end(error)

@@ -191,6 +191,13 @@ class Pool:
         self._let_expire(key)
         return show_held(key, held, self._waiting[key])
 
+    async def find_builds(self, model: str, task: Task) -> list[Held]:
+        """What is loaded of a model, in whatever build; one that is being loaded is waited for."""
+        if loading := [one for key, one in self._loading.items() if (key.model, key.task) == (model, task)]:
+            await asyncio.wait(loading)
+        found = [held for key, held in self._held.items() if (key.model, key.task) == (model, task)]
+        return [held for held in found if held.session.alive]
+
     async def unload(self, name: str | None) -> list[str]:
         """Unload a model, or all; who is being answered is told. The names of those that were loaded.
 
