@@ -41,6 +41,7 @@ class Root(TableGroup):
             "load": Row("localfirst.cli.ps:load", "Load a model into the server."),
             "stop": Row("localfirst.cli.ps:stop", "Unload models from the server."),
             "env": Row("localfirst.cli.env:env", "Print the variables by which programs find the server."),
+            "launch": Row("localfirst.cli.launch:launch", "Start a program that asks the server."),
             "list": Row("localfirst.cli.model:list_", "List models."),
             "bench": Row("localfirst.cli.bench:app", "Measure how fast models are here."),
             "pull": Row("localfirst.cli.model:pull", "Fetch a model."),

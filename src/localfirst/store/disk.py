@@ -74,11 +74,13 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole or not at all, also after a power cut."""
+def write_atomically(path: Path, text: str, mode: int | None = None) -> None:
+    """Write a small file so that it is there whole or not at all, also after a power cut; `mode`: who may read it."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            if mode is not None:
+                temporary.chmod(mode)
             file.write(text)
             file.flush()
             sync_file(file.fileno())

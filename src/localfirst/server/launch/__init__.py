@@ -1,0 +1,1 @@
+"""Other people's programs, told to ask the server: what they read, changed with care, and started."""
