@@ -49,10 +49,12 @@ class Fields:
         return float(_check_range(self._before + name, value, least, most))
 
     def integer(self, name: str, least: int, most: int) -> int | None:
-        """A whole number within bounds."""
+        """A whole number within bounds. `16.0` is one, as JSON Schema has it: not every language tells it from `16`."""
         value = self.take(name)
         if value is None:
             return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise refuse_type(self._before + name, "a whole number")
         return int(_check_range(self._before + name, value, least, most))

@@ -136,6 +136,13 @@ def test_any_value_in_any_place_is_understood_or_refused_by_name(parse: Any, bod
         check_refusal(tell(error))
 
 
+def test_a_whole_number_may_be_written_as_a_fraction() -> None:
+    assert parse_chat({**CHAT, "max_tokens": 16.0, "max_completion_tokens": 16.0}).manner.max_tokens == 16
+    for value in (16.5, 1e400, True):
+        with pytest.raises(ParameterError):
+            parse_chat({**CHAT, "seed": value})
+
+
 def check_refusal(failure: Failure) -> None:
     assert failure.status == 400
     assert failure.body["error"]["param"]

@@ -79,7 +79,8 @@ class Response:
         usage = answer.usage
         self._usage = {
             "input_tokens": usage.prompt_tokens,
-            "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+            # Nothing is put into a cache for money; OpenAI's own answers always say how much was.
+            "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
             "output_tokens": usage.completion_tokens,
             # Which of them were thinking is not known.
             "output_tokens_details": {} if answer.reasoning else {"reasoning_tokens": 0},
