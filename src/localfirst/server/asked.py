@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_TOKENS = 2**31 - 1
 MOST_STOPS = 16
+MOST_MESSAGES = 10_000
+"""Of a conversation: no context here holds as many, and a template that goes through more takes too long."""
 MOST_TOOLS = 128
 SEEDS = 2**32
 """Of our engines; seeds of dialects may have 64 bits, of which those above are folded in."""

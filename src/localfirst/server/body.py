@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from localfirst.server.failures import RefusedError
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 16 * 2**20
 """Two million words: no model here reads as many."""
-MAX_DEPTH = 100
-"""Nested values; a schema has 64 at the most, inside of a tool, inside of a list."""
+MAX_DEPTH = 64
+"""Nested values; the tools of programs have about ten."""
 READ_S = 30.0
 """How long a body may take to come in whole."""
+LATE = 408
+"""The status of a request whose body did not."""
 
 
 class ClientLeftError(Exception):
@@ -42,7 +45,7 @@ async def read_object(headers: Headers, receive: Receive) -> dict[str, Any]:
         async with asyncio.timeout(READ_S):
             return parse_object(await _read(receive))
     except TimeoutError:
-        raise RefusedError(408, "request_timeout", f"The request was not whole after {READ_S:.0f} s") from None
+        raise RefusedError(LATE, "request_timeout", f"The request was not whole after {READ_S:.0f} s") from None
 
 
 async def _read(receive: Receive) -> bytes:
@@ -59,13 +62,15 @@ async def _read(receive: Receive) -> bytes:
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """A JSON object, strictly: UTF-8, no NaN, and nested no deeper than `MAX_DEPTH`.
+    """A JSON object, strictly: UTF-8, no NaN, no name twice, and nested no deeper than `MAX_DEPTH`.
 
     Raises:
         RefusedError: it is something else.
     """
     try:
-        value = json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        value = json.loads(
+            data.decode("utf-8-sig"), parse_constant=_refuse_constant, object_pairs_hook=_refuse_repetition
+        )
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
@@ -87,6 +92,15 @@ def parse_object(data: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
+
+
+def _refuse_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; not one of which two readers may see two different things: RFC 8259, section 4."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"`{name[:60]}` is there twice")
+    return made
 
 
 def _too_large() -> RefusedError:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from localfirst.errors import LfError
-from localfirst.server.body import ClientLeftError, read_object
+from localfirst.server.body import LATE, ClientLeftError, read_object
 from localfirst.server.dialects import dump, find_dialect
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def make_json(value: object, status: int = 200, headers: Mapping[str, str] | Non
 def make_failure(error: LfError, scope: Scope) -> Response:
     """An error as a response, in the dialect of its request."""
     failure = find_dialect(scope).tell(error)
-    return make_json(failure.body, failure.status, failure.headers)
+    # Of a request that is not whole yet, the rest would come in the place of the next.
+    last = {"connection": "close"} if failure.status == LATE else {}
+    return make_json(failure.body, failure.status, failure.headers | last)
 
 
 class Stream(Response):

@@ -9,6 +9,9 @@ from localfirst.server.failures import ParameterError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+PAGE = 20
+"""How long a page of a list is, where a request does not say."""
+
 
 class Fields:
     """The parameters that were given. `null` is as good as not given, as OpenAI's API has it.
@@ -93,6 +96,19 @@ class Fields:
                 full,
                 "unsupported_value" if known else "unsupported_parameter",
             )
+
+
+def take_limit(asked: Mapping[str, Any], most: int) -> int:
+    """How long a page of a list may be, as the query of a request says it.
+
+    Raises:
+        ParameterError: it is no number from 1 to `most`.
+    """
+    text = str(asked.get("limit", PAGE))
+    # Its length first: Python reads no number of thousands of digits.
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+        raise ParameterError(f"`limit` has to be between 1 and {most}", "limit")
+    return int(text)
 
 
 def refuse_type(name: str, wanted: str) -> ParameterError:

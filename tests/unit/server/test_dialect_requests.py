@@ -17,7 +17,7 @@ from localfirst.server import failures
 from localfirst.server.anthropic.asked import parse_count, parse_message
 from localfirst.server.anthropic.models import list_page
 from localfirst.server.failures import ParameterError, RefusedError
-from localfirst.server.ollama.asked import parse_duration
+from localfirst.server.ollama.asked import LONGEST_S, parse_duration
 from localfirst.server.ollama.chat import parse_chat, parse_generate
 from localfirst.server.ollama.models import parse_embed, parse_show
 from localfirst.services.serving.shelf import Offer
@@ -180,8 +180,13 @@ def test_what_is_no_duration_is_none(text: str) -> None:
 
 
 def test_below_zero_a_model_stays_for_ever() -> None:
-    for value in (-1, -0.5, "-1s"):
+    for value in (-1, -0.5, "-1s", -(10**400), -1e999):
         assert parse_chat(CHAT | {"keep_alive": value}).common.keep_alive_s == math.inf
+
+
+@pytest.mark.parametrize("value", [10**400, 1e999, "999999999h999999999h", 1e9])
+def test_a_time_without_end_is_one_that_a_calendar_has(value: Any) -> None:
+    assert parse_chat(CHAT | {"keep_alive": value}).common.keep_alive_s == LONGEST_S
 
 
 def test_each_error_has_the_status_and_type_that_its_clients_know() -> None:
@@ -213,6 +218,6 @@ def test_pages_of_models_follow_each_other() -> None:
     assert page(limit="2", after_id="d") == ("e", False)
     assert page(limit="2", before_id="d") == ("bc", True)
     assert page(after_id="e") == ("", False)
-    for wrong in ({"limit": "0"}, {"limit": "x"}, {"limit": "٣"}, {"after_id": "z"}):
+    for wrong in ({"limit": "0"}, {"limit": "x"}, {"limit": "٣"}, {"limit": "00001" + "0" * 5000}, {"after_id": "z"}):
         with pytest.raises(ParameterError):
             page(**wrong)

@@ -169,6 +169,8 @@ def test_what_nobody_knows_is_refused_by_its_name(name: str, value: Any) -> None
 @example(b'{"a": -Infinity}')
 @example(b'{"a": ' + b"9" * 10_000 + b"}")
 @example(b'\xff\xfe{"a": 1}')
+@example(b'{"a": 1, "b": 2, "a": 1}')
+@example(b'{"a": [{"b": 1, "b": 2}]}')
 @example(json.dumps({"a": json.loads("[" * MAX_DEPTH + "]" * MAX_DEPTH)}).encode())
 def test_a_body_is_an_object_or_refused(data: bytes) -> None:
     try:
@@ -176,6 +178,14 @@ def test_a_body_is_an_object_or_refused(data: bytes) -> None:
     except RefusedError as refused:
         told = tell(refused)
         assert (told.status, told.body["error"]["code"]) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize(("name", "again"), [("a", "a"), ("a", "\\u0061"), ("b" * 100, "b" * 100)])
+def test_a_name_that_is_there_twice_is_told(name: str, again: str) -> None:
+    with pytest.raises(RefusedError, match="is there twice") as raised:
+        parse_object(f'{{"{name}": 1, "c": {{}}, "{again}": 1}}'.encode())
+    assert len(raised.value.message) < 150
+    assert parse_object(b'{"a": {"a": 1}, "b": {"a": 1}}') == {"a": {"a": 1}, "b": {"a": 1}}
 
 
 def test_a_body_may_be_nested_as_deep_as_is_said() -> None:

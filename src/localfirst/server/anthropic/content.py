@@ -9,13 +9,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from localfirst.conversation import Message, ToolCall
+from localfirst.server.asked import MOST_MESSAGES
 from localfirst.server.failures import ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MOST_MESSAGES = 100_000
-"""As Anthropic has it."""
 BETWEEN = "\n"
 """What stands between two blocks of text, and two turns of one role: a template has one text for them."""
 THOUGHTS = frozenset({"thinking", "redacted_thinking"})

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from localfirst.server.failures import ParameterError
+from localfirst.server.fields import take_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,14 +37,12 @@ def list_page(offers: Sequence[Offer], asked: Mapping[str, Any]) -> dict[str, An
     Raises:
         ParameterError: one of them is wrong.
     """
-    limit = str(asked.get("limit", "20"))
-    if not (limit.isascii() and limit.isdecimal()) or not 1 <= int(limit[:5]) <= MOST:
-        raise ParameterError(f"`limit` has to be between 1 and {MOST}", "limit")
+    limit = take_limit(asked, MOST)
     names = [offer.name for offer in offers]
     begin, end = _find(names, "after_id", asked, -1) + 1, _find(names, "before_id", asked, len(names))
     within = offers[begin:end]
     backwards = "before_id" in asked
-    page = within[-int(limit) :] if backwards else within[: int(limit)]
+    page = within[-limit:] if backwards else within[:limit]
     return {
         "data": [describe(offer) for offer in page],
         "first_id": page[0].name if page else None,

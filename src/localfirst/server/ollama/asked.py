@@ -52,6 +52,8 @@ NEUTRAL_OPTIONS: dict[str, tuple[Any, ...]] = {
 UNLIMITED = (-1, -2)
 """`num_predict` for as many as there is room for."""
 EFFORTS = {"low": "low", "medium": "medium", "high": "high", "max": "high"}
+LONGEST_S = 1e9
+"""Thirty years: more than any server runs, and a time that a calendar still has."""
 UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([+-]?)((?:\d{1,9}(?:\.\d{0,9})?(?:ns|us|µs|ms|s|m|h))+|0)", re.ASCII)
 _PART = re.compile(r"([\d.]+)(ns|us|µs|ms|s|m|h)", re.ASCII)
@@ -142,10 +144,10 @@ def take_keep_alive(fields: Fields) -> float | None:
         return None
     if isinstance(given, bool) or not isinstance(given, (int, float, str)):
         raise refuse_type("keep_alive", "a number of seconds, or a text such as 5m")
-    seconds = parse_duration(given) if isinstance(given, str) else float(min(given, 1e9))
+    seconds = parse_duration(given) if isinstance(given, str) else given
     if seconds is None:
         raise ParameterError("`keep_alive` has to be a number of seconds, or a text such as 5m", "keep_alive")
-    return math.inf if seconds < 0 else seconds
+    return math.inf if seconds < 0 else float(min(seconds, LONGEST_S))
 
 
 def parse_duration(text: str) -> float | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from localfirst.conversation import Answer, Message, TextDelta, ToolCall, find_waiting
-from localfirst.server.asked import Chat, Generating, blaming, offer_tools
+from localfirst.server.asked import MOST_MESSAGES, Chat, Generating, blaming, offer_tools
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
 from localfirst.server.ollama.asked import NEUTRAL, Common, parse_common, take_format
@@ -170,8 +170,8 @@ def _take_text(fields: Fields, name: str) -> str:
 
 
 def _parse_messages(given: Any) -> tuple[Message, ...]:
-    if given is not None and not isinstance(given, list):
-        raise refuse_type("messages", "a list of messages")
+    if given is not None and (not isinstance(given, list) or len(given) > MOST_MESSAGES):
+        raise refuse_type("messages", f"a list of at most {MOST_MESSAGES:,} messages")
     messages: list[Message] = []
     for number, item in enumerate(given or [], 1):
         if not isinstance(item, dict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from localfirst.conversation import Answer, Constraint, TextDelta, ToolCall
-from localfirst.server.asked import Chat, blaming, hold_to, offer_tools
+from localfirst.server.asked import MOST_MESSAGES, Chat, blaming, hold_to, offer_tools
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
 from localfirst.server.openai.asked import IGNORED, NEUTRAL, count, name_build, name_end, parse_manner, tell_timings
@@ -31,8 +31,8 @@ def parse_chat(body: Mapping[str, Any]) -> Chat:
     fields = Fields(body)
     manner = parse_manner(fields)
     given = fields.require("messages")
-    if not isinstance(given, list) or not given:
-        raise refuse_type("messages", "a list of at least one message")
+    if not isinstance(given, list) or not 1 <= len(given) <= MOST_MESSAGES:
+        raise refuse_type("messages", f"a list of 1 to {MOST_MESSAGES:,} messages")
     with blaming("messages"):
         messages = parse_messages(given)
     constraint = parse_format(fields.take("response_format"), "response_format")

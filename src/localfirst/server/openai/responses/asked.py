@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from localfirst.server.asked import MOST_TOKENS, Chat, Manner, blaming, offer_tools
+from localfirst.server.asked import MOST_MESSAGES, MOST_TOKENS, Chat, Manner, blaming, offer_tools
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
 from localfirst.server.openai.asked import IGNORED
@@ -60,6 +60,8 @@ def parse_response(body: Mapping[str, Any], find_said: Callable[[str], tuple[dic
     instructions, previous = _take_text(fields, "instructions"), _take_text(fields, "previous_response_id")
     said = parse_input(fields.require("input"))
     items = (*(find_said(previous) if previous else ()), *said)
+    if len(items) > MOST_MESSAGES:
+        raise ParameterError(f"The conversation has {len(items):,} items; the most are {MOST_MESSAGES:,}", "input")
     begun = [{"role": "system", "content": instructions}] if instructions else []
     with blaming("input"):
         messages = parse_messages([*begun, *make_messages(items)])

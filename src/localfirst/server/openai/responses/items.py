@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from localfirst.server.asked import MOST_MESSAGES
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import refuse_type
 
-MOST_ITEMS = 10_000
 TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 """Of the ids, by the kind of item."""
@@ -33,8 +33,8 @@ def parse_input(given: Any) -> tuple[dict[str, Any], ...]:
         given = [{"role": "user", "content": given}]
     if not isinstance(given, list) or not given:
         raise refuse_type("input", "a text or a list of at least one item")
-    if len(given) > MOST_ITEMS:
-        raise ParameterError(f"`input` has {len(given):,} items; the most are {MOST_ITEMS:,}", "input")
+    if len(given) > MOST_MESSAGES:
+        raise ParameterError(f"`input` has {len(given):,} items; the most are {MOST_MESSAGES:,}", "input")
     return tuple(_parse_item(item, number) for number, item in enumerate(given, 1))
 
 

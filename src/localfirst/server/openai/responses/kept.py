@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.errors import UnknownNameError
 from localfirst.server.failures import ParameterError
+from localfirst.server.fields import take_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MOST = 1000
 MOST_BYTES = 64 * 2**20
+MOST_LISTED = 100
 
 
 class Said(NamedTuple):
@@ -90,16 +92,14 @@ def list_items(said: Said, asked: Mapping[str, Any]) -> dict[str, Any]:
     order = asked.get("order", "desc")
     if order not in {"asc", "desc"}:
         raise ParameterError("`order` has to be `asc` or `desc`", "order")
-    limit = str(asked.get("limit", "20"))
-    if not limit.isdecimal() or not 1 <= int(limit[:4]) <= 100:
-        raise ParameterError("`limit` has to be between 1 and 100", "limit")
+    limit = take_limit(asked, MOST_LISTED)
     items = list(said.input if order == "asc" else reversed(said.input))
     if (after := asked.get("after")) is not None:
         places = [place for place, item in enumerate(items) if item["id"] == after]
         if not places:
             raise ParameterError(f"No item `{after[:80]}` in this response's input", "after")
         items = items[places[0] + 1 :]
-    page = items[: int(limit)]
+    page = items[:limit]
     return {
         "object": "list",
         "data": page,
