@@ -48,6 +48,12 @@ OTHER = "other"
 """Where a request goes that is refused, or that no route is for."""
 SHOWN_PATH = 80
 """Characters of a path that the log shows."""
+SHOWN_METHOD = 16
+CROWDED = "localfirst.crowded"
+"""Set in the state of a connection that there are too many of."""
+TOO_MANY = RefusedError(503, "too_many", "The server has too many connections", retry_after_s=5)
+LAST = frozenset({400, TOO_MANY.status})
+"""Refusals after which a connection is closed: it is one too many, or where its next request begins is in doubt."""
 
 
 def make_app(pool: Pool, rules: Rules, about: About, log: Callable[[str], None]) -> ASGIApp:
@@ -94,10 +100,13 @@ class Guard:
         """Answer a request, or refuse it."""
         begun, status = time.monotonic(), 0
         headers = Headers(scope=scope)
-        refusal = find_refusal(scope["method"], scope["path"], scope["headers"], self._rules)
+        found = find_refusal(scope["method"], scope["path"], scope["headers"], self._rules)
+        refusal = RefusedError(*found) if found else TOO_MANY if CROWDED in scope.get("state", ()) else None
         more = {**FIXED_HEADERS, **dict.fromkeys(ID_HEADERS, uuid.uuid4().hex)}
         if refusal is None:
             more |= allow_origin(headers.get("origin"), headers)
+        elif refusal.status in LAST:
+            more["connection"] = "close"
 
         async def send_marked(message: Message) -> None:
             nonlocal status
@@ -110,7 +119,7 @@ class Guard:
 
         try:
             if refusal is not None:
-                await make_failure(RefusedError(*refusal), scope)(scope, receive, send_marked)
+                await make_failure(refusal, scope)(scope, receive, send_marked)
             elif scope["method"] == "OPTIONS" and "origin" in headers:
                 await Response(status_code=204)(scope, receive, send_marked)
             else:
@@ -120,7 +129,7 @@ class Guard:
             self._meter.count_request(route, str(status or "left"))
             path = make_inert(scope["path"][:SHOWN_PATH])
             took = f"{time.monotonic() - begun:.2f} s"
-            self._log(f"{scope['method']} {path} {status or 'left'} {took}")
+            self._log(f"{scope['method'][:SHOWN_METHOD]} {path} {status or 'left'} {took}")
 
 
 async def _tell_health(_pool: Pool, _asked: Mapping[str, Any]) -> Response:
@@ -131,5 +140,5 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     """What the router says of a path or a method that there is not."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     kinds = {404: "not_found", 405: "method_not_allowed"}
-    text = f"There is no {request.method} {request.scope['path'][:SHOWN_PATH]} here"
+    text = f"There is no {request.method[:SHOWN_METHOD]} {request.scope['path'][:SHOWN_PATH]} here"
     return make_failure(RefusedError(status, kinds.get(status, "bad_request"), text), request.scope)

@@ -22,10 +22,11 @@ class ParameterError(UsageError):
 class RefusedError(LfError):
     """A request that is refused before anybody looks at what it asks."""
 
-    def __init__(self, status: int, kind: str, message: str) -> None:
+    def __init__(self, status: int, kind: str, message: str, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
+        self.retry_after_s = retry_after_s
 
 
 class Told(NamedTuple):
@@ -113,7 +114,7 @@ def explain(error: LfError) -> Explained:
     if isinstance(error, ParameterError):
         told, param = Told(400, error.kind), error.param
     elif isinstance(error, RefusedError):
-        told = Told(error.status, error.kind)
+        told = Told(error.status, error.kind, error.retry_after_s)
     elif isinstance(error, UnknownNameError):
         param = "model"
     evidence = None if error.code in PRIVATE else error.detail

@@ -10,10 +10,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from localfirst.server.app import make_app
+from localfirst.server import failures
+from localfirst.server.app import CROWDED, make_app
+from localfirst.server.dialects import dump
+from localfirst.server.failures import RefusedError
 
 if TYPE_CHECKING:
     import socket
@@ -34,17 +38,19 @@ HEAD_BYTES = 64 * 1024
 SEND_S = 60.0
 """How long a client may take nothing of what is sent to it."""
 CONNECTIONS_MOST = 256
-"""At a time; one of each kind of client opens a handful."""
+"""At a time; one of each kind of client opens a handful. As many again are told that they are too many."""
+AHEAD_BYTES = 64 * 1024
+"""What a client may send of its next requests while one is being answered."""
 DRAIN_S = 2.0
 """How long answers may go on when the server is told to end; then they are told, and end too."""
 CANCEL_S = 4
 """When what still runs is cut off."""
 CLOSE_S = 0.7
 """How long workers have to end by themselves."""
-TOO_MANY = b'{"error":{"message":"Too many connections","type":"server_error","param":null,"code":"too_many"}}'
-TOO_MANY_HEAD = (
-    "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
-    f"Content-Type: application/json\r\nContent-Length: {len(TOO_MANY)}\r\n\r\n"
+MALFORMED = dump(failures.tell(RefusedError(400, "bad_request", "What was sent is no HTTP request")).body).encode()
+MALFORMED_HEAD = (
+    "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
+    f"Content-Type: application/json\r\nContent-Length: {len(MALFORMED)}\r\n\r\n"
 ).encode()
 
 
@@ -57,10 +63,11 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Accept a connection."""
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS_MOST:
-            transport.write(TOO_MANY_HEAD + TOO_MANY)
-            transport.close()
+        if len(self.connections) > 2 * CONNECTIONS_MOST:
+            transport.abort()
             return
+        if len(self.connections) > CONNECTIONS_MOST:
+            self.app_state = {**self.app_state, CROWDED: True}
         self._expect_head()
 
     def data_received(self, data: bytes) -> None:
@@ -71,6 +78,14 @@ class BoundedProtocol(H11Protocol):
             self._stop_waiting()
         elif self._waiting is None:
             self._expect_head()
+        if self.flow.read_paused and self.conn.their_state is h11.DONE:
+            self._read_ahead()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's, and a text
+        """Say what is wrong with what is no request; not in the middle of an answer to one before it."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.transport.write(MALFORMED_HEAD + MALFORMED)
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """Wait for the client to take what was sent; not for ever."""
@@ -89,6 +104,14 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
         if self._sending is not None:
             self._sending.cancel()
+
+    def _read_ahead(self) -> None:
+        """Go on to read where a next request waits for its turn: else nobody sees that the client left."""
+        ahead, _ = self.conn.trailing_data
+        if len(ahead) > AHEAD_BYTES:
+            self.transport.abort()
+        else:
+            self.flow.resume_reading()
 
     def _expect_head(self) -> None:
         self._waiting = self.loop.call_later(HEAD_S, self.transport.abort)

@@ -100,25 +100,6 @@ def test_a_client_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch)
     with_server(answer_endlessly, test)
 
 
-def test_connections_beyond_the_bound_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "CONNECTIONS_MOST", 2)
-
-    async def test(port: int) -> None:
-        (_, one), (_, two) = await send(port, b""), await send(port, b"")
-        reader, third = await send(port, b"")
-        head, _, data = (await reader.read()).partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 503")
-        assert json.loads(data)["error"]["code"] == "too_many"
-        for writer in (one, two, third):
-            writer.close()
-        await asyncio.sleep(0.1)
-        reader, writer = await send(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert await reader.readuntil(b"ok")
-        writer.close()
-
-    with_server(answer_shortly, test)
-
-
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "READ_S", 0.1)
 
