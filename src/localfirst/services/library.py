@@ -81,6 +81,21 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
         except UsageError as missing:
             _refuse_marks(asked.path)
             return find_published(asked.path, missing)
+    try:
+        return find_named(asked, offline=offline)
+    except UnknownNameError:
+        if asked.repo is None and (paths.is_file(text) or paths.is_folder(text)):
+            raise UsageError(f"No model is named `{text}`", hint=f"For the file of this name: `./{text}`") from None
+        raise
+
+
+def find_named(asked: ModelName, *, offline: bool = False) -> Entry:
+    """As `find_entry`, of a name that is no path: no file is looked at but those of the store.
+
+    Raises:
+        UnknownNameError: nothing has this name, or several things do.
+        NetworkError: a repository's listing is needed and cannot be had.
+    """
     everything = find_histories()
     if asked.repo is not None:
         return _find_repository(asked, everything, offline=offline)
@@ -92,8 +107,6 @@ def find_entry(text: str, *, offline: bool = False) -> Entry:
         model = names.find_model(catalogue.load_models(), asked, others)
     except UnknownNameError:
         if not named:
-            if paths.is_file(text) or paths.is_folder(text):
-                raise UsageError(f"No model is named `{text}`", hint=f"For the file of this name: `./{text}`") from None
             raise
         return _make_entry(asked, named[0])  # of a catalog that was removed
     return _make_catalog_entry(asked, model, everything)

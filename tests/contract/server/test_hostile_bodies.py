@@ -237,7 +237,10 @@ class Watched:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
-def test_no_file_and_no_address_of_a_request_is_opened(served_home: Lf, tmp_path: Path) -> None:
+def test_no_file_and_no_address_of_a_request_is_opened(
+    served_home: Lf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     watched = Watched(tmp_path / "canary.gguf")
     assert watched.path.read_text()
     assert watched.was_opened()
@@ -258,6 +261,12 @@ def test_no_file_and_no_address_of_a_request_is_opened(served_home: Lf, tmp_path
                         assert wire.post(path, make(at)).status == 400
                     for path in ("/v1/models/", "/v1/responses/", "/"):
                         assert wire.ask("GET", f"{path}{at}").status == 404
+                (tmp_path / "here").touch()
+                here, nowhere = (
+                    wire.post("/v1/completions", {"model": name, "prompt": "a"}).body.replace(name.encode(), b"")
+                    for name in ("here", "nowhere")
+                )
+                assert here == nowhere  # nor can it be told which files there are
             server.stop()
         with pytest.raises(BlockingIOError):
             listener.accept()

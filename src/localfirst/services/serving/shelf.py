@@ -10,7 +10,7 @@ from localfirst.backends import model_folder
 from localfirst.catalog import names
 from localfirst.errors import ModelFileError, NetworkError, UnknownNameError, UsageError
 from localfirst.gguf.read import read_header
-from localfirst.services.library import find_entries, find_entry, find_published
+from localfirst.services.library import find_entries, find_named, find_published
 from localfirst.store import layout
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def find_served(name: str) -> Entry:
         asked = names.parse_name(name[: MAX_NAME + 1])
         if len(name) > MAX_NAME:
             raise _refuse(name)
-        entry = find_entry(name, offline=True) if asked.path is None else find_published(name, _refuse(name))
+        entry = find_named(asked, offline=True) if asked.path is None else find_published(name, _refuse(name))
     except (UsageError, NetworkError):  # no name, or a repository of which nothing is here
         raise _refuse(name) from None
     if not list_stock(entry):
