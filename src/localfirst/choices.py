@@ -3,6 +3,8 @@
 A plan predicts what an adapter will do: both read it here.
 """
 
+PENALTY_WINDOW = 64
+"""Last tokens, of prompt and answer, that penalties look at: llama.cpp's default, and Ollama's."""
 LLAMA_BATCH_TOKENS = 128
 """Prompt tokens that llama.cpp computes at once, `n_ubatch`: the unit in which reading a prompt can be cancelled. The
 compute buffer grows with it, the speed hardly (134 M parameters, 2 threads: 64 and 512 within the noise of each other);

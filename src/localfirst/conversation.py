@@ -6,10 +6,11 @@ Plain frozen data, which travels between `lf` and a worker as JSON objects. `Non
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -80,6 +81,40 @@ class Sampling:
     min_p: float | None = None
     repetition_penalty: float | None = None
     seed: int | None = None
+    presence_penalty: float | None = None
+    """Taken off the logit of each token that is among the last ones."""
+    frequency_penalty: float | None = None
+    """The same, as often as it is among them."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Added to the logits of some tokens, by their ids."""
+
+
+PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
+NEUTRAL: Mapping[str, float | tuple[()]] = MappingProxyType(
+    {
+        "top_k": 0,
+        "top_p": 1,
+        "min_p": 0,
+        "repetition_penalty": 1,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "logit_bias": (),
+    }
+)
+"""What asks for nothing, as `None` does, by fields of `Sampling`."""
+
+
+def find_lacking(sampling: Sampling, lacks: Iterable[str]) -> str | None:
+    """The first of the fields of `Sampling` in `lacks` that is asked for."""
+    given = ((name, getattr(sampling, name)) for name in lacks)
+    return next((name for name, value in given if value is not None and value != NEUTRAL.get(name)), None)
+
+
+def find_unknown(sampling: Sampling, vocabulary_size: int | None) -> int | None:
+    """The first token with a bias that no vocabulary of this size has."""
+    if vocabulary_size is None:
+        return None
+    return next((token for token, _ in sampling.logit_bias if not 0 <= token < vocabulary_size), None)
 
 
 ConstraintKind = Literal["json_schema", "json_object", "regex", "lark", "gbnf"]

@@ -103,6 +103,10 @@ class LoadedInfo:
     """What it can hold an answer to."""
     ignores_end: bool = True
     """Whether it can go on past what ends an answer."""
+    lacks: tuple[str, ...] = ()
+    """Fields of `Sampling` that it cannot honour: `generate` refuses them by name."""
+    vocabulary_size: int | None = None
+    """Tokens that it can draw; `None` where nobody says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,7 @@ class LoadedModel(Protocol):
 
         Raises:
             ContextError: the prompt alone fills the context.
+            UsageError: the sampling has what the engine lacks, or a bias of a token that the model has not.
             ConstraintError: the engine refuses the constraint; before any piece.
             EngineError: the engine failed; its words are in the detail.
         """

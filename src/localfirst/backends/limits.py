@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localfirst.conversation import find_lacking, find_unknown
 from localfirst.errors import ContextError, EngineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from localfirst.backends.base import LoadedInfo
-    from localfirst.conversation import Embedding, FinishReason, Scores
+    from localfirst.conversation import Embedding, FinishReason, Sampling, Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,22 @@ def find_allowance(prompt_tokens: int, context_tokens: int, max_tokens: int | No
     if max_tokens is not None and max_tokens <= room:
         return Allowance(max_tokens, "length")
     return Allowance(room, "context")
+
+
+def check_sampling(sampling: Sampling, info: LoadedInfo) -> None:
+    """Refuse what an engine lacks, by its name, and a bias of a token that the model does not have.
+
+    Raises:
+        UsageError: it was asked for.
+    """
+    if (name := find_lacking(sampling, info.lacks)) is not None:
+        raise UsageError(
+            f"{info.engine[:1].upper()}{info.engine[1:]} has no `{name}`",
+            detail=f"it lacks {', '.join(info.lacks)}",
+            hint="Leave it out, or take a build for another engine: `lf model explain`",
+        )
+    if (token := find_unknown(sampling, info.vocabulary_size)) is not None:
+        raise UsageError(f"`logit_bias` names the token {token}; the model has {info.vocabulary_size}")
 
 
 SHOWN_CHARACTERS = 60

@@ -1,7 +1,7 @@
 """Draws the next token from an engine's logits, for engines whose own sampling is missing, wrong, or fixed too early.
 
-The order is llama.cpp's (penalty, top-k, top-p, min-p, temperature), so that the same options mean the same on every
-engine. Source of order and formulas: `src/llama-sampler.cpp` in ggml-org/llama.cpp.
+The order is llama.cpp's (bias, penalties, top-k, top-p, min-p, temperature), so that the same options mean the same on
+every engine. Source of order and formulas: `src/llama-sampler.cpp` in ggml-org/llama.cpp.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from localfirst.choices import PENALTY_WINDOW
+from localfirst.conversation import PENALTIES, find_lacking
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
     from localfirst.conversation import Sampling
 
-PENALTY_WINDOW = 64
-"""Last tokens that a repetition penalty looks at; llama.cpp's default."""
 HOPELESS = -25.0
 """Logits this far below the best one have a chance of e^-25 each: left out before anything is sorted."""
 BLOCK = 64
@@ -37,6 +37,9 @@ class Sampler:
         self._sampling = sampling
         self._random = np.random.default_rng(sampling.seed if sampling.seed is None else abs(sampling.seed))
         self._recent = deque(prompt[-PENALTY_WINDOW:], maxlen=PENALTY_WINDOW)
+        self._biased = [token for token, _ in sampling.logit_bias]
+        self._biases = np.array([bias for _, bias in sampling.logit_bias], np.float32)
+        self._penalizes = find_lacking(sampling, PENALTIES) is not None
 
     def draw(self, logits: Any) -> int:
         """The next token, from an array of one logit for each token of the vocabulary.
@@ -70,19 +73,22 @@ class Sampler:
         self._recent.append(token)
 
     def _prepare(self, logits: Any) -> tuple[Any, int]:
-        if self._sampling.repetition_penalty not in {None, 1.0}:
-            logits = self._penalize(logits, float(self._sampling.repetition_penalty or 1.0))
+        if self._biased or self._penalizes:
+            logits = logits.copy()
+            logits[self._biased] += self._biases
+        if self._penalizes:
+            self._penalize(logits)
         best = int(logits.argmax())
         if not self._np.isfinite(logits[best]):
             raise EngineError("The model computed something that is not a number", detail=f"logit: {logits[best]}")
         return logits, best
 
-    def _penalize(self, logits: Any, penalty: float) -> Any:
-        seen = list(set(self._recent))
-        changed = logits.copy()
-        values = changed[seen]
-        changed[seen] = self._np.where(values <= 0, values * penalty, values / penalty)
-        return changed
+    def _penalize(self, logits: Any) -> None:
+        np, asked = self._np, self._sampling
+        seen, counts = np.unique(np.fromiter(self._recent, np.int64), return_counts=True)
+        values, penalty = logits[seen], asked.repetition_penalty or 1.0
+        values = np.where(values <= 0, values * penalty, values / penalty)
+        logits[seen] = values - counts * (asked.frequency_penalty or 0.0) - (asked.presence_penalty or 0.0)
 
     def _pick(self, logits: Any, best: Any) -> int:
         np, temperature = self._np, self._sampling.temperature

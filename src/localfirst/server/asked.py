@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.constraint import make_schema
-from localfirst.conversation import Answer, TextDelta, ToolCall
+from localfirst.conversation import Answer, Sampling, TextDelta, ToolCall, find_lacking, find_unknown
 from localfirst.errors import ConstraintError, UsageError
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import refuse_type
@@ -17,9 +18,10 @@ from localfirst.services.structure import parse_choice, parse_tools
 from localfirst.worker import protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
-    from localfirst.conversation import Constraint, Embedding, Message, Sampling, ToolChoice
+    from localfirst.backends.base import LoadedInfo
+    from localfirst.conversation import Constraint, Embedding, Message, ToolChoice
     from localfirst.services.session import Session
     from localfirst.types import Plan
     from localfirst.worker.holder import Heard
@@ -29,6 +31,15 @@ MOST_STOPS = 16
 MOST_MESSAGES = 10_000
 """Of a conversation: no context here holds as many, and a template that goes through more takes too long."""
 MOST_TOOLS = 128
+MOST_DIGITS = 9
+MOST_BIASES = 300
+"""Tokens whose chance one request may change."""
+MOST_BIAS = 100
+CERTAIN = 1e4
+"""What the largest bias, which has to force a token or to forbid it, adds to a logit: more than any two differ by.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create, `logit_bias`.
+"""
 SEEDS = 2**32
 """Of our engines; seeds of dialects may have 64 bits, of which those above are folded in."""
 
@@ -38,8 +49,10 @@ class Manner:
     """How a request is answered, besides what it asks."""
 
     model: str
-    drawn: dict[str, float | int | None]
+    drawn: dict[str, Any]
     """Fields of `Sampling`; `None`: as the model's publisher has it."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What its dialect calls those of them that have another name there."""
     seed: int | None = None
     answers: int = 1
     max_tokens: int | None = None
@@ -47,6 +60,24 @@ class Manner:
     stream: bool = False
     usage: bool = False
     """Whether a stream ends with the counts of tokens, where a dialect leaves that open."""
+
+    def check(self, loaded: LoadedInfo) -> None:
+        """See that what is loaded can draw tokens as it is asked to.
+
+        Raises:
+            ParameterError: it cannot; the parameter is named.
+        """
+        asked = Sampling(**{name: value for name, value in self.drawn.items() if value is not None}, seed=self.seed)
+        if (name := find_lacking(asked, loaded.lacks)) is not None:
+            param = self.names.get(name, name)
+            raise ParameterError(
+                f"`{param}` is not supported by {loaded.engine}, which this model runs in",
+                param,
+                "unsupported_parameter",
+            )
+        if (token := find_unknown(asked, loaded.vocabulary_size)) is not None:
+            param = self.names.get("logit_bias", "logit_bias")
+            raise ParameterError(f"`{param}` names the token {token}; the model has {loaded.vocabulary_size}", param)
 
     def make_samplings(self, plan: Plan) -> Iterator[Sampling]:
         """How each of the answers is drawn: by seeds that follow each other, else all would be one."""
@@ -59,10 +90,16 @@ class Manner:
 class Generating:
     """The work of answering: each request after the other, every piece with the number of its answer."""
 
+    manner: Manner
     make: Callable[[Plan], Iterator[protocol.Chat | protocol.Complete]]
 
     def make_requests(self, session: Session) -> Iterator[protocol.Chat | protocol.Complete]:
-        """One for each answer."""
+        """One for each answer.
+
+        Raises:
+            ParameterError: what is loaded cannot honour one of them.
+        """
+        self.manner.check(session.loaded)
         return self.make(session.plan)
 
     def take(self, index: int, heard: Heard) -> Iterator[tuple[int, TextDelta | ToolCall | Answer]]:
@@ -100,7 +137,7 @@ class Chat(NamedTuple):
 
     def make_work(self) -> Generating:
         """What a loaded model is asked to do."""
-        return Generating(self.make_requests)
+        return Generating(self.manner, self.make_requests)
 
     def make_requests(self, plan: Plan) -> Iterator[protocol.Chat]:
         """What its worker is asked, for each of the answers."""
@@ -131,6 +168,31 @@ class Counting:
         """As many as an answer to each would count."""
         if isinstance(heard, protocol.Counted):
             yield heard.prompt_tokens
+
+
+def parse_biases(given: Any, param: str) -> tuple[tuple[int, float], ...]:
+    """What is added to the logits of tokens, by their ids, as OpenAI has it: an object of ids and numbers.
+
+    Raises:
+        ParameterError: it is none, or too large, or a number is.
+    """
+    if given is None:
+        return ()
+    if not isinstance(given, dict):
+        raise refuse_type(param, "an object of token ids and numbers")
+    if len(given) > MOST_BIASES:
+        raise ParameterError(f"`{param}` has {len(given)} tokens; the most are {MOST_BIASES}", param)
+    return tuple(_parse_bias(token, bias, param) for token, bias in given.items())
+
+
+def _parse_bias(token: str, bias: Any, param: str) -> tuple[int, float]:
+    if not (token.isascii() and token.isdecimal() and len(token) <= MOST_DIGITS and str(int(token)) == token):
+        raise ParameterError(f"`{param}` has {token[:20]!r} where the id of a token belongs", param)
+    if isinstance(bias, bool) or not isinstance(bias, (int, float)):
+        raise refuse_type(param, "an object of token ids and numbers")
+    if not -MOST_BIAS <= bias <= MOST_BIAS:
+        raise ParameterError(f"The numbers in `{param}` have to be between {-MOST_BIAS} and {MOST_BIAS}", param)
+    return int(token), math.copysign(CERTAIN, bias) if abs(bias) == MOST_BIAS else float(bias)
 
 
 class Loading:

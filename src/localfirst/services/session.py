@@ -81,7 +81,7 @@ def _open_remote(
     return Session(plan, sys.executable, remote.make_load(address, model, wanted), probe(), report)
 
 
-def make_sampling(plan: Plan, asked: Mapping[str, float | int | None]) -> Sampling:
+def make_sampling(plan: Plan, asked: Mapping[str, Any]) -> Sampling:
     """What the user asked for, and the publisher's temperature, or ours, where nothing was asked.
 
     Args:

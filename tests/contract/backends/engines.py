@@ -14,6 +14,7 @@ from tests.fixtures.engines import need_engine
 
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
 from localfirst.backends.registry import make_backend
+from localfirst.choices import PENALTY_WINDOW
 from localfirst.conversation import Sampling
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Engine:
     """Its cache keeps of a prompt's beginning as many tokens as are a multiple of this."""
     lacks: tuple[str, ...] = ()
     """Sampling options that it refuses by name."""
+    penalty_tokens: int = PENALTY_WINDOW
+    """The last tokens that a repetition penalty looks at."""
     one_sampler: bool = False
     """Its cache belongs to a sampler: only a turn with the same options, and without a seed, goes on from it."""
     knows_bos: bool = True
@@ -94,6 +97,8 @@ ENGINES = (
         embeds_any=False,
         scores=2e-2,
         tells_likeliest=False,
+        lacks=("presence_penalty", "frequency_penalty", "logit_bias"),
+        penalty_tokens=2**31,
     ),
     Engine(
         "litert",
@@ -101,7 +106,7 @@ ENGINES = (
         scripted.make_litert,
         scripted.make_random_litert,
         build=r"litert-lm-api \d+\.\d+",
-        lacks=("min_p", "repetition_penalty"),
+        lacks=("min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias"),
         one_sampler=True,
         ignores_end=False,
         told_batch=False,

@@ -175,7 +175,7 @@ def test_what_a_server_does_not_know_is_refused_by_its_name(hub_folder: Path, fo
             ask(loaded, render("hi"), Sampling(1.0, seed=7))
     finally:
         loaded.close()
-    assert caught.value.message == "SGLang knows no `seed`"
+    assert caught.value.message == "SGLang has no `seed`"
 
 
 def test_a_device_that_a_program_is_not_for_is_refused(hub_folder: Path) -> None:
@@ -502,7 +502,7 @@ def test_a_server_that_refuses_a_long_prompt_is_told_with_both_numbers(address: 
 def test_what_openais_api_lacks_is_refused_by_name(address: str) -> None:
     with pytest.raises(UsageError) as caught:
         converse(reach(address), "hi", Sampling(0.5, top_k=40))
-    assert caught.value.message == "A server knows no `top_k`"
+    assert caught.value.message.endswith(" has no `top_k`")
 
 
 def test_another_key_and_another_model_are_told(address: str) -> None:

@@ -178,7 +178,7 @@ def test_models_are_loaded_and_let_go_as_it_is_asked(served_home: Lf) -> None:
         ({"options": {"temperature": 3}}, "temperature"),
         ({"options": {"mirostat": 2}}, "mirostat"),
         ({"options": {"num_gpu": 1}}, "num_gpu"),
-        ({"options": {"repeat_last_n": 64}}, "repeat_last_n"),
+        ({"options": {"repeat_last_n": 7, "repeat_penalty": 1.2}}, "repeat_last_n"),
         ({"options": {"nonsense": 1}}, "nonsense"),
         ({"options": {"num_ctx": 10**6}}, "lf serve --ctx 1000000"),
         ({"options": []}, "options"),

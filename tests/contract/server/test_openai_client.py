@@ -186,8 +186,9 @@ def test_texts_become_vectors(server: Server) -> None:
     ("asked", "param"),
     [
         ({"logprobs": True}, "logprobs"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty"),
-        ({"logit_bias": {"1": 5}}, "logit_bias"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty"),
+        ({"presence_penalty": "much"}, "presence_penalty"),
+        ({"logit_bias": {"hello": 5}}, "logit_bias"),
         ({"reasoning_effort": "utmost"}, "reasoning_effort"),
         ({"temperature": 3}, "temperature"),
         ({"n": 0}, "n"),

@@ -49,8 +49,9 @@ CHAT: dict[str, Any] = {
     "chat_template_kwargs": {"enable_thinking": False},
     "logprobs": False,
     "top_logprobs": 0,
+    "presence_penalty": -1.5,
     "frequency_penalty": 0,
-    "logit_bias": {},
+    "logit_bias": {"1": 5, "262": -100},
     "reasoning_effort": "low",
     "user": "u",
 }

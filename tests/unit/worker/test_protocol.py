@@ -14,7 +14,18 @@ from localfirst.worker import protocol
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no text that UTF-8 carries
 INFO = LoadedInfo(
-    "onnx", "ONNX Runtime GenAI", "0.18.0", 1024, "CPU", "cpu", 1, None, "<s>", "</s>", constraints=("regex", "lark")
+    "onnx",
+    "ONNX Runtime GenAI",
+    "0.18.0",
+    1024,
+    "CPU",
+    "cpu",
+    1,
+    None,
+    "<s>",
+    "</s>",
+    constraints=("regex", "lark"),
+    lacks=("min_p",),
 )
 
 REQUESTS = [
@@ -32,7 +43,9 @@ REQUESTS = [
         tools=({"type": "function", "function": {"name": "f"}},),
         choice=ToolChoice("required", "f", parallel=False),
     ),
-    protocol.Complete("once", Sampling(min_p=0.1), constraint=Constraint("regex", "é+")),
+    protocol.Complete(
+        "once", Sampling(min_p=0.1, logit_bias=((3, -1e4), (0, 0.5))), constraint=Constraint("regex", "é+")
+    ),
     pytest.param(protocol.Complete((1, 5, 7), Sampling(0), max_tokens=3, ignore_end=True), id="Complete of ids"),
     protocol.Count(protocol.Chat((Message("user", "hi"),), Sampling(0), choice=ToolChoice("none"))),
     protocol.Tokenize("hi"),

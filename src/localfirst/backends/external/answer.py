@@ -10,15 +10,14 @@ from localfirst.backends.base import Chunk, Finished, Piece
 from localfirst.backends.external import http
 from localfirst.backends.text import StopFilter
 from localfirst.conversation import Usage
-from localfirst.errors import EngineError, UsageError
+from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localfirst.backends import limits
     from localfirst.backends.base import GenerateRequest
-    from localfirst.backends.external import table
-    from localfirst.conversation import FinishReason, Sampling
+    from localfirst.conversation import FinishReason
 
 SHOWN = 200
 """Characters of an event that is none."""
@@ -132,14 +131,3 @@ class _Answer:
                 usage, writes = self._usage, timings.get("decode_tps")
                 prefill_s = (usage.prompt_tokens - usage.cached_tokens) / reads
                 self._seconds = prefill_s, (usage.completion_tokens - 1) / writes if writes else 0.0
-
-
-def refuse_sampling(server: table.Server, sampling: Sampling) -> None:
-    """Refuse what the server does not know, by name.
-
-    Raises:
-        UsageError: it was asked for.
-    """
-    for name in server.refused:
-        if getattr(sampling, name) is not None:
-            raise UsageError(f"{server.engine[:1].upper()}{server.engine[1:]} knows no `{name}`", hint="Leave it out")

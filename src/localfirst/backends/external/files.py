@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from localfirst import gguf
 from localfirst.backends.model_folder import (
@@ -20,6 +20,7 @@ from localfirst.errors import ModelFileError
 from localfirst.headers.llamafile import ARGUMENTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from localfirst.types import Pooling
@@ -40,6 +41,7 @@ class Described(NamedTuple):
     """The name of the GGUF in a llamafile."""
     arguments: tuple[str, ...] = ()
     """What a llamafile starts itself with."""
+    vocabulary_size: int | None = None
 
 
 def read_gguf(path: Path) -> Described:
@@ -89,12 +91,13 @@ def read_folder(folder: Path) -> Described:
     Raises:
         ModelFileError: its configuration is missing or damaged.
     """
-    described = read_optional_json(folder / TOKENIZER_CONFIG)
+    described, config = read_optional_json(folder / TOKENIZER_CONFIG), read_json(folder / CONFIG)
     return Described(
         find_template(folder, described),
-        find_context(read_json(folder / CONFIG)),
+        find_context(config),
         find_token_text(described.get("bos_token")),
         find_token_text(described.get("eos_token")),
+        vocabulary_size=_find_vocabulary_size(config),
     )
 
 
@@ -107,4 +110,14 @@ def _describe(file: BinaryIO, size_bytes: int, name: str) -> Described:
         header = gguf.read_header(file, size_bytes)
     except ModelFileError as error:
         raise ModelFileError(f"{name}: {error.message}", detail=error.detail, hint=error.hint) from error
-    return Described(header.template, header.context_tokens, pooling=header.pooling)
+    vocabulary_size = header.to_architecture().vocab_size
+    return Described(header.template, header.context_tokens, pooling=header.pooling, vocabulary_size=vocabulary_size)
+
+
+def _find_vocabulary_size(config: Mapping[str, Any]) -> int | None:
+    """The logits that a model computes; those that also see have them in the part that speaks."""
+    spoken = config.get("text_config")
+    for part in (config, spoken if isinstance(spoken, dict) else {}):
+        if type(size := part.get("vocab_size")) is int:
+            return size
+    return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from localfirst.backends import limits
 from localfirst.backends.base import Chunk, LoadedInfo, Started
 from localfirst.backends.external import http, table
-from localfirst.backends.external.answer import follow, refuse_sampling
+from localfirst.backends.external.answer import follow
 from localfirst.backends.external.embeddings import embed
 from localfirst.conversation import Embedding
 from localfirst.errors import EngineError, UnknownNameError, UsageError
@@ -69,6 +69,7 @@ class RemoteModel(limits.ScoresNothing):
             placement=options.placement,
             parallel=table.REMOTE.requests,
             template=None,
+            lacks=table.REMOTE.lacks,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -99,7 +100,7 @@ class RemoteModel(limits.ScoresNothing):
         """Nothing of ours is there."""
 
     def _answer(self, route: str, asked: dict[str, Any], request: GenerateRequest) -> Iterator[Chunk]:
-        refuse_sampling(table.REMOTE, request.sampling)
+        limits.check_sampling(request.sampling, self.info)
         most = {} if request.max_tokens is None else {"max_tokens": request.max_tokens}
         yield Started(None)
         endless = table.ENDLESS if request.ignore_end else {}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from localfirst.backends import limits
 from localfirst.backends.base import Chunk, LoadedInfo, Started
 from localfirst.backends.external import files, http, table
-from localfirst.backends.external.answer import follow, refuse_sampling
+from localfirst.backends.external.answer import follow
 from localfirst.backends.external.embeddings import embed
 from localfirst.backends.external.process import ServerProcess
 from localfirst.backends.text import begin_with
@@ -139,6 +139,8 @@ class ServedModel(limits.ScoresNothing, limits.EmbedsNothing):
                 bos_token=described.bos_token or tokens[0],
                 eos_token=described.eos_token or tokens[1],
                 pooling=options.pooling,
+                lacks=self.server.lacks,
+                vocabulary_size=described.vocabulary_size,
             )
             self._first = self._find_first_tokens()
         except BaseException:
@@ -157,7 +159,7 @@ class ServedModel(limits.ScoresNothing, limits.EmbedsNothing):
         """Answer a prompt; a program that died before is started again."""
         if self.info.pooling is not None:
             raise limits.refuse_as_loaded(embeds=True)
-        refuse_sampling(self.server, request.sampling)
+        limits.check_sampling(request.sampling, self.info)
         self._revive()
         try:
             prompt, count = self._prepare(request)

@@ -70,8 +70,8 @@ class Server(NamedTuple):
     engine: str
     describe: Callable[[Sampling], dict[str, Any]]
     """Sampling in its words."""
-    refused: Sequence[str] = ()
-    """Fields of `Sampling` that it does not know."""
+    lacks: tuple[str, ...] = ()
+    """Fields of `Sampling` that it does not know, or not as they are meant."""
     command: Callable[[Start], list[str]] = lambda start: [*start.program]
     environment: Callable[[Start], dict[str, str]] = lambda _: {}
     files: Callable[[Start], dict[str, str]] = lambda _: {}
@@ -200,11 +200,17 @@ def _describe_openai(sampling: Sampling) -> dict[str, Any]:
         "top_k": sampling.top_k,
         "min_p": sampling.min_p,
         "repetition_penalty": sampling.repetition_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "logit_bias": {str(token): max(-MOST_BIAS, min(MOST_BIAS, bias)) for token, bias in sampling.logit_bias}
+        or None,
         "seed": None if sampling.seed is None else sampling.seed % options.SEEDS,
     }
     return {name: value for name, value in asked.items() if value is not None}
 
 
+MOST_BIAS = 100
+"""Of OpenAI's API, either way."""
 _OPEN = "while it runs, other users of this machine who find its port can use the model too"
 ENDLESS = {"ignore_eos": True}
 """What asks to go on past what ends an answer, of all of them. Sources: llama.cpp, as above; vLLM and SGLang, "Sampling
@@ -242,7 +248,7 @@ VLLM = Server(
 SGLANG = Server(
     "sglang",
     "SGLang",
-    refused=("seed",),
+    lacks=("seed",),
     command=_start_sglang,
     environment=lambda _: QUIET,
     files=lambda start: {"sglang.yaml": f"api-key: {json.dumps(start.key)}\n"},
@@ -264,7 +270,7 @@ TENSORRT = Server(
 REMOTE = Server(
     "remote",
     "a server",
-    refused=("top_k", "min_p", "repetition_penalty"),
+    lacks=("top_k", "min_p", "repetition_penalty"),
     describe=lambda sampling: _describe_openai(sampling) | COUNTED,
     requests=16,
 )

@@ -108,6 +108,7 @@ class LitertModel(limits.EmbedsNothing):
             bos_token="" if file.start is None else self._engine.name_token(file.start),
             eos_token=self._engine.name_token(file.stops[0]) if file.stops else "",
             ignores_end=False,
+            lacks=("min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias"),
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -187,17 +188,11 @@ class LitertModel(limits.EmbedsNothing):
             UsageError: an option is asked for that the engine does not have.
         """
         sampling = request.sampling
-        for name, value, neutral in (
-            ("min_p", sampling.min_p, 0),
-            ("repetition_penalty", sampling.repetition_penalty, 1),
-            ("ignore_end", request.ignore_end, False),
-        ):
-            if value not in {None, neutral}:
-                raise UsageError(
-                    f"LiteRT-LM has no `{name}`",
-                    detail="it draws tokens by temperature, top_k, top_p and seed",
-                    hint="Leave it out, or take a build for another engine: `lf model explain`",
-                )
+        limits.check_sampling(sampling, self.info)
+        if request.ignore_end:
+            raise UsageError(
+                "LiteRT-LM has no `ignore_end`", hint="Take a build for another engine: `lf model explain`"
+            )
         max_tokens = request.max_tokens or self.info.context_tokens
         if _is_greedy(sampling):
             return Options(1, 1.0, 1.0, max_tokens)

@@ -12,8 +12,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from localfirst.backends.llama_cpp import amx, api, dry_run
-from localfirst.backends.llama_cpp.options import CACHE_TYPES, PENALTY_WINDOW, SEEDS
-from localfirst.choices import LLAMA_BATCH_TOKENS
+from localfirst.backends.llama_cpp.options import CACHE_TYPES, SEEDS
+from localfirst.choices import LLAMA_BATCH_TOKENS, PENALTY_WINDOW
+from localfirst.conversation import PENALTIES, find_lacking
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
@@ -346,11 +347,11 @@ class Sampler:
     def _make(self, sampling: Sampling, vocabulary: Any, size: int) -> list[Any]:
         """What is not asked for is off; tokens that the file says are never to be drawn are not."""
         library = self._library
-        penalty = sampling.repetition_penalty or 1.0
         seed = SEEDS if sampling.seed is None else sampling.seed % SEEDS
         return [
-            *self._suppress(vocabulary, size),
-            *([library.llama_sampler_init_penalties(size, PENALTY_WINDOW, penalty, 0.0, 0.0)] if penalty != 1 else []),
+            *self._bias(sampling.logit_bias, size),
+            *self._bias([(token, -math.inf) for token in self._list_suppressed(vocabulary)], size),
+            *self._penalize(sampling, size),
             library.llama_sampler_init_top_k(1 if sampling.temperature <= 0 else sampling.top_k or 0),
             library.llama_sampler_init_top_p(1.0 if sampling.top_p is None else sampling.top_p, 1),
             library.llama_sampler_init_min_p(sampling.min_p or 0.0, 1),
@@ -358,12 +359,21 @@ class Sampler:
             library.llama_sampler_init_dist(seed),
         ]
 
-    def _suppress(self, vocabulary: Any, size: int) -> list[Any]:
+    def _list_suppressed(self, vocabulary: Any) -> list[int]:
         count = ctypes.c_int32()
         tokens = self._library.llama_vocab_get_suppress_tokens(vocabulary, ctypes.byref(count))
-        if not count.value:
+        return list(tokens[: count.value]) if count.value else []
+
+    def _bias(self, biases: Sequence[tuple[int, float]], size: int) -> list[Any]:
+        if not biases:
             return []
-        never = (self._library.llama_logit_bias * count.value)()
-        for one, token in zip(never, tokens[: count.value], strict=True):
-            one.token, one.bias = token, float("-inf")
-        return [self._library.llama_sampler_init_logit_bias(size, count.value, never)]
+        told = (self._library.llama_logit_bias * len(biases))()
+        for one, (token, bias) in zip(told, biases, strict=True):
+            one.token, one.bias = token, bias
+        return [self._library.llama_sampler_init_logit_bias(size, len(biases), told)]
+
+    def _penalize(self, sampling: Sampling, size: int) -> list[Any]:
+        if find_lacking(sampling, PENALTIES) is None:
+            return []
+        how = (sampling.repetition_penalty or 1.0, sampling.frequency_penalty or 0.0, sampling.presence_penalty or 0.0)
+        return [self._library.llama_sampler_init_penalties(size, PENALTY_WINDOW, *how)]

@@ -101,7 +101,13 @@ class LlamaModel:
         bos_token, eos_token = engine.find_special()
         self._guides = guide.Guides(self._describe_tokens)
         kinds = guide.find_kinds() if eos_token else ()  # without an end, no held answer would come to one
-        self.info = replace(info, bos_token=bos_token, eos_token=eos_token, constraints=kinds)
+        self.info = replace(
+            info,
+            bos_token=bos_token,
+            eos_token=eos_token,
+            constraints=kinds,
+            vocabulary_size=engine.vocabulary_size,
+        )
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a text, special tokens parsed, nothing added."""
@@ -111,6 +117,7 @@ class LlamaModel:
         """Answer a prompt. A cancel is seen while a part of the prompt is computed, and after each token."""
         if self.info.pooling is not None:
             raise limits.refuse_as_loaded(embeds=True)
+        limits.check_sampling(request.sampling, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         held = self._make_guide(request.constraint)

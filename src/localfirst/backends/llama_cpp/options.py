@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from localfirst.choices import PENALTY_WINDOW
+
 if TYPE_CHECKING:
     from localfirst.backends.base import GenerateRequest
     from localfirst.conversation import Sampling
 
 CACHE_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0", "q4_0": "GGML_TYPE_Q4_0"}
 SAMPLERS = ("penalties", "top_k", "top_p", "min_p", "temperature")
-PENALTY_WINDOW = 64
 SEEDS = 2**32 - 1
 """llama.cpp's seeds are 32 bits wide, and the last one means a random seed."""
 
@@ -32,6 +33,9 @@ def describe(sampling: Sampling) -> dict[str, Any]:
         "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
         "min_p": sampling.min_p or 0.0,
         "repeat_penalty": sampling.repetition_penalty or 1.0,
+        "presence_penalty": sampling.presence_penalty or 0.0,
+        "frequency_penalty": sampling.frequency_penalty or 0.0,
+        "logit_bias": [list(pair) for pair in sampling.logit_bias],
         "seed": -1 if sampling.seed is None else sampling.seed % SEEDS,
     }
 

@@ -103,6 +103,7 @@ class LlamaModel:
             eos_token=properties["eos_token"],
             pooling=pooling,
             constraints=grammar.find_kinds(xllamacpp),
+            vocabulary_size=int(server.get("/v1/models")["data"][0]["meta"]["n_vocab"]),
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -113,6 +114,7 @@ class LlamaModel:
         """Answer a prompt. A cancelled answer ends at once; the engine stops with the batch that it computes."""
         if self.info.pooling is not None:
             raise limits.refuse_as_loaded(embeds=True)
+        limits.check_sampling(request.sampling, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         yield Started(len(prompt))

@@ -109,6 +109,7 @@ class MlxModel(limits.EmbedsNothing):
             bos_token=folder.bos_token,
             eos_token=folder.eos_token,
             constraints=guide.find_kinds(),
+            vocabulary_size=self._network.vocabulary_size,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -118,6 +119,7 @@ class MlxModel(limits.EmbedsNothing):
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt. A cancelled answer ends at once; MLX stops with the chunk that it computes."""
+        limits.check_sampling(request.sampling, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         held: guide.Guide | None = None

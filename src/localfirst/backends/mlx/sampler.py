@@ -1,8 +1,8 @@
 """Draws tokens where MLX computes, so that the next step is queued before the last token is known to Python.
 
 mlx-lm's samplers share one random state among all requests, and take top-p before top-k. Here the order is llama.cpp's,
-as in `sampler`: penalty, top-k, top-p, min-p, temperature. Sources: `src/llama-sampler.cpp` in ggml-org/llama.cpp;
-"mlx.core.random" in the documentation of MLX for keys.
+as in `sampler`: bias, penalties, top-k, top-p, min-p, temperature. Sources: `src/llama-sampler.cpp` in
+ggml-org/llama.cpp; "mlx.core.random" in the documentation of MLX for keys.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import math
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from localfirst.backends.sampler import COLDEST, PENALTY_WINDOW
+from localfirst.backends.sampler import COLDEST
+from localfirst.choices import PENALTY_WINDOW
+from localfirst.conversation import PENALTIES, find_lacking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +35,9 @@ class DeviceSampler:
         self._sampling = sampling
         seed = secrets.randbits(SEED_BITS) if sampling.seed is None else sampling.seed % 2**SEED_BITS
         self._key = self._mx.random.key(seed)
-        self._penalty = sampling.repetition_penalty or 1.0
+        self._penalizes = find_lacking(sampling, PENALTIES) is not None
+        self._biased = self._mx.array([token for token, _ in sampling.logit_bias], dtype=self._mx.int32)
+        self._biases = self._mx.array([bias for _, bias in sampling.logit_bias], dtype=self._mx.float32)
         self._recent = self._mx.array(prompt[-PENALTY_WINDOW:], dtype=self._mx.int32)
 
     def draw(self, logits: Any, allowed: Any = None) -> Any:
@@ -43,7 +47,9 @@ class DeviceSampler:
         """
         mx = self._mx
         logits = logits.astype(mx.float32)
-        if self._penalty != 1.0:
+        if self._sampling.logit_bias:
+            logits = logits.at[self._biased].add(self._biases)
+        if self._penalizes:
             logits = self._penalize(logits)
         if allowed is not None:
             logits = mx.where(mx.array(allowed), logits, -math.inf)
@@ -51,14 +57,16 @@ class DeviceSampler:
         greedy = self._sampling.temperature < COLDEST
         token = logits.argmax() if greedy else self._pick(logits - best)
         token = mx.where(mx.isfinite(best), token.astype(mx.int32), NOT_A_NUMBER).reshape(1)
-        if self._penalty != 1.0:
+        if self._penalizes:
             self._recent = mx.concatenate([self._recent, token])[-PENALTY_WINDOW:]
         return token
 
     def _penalize(self, logits: Any) -> Any:
-        values = logits[self._recent]
-        logits[self._recent] = self._mx.where(values <= 0, values * self._penalty, values / self._penalty)
-        return logits
+        mx, asked = self._mx, self._sampling
+        values, penalty = logits[self._recent], asked.repetition_penalty or 1.0
+        logits[self._recent] = mx.where(values <= 0, values * penalty, values / penalty)
+        counts = mx.zeros_like(logits).at[self._recent].add(1.0)
+        return logits - counts * (asked.frequency_penalty or 0.0) - (counts > 0) * (asked.presence_penalty or 0.0)
 
     def _pick(self, logits: Any) -> Any:
         """A token by chance; the best logit is 0."""

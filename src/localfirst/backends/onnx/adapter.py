@@ -114,6 +114,7 @@ class OnnxModel(limits.EmbedsNothing):
             bos_token=folder.bos_token,
             eos_token=folder.eos_token,
             constraints=tuple(GUIDANCE),
+            vocabulary_size=folder.vocabulary_size,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -123,6 +124,7 @@ class OnnxModel(limits.EmbedsNothing):
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt. A cancel is seen after each chunk of the prompt and after each token."""
+        limits.check_sampling(request.sampling, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         if request.constraint is not None:

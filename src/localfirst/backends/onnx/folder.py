@@ -37,6 +37,8 @@ class OnnxFolder:
     eos_token: str
     token_bytes: Mapping[int, bytes] | None
     """What each token stands for, or `None` where only the engine knows."""
+    vocabulary_size: int
+    """The logits that the model computes."""
 
 
 def read_folder(folder: Path) -> OnnxFolder:
@@ -51,7 +53,7 @@ def read_folder(folder: Path) -> OnnxFolder:
     tokenizer = read_json(folder / TOKENIZER)
     described = read_json(folder / TOKENIZER_CONFIG)
     try:
-        context_tokens = int(config["model"]["context_length"])
+        context_tokens, vocabulary_size = (int(config["model"][name]) for name in ("context_length", "vocab_size"))
         token_bytes = read_token_bytes(tokenizer)
     except (KeyError, TypeError, ValueError) as error:
         detail = f"{type(error).__name__}: {error}"
@@ -62,6 +64,7 @@ def read_folder(folder: Path) -> OnnxFolder:
         find_token_text(described.get("bos_token")),
         find_token_text(described.get("eos_token")),
         token_bytes,
+        vocabulary_size,
     )
 
 

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 SEEDS = 2**64
 EVERY_TOKEN = 2**64 - 1
 """The engine's top-k that leaves all."""
+LACKS = ("presence_penalty", "frequency_penalty", "logit_bias")
+"""The engine has two of them, but adds to logits below 0 what it takes off those above, which makes repeats likelier.
+Source: openvinotoolkit/openvino.genai, `src/cpp/src/sampling/logit_transformers.hpp` (2026.4.1)."""
 BROKEN = "\ufffd"
 
 
@@ -113,6 +116,7 @@ class OpenVinoModel:
             bos_token=folder.bos_token or self._tokenizer.get_bos_token(),
             eos_token=folder.eos_token or self._tokenizer.get_eos_token(),
             constraints=tuple(structure.STRUCTURES),
+            lacks=LACKS,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -121,6 +125,7 @@ class OpenVinoModel:
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt. A cancel is seen after each part of the prompt and after each token."""
+        limits.check_sampling(request.sampling, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         if len(prompt) > self._answers.prompt_tokens:

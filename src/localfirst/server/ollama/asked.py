@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from localfirst.conversation import Constraint
+from localfirst.choices import PENALTY_WINDOW
+from localfirst.conversation import PENALTIES, Constraint, Sampling, find_lacking
 from localfirst.server.asked import MOST_STOPS, MOST_TOKENS, Manner, hold_to
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
@@ -32,14 +33,15 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "shift": (True, False),  # as above
 }
 """Values that ask for nothing, of parameters that are not honoured otherwise."""
-NO_PENALTY = (0, 0.0)
+MOST_PENALTY = 2
+NAMES = {"repetition_penalty": "options.repeat_penalty"} | {
+    name: f"options.{name}" for name in ("top_k", "top_p", "min_p", "seed", "presence_penalty", "frequency_penalty")
+}
+"""What fields of `Sampling` are called here."""
 NEUTRAL_OPTIONS: dict[str, tuple[Any, ...]] = {
-    "presence_penalty": NO_PENALTY,
-    "frequency_penalty": NO_PENALTY,
     "typical_p": (1, 1.0),
     "tfs_z": (1, 1.0),
     "mirostat": (0,),
-    "repeat_last_n": (-1,),
     "num_gpu": (-1,),
     "main_gpu": (0,),
     "num_thread": (0,),
@@ -106,14 +108,33 @@ def parse_common(fields: Fields) -> Common:
             "top_k": options.integer("top_k", 0, MOST_TOKENS) or None,
             "min_p": options.number("min_p", 0, 1),
             "repetition_penalty": options.number("repeat_penalty", 0.1, 10),
+            "presence_penalty": options.number("presence_penalty", -MOST_PENALTY, MOST_PENALTY),
+            "frequency_penalty": options.number("frequency_penalty", -MOST_PENALTY, MOST_PENALTY),
         },
+        names=NAMES,
         seed=None if seed == -1 else seed,
         max_tokens=None if predicted in UNLIMITED else predicted,
         stop=options.texts("stop", MOST_STOPS),
         stream=stream,
     )
+    _check_window(options.integer("repeat_last_n", -1, MOST_TOKENS), manner)
     options.end((), NEUTRAL_OPTIONS)
     return Common(name, manner, take_keep_alive(fields), context, _find_effort(thinking), thinking is not False)
+
+
+def _check_window(tokens: int | None, manner: Manner) -> None:
+    """See that penalties look at as many tokens as they are to; how many has no part where there are none.
+
+    Raises:
+        ParameterError: they look at others.
+    """
+    asked = Sampling(**{name: manner.drawn[name] for name in PENALTIES})
+    if tokens not in {None, PENALTY_WINDOW} and find_lacking(asked, PENALTIES) is not None:
+        raise ParameterError(
+            f"`options.repeat_last_n` has to be {PENALTY_WINDOW}, which is what penalties look at",
+            "options.repeat_last_n",
+            "unsupported_value",
+        )
 
 
 def find_name(name: str) -> str:

@@ -80,7 +80,7 @@ def parse_generate(body: Mapping[str, Any]) -> Asked:
         for sampling in manner.make_samplings(plan):
             yield protocol.Complete(prompt, sampling, manner.max_tokens, manner.stop, constraint)
 
-    return Asked(common, Generating(make_requests), wrap_response)
+    return Asked(common, Generating(common.manner, make_requests), wrap_response)
 
 
 def wrap_message(text: str, thinking: str | None, calls: tuple[ToolCall, ...]) -> dict[str, Any]:

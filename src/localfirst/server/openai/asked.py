@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from localfirst.server.asked import MOST_STOPS, MOST_TOKENS, Manner
+from localfirst.server.asked import MOST_STOPS, MOST_TOKENS, Manner, parse_biases
 from localfirst.server.failures import ParameterError
 
 if TYPE_CHECKING:
@@ -18,11 +18,8 @@ IGNORED = frozenset(
     {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prediction"}
 )
 """What has no part in an answer: who asks, for whose books, and hints that only make it faster."""
-NO_PENALTY = (0, 0.0)
+MOST_PENALTY = 2
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "frequency_penalty": NO_PENALTY,
-    "presence_penalty": NO_PENALTY,
-    "logit_bias": ({},),
     "logprobs": (False,),
     "store": (False,),
     "service_tier": ("auto", "default"),
@@ -48,6 +45,9 @@ def parse_manner(fields: Fields) -> Manner:
             "top_k": fields.integer("top_k", 1, MOST_TOKENS),
             "min_p": fields.number("min_p", 0, 1),
             "repetition_penalty": fields.number("repetition_penalty", 0.1, 10),
+            "presence_penalty": fields.number("presence_penalty", -MOST_PENALTY, MOST_PENALTY),
+            "frequency_penalty": fields.number("frequency_penalty", -MOST_PENALTY, MOST_PENALTY),
+            "logit_bias": parse_biases(fields.take("logit_bias"), "logit_bias"),
         },
         seed=fields.integer("seed", -(2**63), 2**63 - 1),
         answers=fields.integer("n", 1, MOST_ANSWERS) or 1,

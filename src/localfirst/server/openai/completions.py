@@ -29,7 +29,7 @@ class Completion(NamedTuple):
 
     def make_work(self) -> Generating:
         """What a loaded model is asked to do."""
-        return Generating(self._make_requests)
+        return Generating(self.manner, self._make_requests)
 
     def _make_requests(self, plan: Plan) -> Iterator[protocol.Complete]:
         for prompt in self.prompts:

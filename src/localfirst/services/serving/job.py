@@ -101,7 +101,7 @@ class Job(Generic[Piece]):
         self._loop = asyncio.get_running_loop()
         self._pieces: asyncio.Queue[tuple[Piece] | BaseException | None] = asyncio.Queue()
         self._first: list[tuple[Piece] | BaseException | None] = []
-        self._requests: Iterator[tuple[int, protocol.Request]] = iter(())
+        self._requests = self._make_requests()
         self._index, self._id = 0, 0
         self._request: protocol.Request | None = None
         self._hearing = Hearing()
@@ -116,7 +116,6 @@ class Job(Generic[Piece]):
 
     def begin(self) -> None:
         """Ask the worker."""
-        self._requests = enumerate(self._work.make_requests(self._session))
         self._go_on()
 
     def __aiter__(self) -> Self:
@@ -168,6 +167,9 @@ class Job(Generic[Piece]):
         """Stop, and let whoever iterates see `error`."""
         self._pieces.put_nowait(error)
         self.leave()
+
+    def _make_requests(self) -> Iterator[tuple[int, protocol.Request]]:
+        yield from enumerate(self._work.make_requests(self._session))
 
     def _go_on(self) -> None:
         """Make the next request, or end where there is none."""

@@ -56,7 +56,7 @@ def parse_response(body: Mapping[str, Any], find_said: Callable[[str], tuple[dic
     stream = fields.flag("stream")
     drawn = {"temperature": fields.number("temperature", 0, 2), "top_p": fields.number("top_p", 0, 1)}
     most = fields.integer("max_output_tokens", 1, MOST_TOKENS)
-    manner = Manner(fields.text("model"), dict(drawn), None, 1, most, (), stream, usage=False)
+    manner = Manner(fields.text("model"), dict(drawn), max_tokens=most, stream=stream)
     instructions, previous = _take_text(fields, "instructions"), _take_text(fields, "previous_response_id")
     said = parse_input(fields.require("input"))
     items = (*(find_said(previous) if previous else ()), *said)
