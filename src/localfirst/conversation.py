@@ -167,6 +167,8 @@ class Answer:
     tool_calls: tuple[ToolCall, ...] = ()
     stopped_by: str | None = None
     """The stop string that ended it; `None`: something else did."""
+    weighed: tuple[Weighed, ...] = ()
+    """The tokens of the text, where that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +192,35 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class Likely:
+    """A token that may come, and how likely a model finds it before anything that changes chances: temperature, too."""
+
+    token: int
+    spelled: tuple[int, ...] | None
+    """Its bytes; those of its name where it is a special one. `None`: the engine does not say."""
+    log_prob: float
+    """As a natural logarithm; `IMPOSSIBLE` at the least."""
+
+
+IMPOSSIBLE = -9999.0
+"""What OpenAI's API has for tokens that are very unlikely: JSON has no minus infinity."""
+MOST_LIKELIEST = 20
+"""Tokens that are told in each place, at the most, as in OpenAI's API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A token of an answer, and what the model found likeliest in its place, the likeliest first."""
+
+    drawn: Likely
+    likeliest: tuple[Likely, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TextDelta:
     """A piece of an answer as it streams. `reasoning` pieces are the model's thinking, not its answer."""
 
     text: str
     reasoning: bool = False
+    weighed: tuple[Weighed, ...] = ()
+    """The tokens of an answer's piece, where that was asked for."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Sampling,
         Scores,
         Usage,
+        Weighed,
     )
     from localfirst.types import CacheType, Placement, Pooling
 
@@ -107,6 +108,9 @@ class LoadedInfo:
     """Fields of `Sampling` that it cannot honour: `generate` refuses them by name."""
     vocabulary_size: int | None = None
     """Tokens that it can draw; `None` where nobody says."""
+    likeliest: int | None = None
+    """The most that it tells of what was likeliest in the place of each token; `None`: it does not even tell how likely
+    the token itself was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ class GenerateRequest:
     """Special tokens that are written out in the answer; all others are not."""
     ignore_end: bool = False
     """Go on past what ends an answer by itself, up to `max_tokens`; only asked of engines that can."""
+    likeliest: int | None = None
+    """How many of the likeliest tokens to tell in the place of each, beside how likely it was; `None`: neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,8 @@ class Piece:
     text: str
     reasoning: bool = False
     """Whether a server that tells them apart itself says that this is thinking, not the answer."""
+    weighed: tuple[Weighed, ...] = ()
+    """The tokens whose text begins here, where that was asked for; what ends the answer is none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +166,7 @@ class Finished:
 
 
 Chunk = Started | Piece | Finished
-"""`generate` yields one `Started`, any number of `Piece`s (none empty), one `Finished`."""
+"""`generate` yields one `Started`, any number of `Piece`s (none empty: it has text or tokens), one `Finished`."""
 
 
 class LoadedModel(Protocol):
@@ -175,7 +183,8 @@ class LoadedModel(Protocol):
 
         Raises:
             ContextError: the prompt alone fills the context.
-            UsageError: the sampling has what the engine lacks, or a bias of a token that the model has not.
+            UsageError: the engine lacks what is asked of its sampling, or does not tell how likely tokens are; or there
+                is a bias of a token that the model has not.
             ConstraintError: the engine refuses the constraint; before any piece.
             EngineError: the engine failed; its words are in the detail.
         """

@@ -11,8 +11,8 @@ from localfirst.errors import ContextError, EngineError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from localfirst.backends.base import LoadedInfo
-    from localfirst.conversation import Embedding, FinishReason, Sampling, Scores
+    from localfirst.backends.base import GenerateRequest, LoadedInfo
+    from localfirst.conversation import Embedding, FinishReason, Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,27 @@ def find_allowance(prompt_tokens: int, context_tokens: int, max_tokens: int | No
     return Allowance(room, "context")
 
 
-def check_sampling(sampling: Sampling, info: LoadedInfo) -> None:
+def check_asked(request: GenerateRequest, info: LoadedInfo) -> None:
     """Refuse what an engine lacks, by its name, and a bias of a token that the model does not have.
 
     Raises:
         UsageError: it was asked for.
     """
+    engine, sampling = f"{info.engine[:1].upper()}{info.engine[1:]}", request.sampling
     if (name := find_lacking(sampling, info.lacks)) is not None:
         raise UsageError(
-            f"{info.engine[:1].upper()}{info.engine[1:]} has no `{name}`",
+            f"{engine} has no `{name}`",
             detail=f"it lacks {', '.join(info.lacks)}",
             hint="Leave it out, or take a build for another engine: `lf model explain`",
         )
     if (token := find_unknown(sampling, info.vocabulary_size)) is not None:
         raise UsageError(f"`logit_bias` names the token {token}; the model has {info.vocabulary_size}")
+    if request.likeliest is not None and (info.likeliest is None or request.likeliest > info.likeliest):
+        told = "its tokens were" if info.likeliest is None else f"more than {info.likeliest} others would have been"
+        raise UsageError(
+            f"{engine} does not tell here how likely {told}",
+            hint="Leave it out, or take a build for another engine: `lf model explain`",
+        )
 
 
 SHOWN_CHARACTERS = 60

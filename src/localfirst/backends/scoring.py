@@ -1,14 +1,14 @@
-"""How likely a given text is, from the logits that an engine computes after each of its tokens."""
+"""How likely a given text is, or each token of an answer, from the logits that an engine computes before each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from localfirst.conversation import Scores
+from localfirst.conversation import IMPOSSIBLE, Likely, Scores, Weighed
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 DIGITS = 6
 """After the point: as many as logits in 32 bits are good for."""
@@ -38,11 +38,8 @@ class Scoring:
         first, end = max(begin, self._skipped), min(self._read, len(self._prompt) - 1)
         if first >= end:
             return
-        rows = np.asarray(logits[first - begin : end - begin], np.float32)
-        highest = rows.max(axis=1, keepdims=True)
-        sums = np.exp(rows - highest).sum(axis=1, keepdims=True, dtype=np.float64)
-        scores = (rows - (highest + np.log(sums))).astype(np.float32)
-        following = scores[np.arange(len(rows)), self._prompt[first + 1 : end + 1]]
+        scores = _find_scores(np.asarray(logits[first - begin : end - begin], np.float32))
+        following = scores[np.arange(len(scores)), self._prompt[first + 1 : end + 1]]
         if np.isnan(following).any():
             raise EngineError("The model computed something that is not a number")
         self._log_probs += _round(following)
@@ -52,6 +49,32 @@ class Scoring:
     def finish(self) -> Scores:
         """All of them, once every row was there."""
         return Scores(tuple(self._log_probs), tuple(self._places))
+
+
+def weigh(logits: Any, token: int, likeliest: int, spell: Callable[[int], bytes]) -> Weighed:
+    """How likely a token was that was drawn, and what was likeliest, from the logits before anything was done to them.
+
+    `spell` gives a token's bytes.
+    """
+    import numpy as np
+
+    scores = _find_scores(np.asarray(logits, np.float32).reshape(1, -1))
+
+    def describe(one: int, score: float) -> Likely:
+        return Likely(one, tuple(spell(one)), max(score, IMPOSSIBLE))
+
+    places = _find_likeliest(scores, likeliest)[0] if likeliest else ()
+    drawn = describe(token, round(float(scores[0, token]), DIGITS))
+    return Weighed(drawn, tuple(describe(one, score) for one, score in places))
+
+
+def _find_scores(rows: Any) -> Any:
+    """The logarithms of chances, of rows of logits."""
+    import numpy as np
+
+    highest = rows.max(axis=1, keepdims=True)
+    sums = np.exp(rows - highest).sum(axis=1, keepdims=True, dtype=np.float64)
+    return (rows - (highest + np.log(sums))).astype(np.float32)
 
 
 def _find_likeliest(scores: Any, count: int) -> list[tuple[tuple[int, float], ...]]:

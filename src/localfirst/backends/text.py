@@ -2,10 +2,55 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from localfirst.backends.base import Piece
+
+if TYPE_CHECKING:
+    from localfirst.conversation import Weighed
+
 
 def begin_with(first: list[int], tokens: list[int]) -> list[int]:
     """Token ids with the model's own first ones, once, whether or not its template wrote them."""
     return tokens if tokens[: len(first)] == first else first + tokens
+
+
+class Pieces:
+    """Makes the pieces of an answer: its text up to the first stop string, and what is told of the tokens in it.
+
+    A token is told with the text that it begins with: not before, and not at all where a stop string begins before it.
+    """
+
+    def __init__(self, stop: tuple[str, ...]) -> None:
+        self._stop = StopFilter(stop)
+        self._fed = self._shown = 0
+        self._waiting: list[tuple[int, Weighed]] = []
+
+    @property
+    def matched(self) -> bool:
+        """Whether a stop string was met."""
+        return self._stop.matched
+
+    @property
+    def word(self) -> str | None:
+        """The one that was met."""
+        return self._stop.word
+
+    def feed(self, text: str, *weighed: Weighed) -> Piece | None:
+        """The piece that is now safe to show, after so much text of so many tokens; `None`: there is none."""
+        self._waiting += [(self._fed, one) for one in weighed]
+        self._fed += len(text)
+        return self._show(self._stop.feed(text), final=False)
+
+    def flush(self) -> Piece | None:
+        """What was held back, when no more can come."""
+        return self._show(self._stop.flush(), final=not self._stop.matched)
+
+    def _show(self, text: str, *, final: bool) -> Piece | None:
+        self._shown += len(text)
+        told = [one for begin, one in self._waiting if begin < self._shown or final]
+        self._waiting = self._waiting[len(told) :]
+        return Piece(text, weighed=tuple(told)) if text or told else None
 
 
 class StopFilter:

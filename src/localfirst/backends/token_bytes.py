@@ -84,6 +84,27 @@ def read_token_bytes(tokenizer: Mapping[str, Any]) -> dict[int, bytes] | None:
     return table
 
 
+def read_names(tokenizer: Mapping[str, Any]) -> dict[int, str]:
+    """The special tokens by their ids."""
+    return {token["id"]: token["content"] for token in tokenizer.get("added_tokens") or () if token.get("special")}
+
+
+def make_speller(
+    token_bytes: Mapping[int, bytes] | None, names: Mapping[int, str], decode: Callable[[list[int]], str]
+) -> Callable[[int], bytes]:
+    """What spells single tokens: special ones by their names, all others by their bytes.
+
+    `decode` gives the text of tokens, where nobody knows the bytes.
+    """
+
+    def spell(token: int) -> bytes:
+        if (name := names.get(token)) is not None:
+            return name.encode()
+        return decode([token]).encode() if token_bytes is None else token_bytes.get(token, b"")
+
+    return spell
+
+
 def _find_decoders(decoder: Mapping[str, Any]) -> Iterator[str]:
     if decoder.get("type") != "Sequence":
         yield str(decoder.get("type"))

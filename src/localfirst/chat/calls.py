@@ -28,6 +28,11 @@ class CallSplitter:
         self._begun = False  # a character of the answer has been shown
         self._after_call = False
 
+    @property
+    def held(self) -> int:
+        """Characters of which it is not certain yet what they are."""
+        return len(self._held)
+
     def feed(self, text: str) -> list[str | ToolCall]:
         """The pieces that are certain now."""
         if self._form is None:
@@ -113,6 +118,11 @@ class AnswerReader:
         markers += [*form.openings, *form.closings, *form.special] if form else []
         self.special = tuple(dict.fromkeys(token for marker in markers for token in SPECIAL.findall(marker)))
         """Special tokens that have to be written out to be read here."""
+
+    @property
+    def held(self) -> int:
+        """Characters at the end of what was fed of which it is not certain yet what they are."""
+        return self._splitter.held + self._calls.held
 
     def feed(self, text: str) -> list[TextDelta | ToolCall]:
         """The pieces that are certain now."""

@@ -105,6 +105,11 @@ class ReasoningSplitter:
         self._after_marker = self._reasoning
         self._thought = False  # some thinking has been shown
 
+    @property
+    def held(self) -> int:
+        """Characters of which it is not certain yet what they are."""
+        return len(self._held)
+
     def feed(self, text: str) -> list[TextDelta]:
         """The pieces that are certain now. A possible beginning of a marker is held back."""
         self._held += text

@@ -53,6 +53,10 @@ class Manner:
     """Fields of `Sampling`; `None`: as the model's publisher has it."""
     names: Mapping[str, str] = field(default_factory=dict)
     """What its dialect calls those of them that have another name there."""
+    likeliest: int | None = None
+    """How many of the likeliest tokens are told in the place of each; `None`: nothing is told of tokens."""
+    told_by: tuple[str, str] = ("logprobs", "top_logprobs")
+    """What asks for how likely tokens were, and what for how many others."""
     seed: int | None = None
     answers: int = 1
     max_tokens: int | None = None
@@ -78,6 +82,17 @@ class Manner:
         if (token := find_unknown(asked, loaded.vocabulary_size)) is not None:
             param = self.names.get("logit_bias", "logit_bias")
             raise ParameterError(f"`{param}` names the token {token}; the model has {loaded.vocabulary_size}", param)
+        most = loaded.likeliest
+        if self.likeliest is not None and (most is None or self.likeliest > most):
+            param = self.told_by[most is not None]
+            what = (
+                "does not tell how likely tokens were" if most is None else f"tells of {most} other tokens at the most"
+            )
+            raise ParameterError(
+                f"`{param}` is not supported: {loaded.engine}, which this model runs in, {what}",
+                param,
+                "unsupported_parameter",
+            )
 
     def make_samplings(self, plan: Plan) -> Iterator[Sampling]:
         """How each of the answers is drawn: by seeds that follow each other, else all would be one."""
@@ -151,6 +166,7 @@ class Chat(NamedTuple):
                 constraint=self.constraint,
                 tools=self.tools,
                 choice=self.choice,
+                likeliest=self.manner.likeliest,
             )
 
 

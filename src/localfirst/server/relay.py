@@ -80,7 +80,7 @@ class Relaying:
         """The events that a client has not been told yet: text, calls, the end."""
         match heard:
             case TextDelta():
-                yield protocol.Text(heard.text, heard.reasoning)
+                yield protocol.Text(heard.text, heard.reasoning, heard.weighed)
             case ToolCall():
                 yield protocol.Called(heard)
             case Answer():

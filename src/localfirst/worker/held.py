@@ -86,7 +86,7 @@ def _read(model: base.LoadedModel, asked: base.GenerateRequest) -> Generator[bas
     The token that comes of it is dropped: it is drawn from what reading the prompt gives in any case, and costs no step
     of its own. What was read stays in the engine's cache.
     """
-    for chunk in model.generate(replace(asked, max_tokens=1)):
+    for chunk in model.generate(replace(asked, max_tokens=1, likeliest=None)):
         if isinstance(chunk, base.Started):
             yield chunk
         elif isinstance(chunk, base.Finished):
@@ -131,7 +131,7 @@ def _think(
     model: base.LoadedModel, asked: base.GenerateRequest, thought: _Thought
 ) -> Generator[base.Chunk, None, base.Finished]:
     """Generate freely until the thinking is over, or the answer ends for another reason."""
-    free = replace(asked, constraint=None, stop=(), cancelled=lambda: thought.over or asked.cancelled())
+    free = replace(asked, constraint=None, stop=(), likeliest=None, cancelled=lambda: thought.over or asked.cancelled())
     for chunk in model.generate(free):
         if isinstance(chunk, base.Piece):
             if not thought.over and (text := thought.feed(chunk.text)):

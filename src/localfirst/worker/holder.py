@@ -198,7 +198,7 @@ class Hearing:
             case protocol.Text():
                 if self._first_token_s is None:
                     self._first_token_s = time.monotonic() - self._asked_s
-                self._pieces.append(piece := TextDelta(event.text, event.reasoning))
+                self._pieces.append(piece := TextDelta(event.text, event.reasoning, event.weighed))
                 return piece
             case protocol.Called():
                 self._calls.append(event.call)
@@ -322,6 +322,7 @@ def _make_answer(
         ),
         tool_calls=tuple(calls),
         stopped_by=event.stopped_by,
+        weighed=tuple(one for piece in pieces for one in piece.weighed),
     )
 
 

@@ -23,17 +23,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from localfirst.backends import base, constraints, registry
 from localfirst.chat import call_writing, calls, render
-from localfirst.conversation import ToolCall
+from localfirst.conversation import TextDelta, ToolCall
 from localfirst.errors import ConstraintError, LfError, RuntimeMissingError, UsageError
 from localfirst.worker import called, held, protocol
+from localfirst.worker.telling import Telling
 
 if sys.platform != "win32":
     import resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from localfirst.conversation import TextDelta
 
 FRAME_INTERVAL_S = 0.03
 """Text is sent on this often at the most. On 2 cores of which both compute, 15 ms cost an engine of 240 tokens/s three
@@ -164,13 +163,14 @@ class Child:
             cancelled=cancelled,
             constraint=request.constraint,
             ignore_end=request.ignore_end,
+            likeliest=request.likeliest,
         )
         send(protocol.Begun())
         send(protocol.Rendered())
         texts = _Texts(send)
         with contextlib.closing(texts):
             for chunk in held.generate(self._loaded(), asked):
-                _send_chunk(chunk, texts, lambda text: texts.add(text, reasoning=False))
+                _send_chunk(chunk, texts, lambda piece: texts.add(TextDelta(piece.text, weighed=piece.weighed)))
 
     def _chat(
         self, request: protocol.Chat, cancelled: Callable[[], bool], send: Callable[[protocol.Event], None]
@@ -197,8 +197,9 @@ class Child:
             request.constraint,
             reader.special,
             request.ignore_end,
+            request.likeliest,
         )
-        texts = _Texts(send)
+        texts, telling = _Texts(send), Telling()
 
         def send_pieces(pieces: Iterable[TextDelta | ToolCall]) -> None:
             for piece in pieces:
@@ -209,14 +210,14 @@ class Child:
                     if not request.choice.parallel:
                         enough.set()
                 else:
-                    texts.add(piece.text, reasoning=piece.reasoning)
+                    texts.add(piece)
 
         with contextlib.closing(texts):
             for chunk in self._generate(request, template, asked, reader):
                 if not isinstance(chunk, base.Finished):
-                    _send_chunk(chunk, texts, lambda text: send_pieces(reader.feed(text)))
+                    _send_chunk(chunk, texts, lambda piece: send_pieces(telling.feed(piece, reader)))
                     continue
-                send_pieces(reader.flush())
+                send_pieces(telling.flush(reader))
                 ended = enough.is_set() and not cancelled()
                 _send_chunk(replace(chunk, finish_reason="stop") if ended else chunk, texts, lambda _: None)
 
@@ -283,13 +284,19 @@ class Child:
                 hint="Leave out `--tools`, or take a model that runs here: `lf list --fits`",
             )
         asked = base.GenerateRequest(
-            "", request.sampling, request.max_tokens, request.stop, cancelled, ignore_end=request.ignore_end
+            "",
+            request.sampling,
+            request.max_tokens,
+            request.stop,
+            cancelled,
+            ignore_end=request.ignore_end,
+            likeliest=request.likeliest,
         )
         texts = _Texts(send)
         with contextlib.closing(texts):
             for chunk in model.converse(request.messages, asked):
                 if isinstance(chunk, base.Piece):
-                    texts.add(chunk.text, reasoning=chunk.reasoning)
+                    texts.add(TextDelta(chunk.text, chunk.reasoning, chunk.weighed))
                 else:
                     _send_chunk(chunk, texts, lambda _: None)
 
@@ -308,12 +315,12 @@ class _Texts:
 
     def __init__(self, send: Callable[[protocol.Event], None]) -> None:
         self._send = send
-        self._pending: list[tuple[str, bool]] = []
+        self._pending: list[TextDelta] = []
         self._next_s = 0.0
 
-    def add(self, text: str, *, reasoning: bool) -> None:
+    def add(self, piece: TextDelta) -> None:
         """Send a piece, at once or with those that follow."""
-        self._pending.append((text, reasoning))
+        self._pending.append(piece)
         if time.monotonic() >= self._next_s:
             self.flush()
 
@@ -323,8 +330,10 @@ class _Texts:
 
     def flush(self) -> None:
         """Send what waits."""
-        for reasoning, pieces in itertools.groupby(self._pending, key=lambda piece: piece[1]):
-            self._send(protocol.Text("".join(text for text, _ in pieces), reasoning))
+        for reasoning, group in itertools.groupby(self._pending, key=lambda piece: piece.reasoning):
+            pieces = list(group)
+            text = "".join(piece.text for piece in pieces)
+            self._send(protocol.Text(text, reasoning, tuple(one for piece in pieces for one in piece.weighed)))
         self._pending.clear()
         self._next_s = time.monotonic() + FRAME_INTERVAL_S
 
@@ -362,12 +371,12 @@ def _explain_import(error: ImportError) -> RuntimeMissingError:
     )
 
 
-def _send_chunk(chunk: base.Chunk, texts: _Texts, send_text: Callable[[str], None]) -> None:
+def _send_chunk(chunk: base.Chunk, texts: _Texts, send_piece: Callable[[base.Piece], None]) -> None:
     match chunk:
         case base.Started():
             texts.send(protocol.Started(chunk.prompt_tokens))
         case base.Piece():
-            send_text(chunk.text)
+            send_piece(chunk)
         case base.Finished():
             texts.send(
                 protocol.Finished(chunk.finish_reason, chunk.usage, chunk.prefill_s, chunk.decode_s, chunk.stopped_by)

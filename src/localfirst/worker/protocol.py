@@ -22,12 +22,14 @@ from localfirst.conversation import (
     Constraint,
     Embedding,
     FinishReason,
+    Likely,
     Message,
     Sampling,
     Scores,
     ToolCall,
     ToolChoice,
     Usage,
+    Weighed,
 )
 from localfirst.types import ALONE, Parallel
 
@@ -86,7 +88,8 @@ class Chat:
     choice: ToolChoice = FREE_CHOICE
     """Whether it calls any of them."""
     ignore_end: bool = False
-    """As in `GenerateRequest`."""
+    likeliest: int | None = None
+    """As in `GenerateRequest`, the last two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Complete:
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
     ignore_end: bool = False
+    likeliest: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,8 @@ class Text:
 
     text: str
     reasoning: bool
+    weighed: tuple[Weighed, ...] = ()
+    """The tokens of an answer's piece, where that was asked for. There may be tokens without a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +303,7 @@ _NESTED: dict[str, Callable[[Any], object]] = {
     "texts": tuple,
     "embeddings": lambda items: tuple(Embedding(tuple(item["vector"]), item["tokens"]) for item in items),
     "tokens": tuple,
+    "weighed": lambda items: tuple(_read_weighed(**item) for item in items),
     "scores": lambda item: _read_scores(**item),
 }
 """Fields that are values of their own, and how each is built from its JSON."""
@@ -385,6 +392,14 @@ def _read_message(item: dict[str, Any]) -> Message:
 
 def _read_scores(log_probs: list[float], likeliest: list[list[list[Any]]]) -> Scores:
     return Scores(tuple(log_probs), tuple(tuple((token, score) for token, score in place) for place in likeliest))
+
+
+def _read_weighed(drawn: dict[str, Any], likeliest: list[dict[str, Any]]) -> Weighed:
+    return Weighed(_read_likely(**drawn), tuple(_read_likely(**one) for one in likeliest))
+
+
+def _read_likely(token: int, spelled: list[int] | None, log_prob: float) -> Likely:
+    return Likely(token, None if spelled is None else tuple(spelled), log_prob)
 
 
 def _as_is(value: object) -> object:

@@ -15,12 +15,13 @@ from tests.fixtures.engines import need_engine
 from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
 from localfirst.backends.registry import make_backend
 from localfirst.choices import PENALTY_WINDOW
-from localfirst.conversation import Sampling
+from localfirst.conversation import MOST_LIKELIEST, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localfirst.backends.base import LoadedModel
+    from localfirst.conversation import Weighed
 
 GREEDY = Sampling(temperature=0)
 
@@ -62,6 +63,10 @@ class Engine:
     scores: float | None = None
     """How near to numpy its scores of a text are; `None`: it gives none."""
     tells_likeliest: bool = True
+    weighs: int | None = MOST_LIKELIEST
+    """How many of the likeliest tokens it tells beside each of an answer's; `None`: it tells nothing of them."""
+    weighs_parts: bool = True
+    """It also tells of tokens that end inside a character."""
     batches: bool = False
     drafts: bool = False
 
@@ -84,6 +89,7 @@ ENGINES = (
         batches=True,
         drafts=True,
         scores=3e-4,
+        weighs_parts=False,
     ),
     Engine("onnx", "model", scripted.make_onnx, scripted.make_random_onnx, scores=1e-5),
     Engine("mlx", "model", scripted.make_mlx, scripted.make_random_mlx, r"MLX \d+\.\d+", batches=True, scores=1e-5),
@@ -99,6 +105,7 @@ ENGINES = (
         tells_likeliest=False,
         lacks=("presence_penalty", "frequency_penalty", "logit_bias"),
         penalty_tokens=2**31,
+        weighs=0,
     ),
     Engine(
         "litert",
@@ -111,6 +118,7 @@ ENGINES = (
         ignores_end=False,
         told_batch=False,
         knows_bos=False,
+        weighs=None,
         scores=1e-3,
         tells_likeliest=False,
     ),
@@ -122,6 +130,7 @@ ENGINES = (
         r"version: \d+ \(\w+\)",
         script="llama_server.py",
         embeds=True,
+        weighs_parts=False,
     ),
     Engine(
         "llamafile",
@@ -130,6 +139,7 @@ ENGINES = (
         servers.make_random_llamafile,
         r"version: \d+ \(\w+\)",
         embeds=True,
+        weighs_parts=False,
     ),
 )
 BINDINGS = Engine(
@@ -163,6 +173,7 @@ class Reply:
     prompt_tokens: int
     pieces: tuple[str, ...]
     end: Finished
+    weighed: tuple[Weighed, ...] = ()
 
     @property
     def text(self) -> str:
@@ -175,5 +186,6 @@ def ask(model: LoadedModel, prompt: str | tuple[int, ...], sampling: Sampling = 
     started, *pieces, end = model.generate(GenerateRequest(prompt, sampling, **options))
     assert isinstance(started, Started)
     assert isinstance(end, Finished)
-    assert all(isinstance(piece, Piece) and piece.text for piece in pieces)
-    return Reply(started.prompt_tokens, tuple(piece.text for piece in pieces), end)
+    assert all(isinstance(piece, Piece) and (piece.text or piece.weighed) for piece in pieces)
+    weighed = tuple(one for piece in pieces for one in piece.weighed)
+    return Reply(started.prompt_tokens, tuple(piece.text for piece in pieces), end, weighed)

@@ -51,6 +51,18 @@ def test_the_answer_is_the_same_with_a_draft(engine: Engine, target: Path, tmp_p
     assert {one.end.usage.drafted_tokens for one in expected} == {0}
 
 
+def test_how_likely_tokens_were_is_told_without_a_draft_alone(engine: Engine, target: Path) -> None:
+    alone, drafted = engine.load(target), engine.load(target, draft=target)
+    try:
+        assert len(ask(alone, PROMPTS[0], max_tokens=3, likeliest=1).weighed) > 0
+        assert drafted.info.likeliest is None
+        with pytest.raises(UsageError, match="does not tell here how likely"):
+            ask(drafted, PROMPTS[0], max_tokens=3, likeliest=1)
+    finally:
+        alone.close()
+        drafted.close()
+
+
 def test_a_scripted_answer_ends_and_stops_where_it_should(engine: Engine, tmp_path: Path) -> None:
     engine.make(tmp_path / "target" / engine.file_name, TEXT, shape=Shape(hidden=128, heads=4))
     engine.make(tmp_path / "draft" / engine.file_name, TEXT)

@@ -164,3 +164,13 @@ def test_an_option_that_the_engine_lacks_is_refused_by_its_name(
         ask(model, render("hi"), sampling)
     neutral = {"repetition_penalty": 1.0, "logit_bias": ()}.get(name, 0)
     assert ask(model, render("hi"), Sampling(0, **{name: neutral})).text == TEXT
+
+
+def test_how_likely_tokens_were_is_told_or_refused(engine: Engine, model: LoadedModel) -> None:
+    assert model.info.likeliest == engine.weighs
+    if engine.weighs is not None:
+        assert ask(model, render("hi"), likeliest=0).weighed
+        return
+    with pytest.raises(UsageError, match="does not tell here how likely its tokens were"):
+        ask(model, render("hi"), likeliest=0)
+    assert ask(model, render("hi")).text == TEXT

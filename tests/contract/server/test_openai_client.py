@@ -185,7 +185,9 @@ def test_texts_become_vectors(server: Server) -> None:
 @pytest.mark.parametrize(
     ("asked", "param"),
     [
-        ({"logprobs": True}, "logprobs"),
+        ({"logprobs": 2}, "logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"frequency_penalty": 2.5}, "frequency_penalty"),
         ({"presence_penalty": "much"}, "presence_penalty"),
         ({"logit_bias": {"hello": 5}}, "logit_bias"),

@@ -67,6 +67,8 @@ CHAT: dict[str, Any] = {
         {"role": "tool", "tool_name": "f", "content": "r"},
     ],
     "stream": False,
+    "logprobs": True,
+    "top_logprobs": 2,
     "format": "",
     "think": True,
     "keep_alive": "5m",

@@ -47,8 +47,8 @@ CHAT: dict[str, Any] = {
     "tool_choice": "none",
     "parallel_tool_calls": True,
     "chat_template_kwargs": {"enable_thinking": False},
-    "logprobs": False,
-    "top_logprobs": 0,
+    "logprobs": True,
+    "top_logprobs": 20,
     "presence_penalty": -1.5,
     "frequency_penalty": 0,
     "logit_bias": {"1": 5, "262": -100},
@@ -78,7 +78,8 @@ RESPONSE: dict[str, Any] = {
     "metadata": {"a": "b"},
     "store": True,
     "truncation": "disabled",
-    "include": ["reasoning.encrypted_content"],
+    "include": ["reasoning.encrypted_content", "message.output_text.logprobs"],
+    "top_logprobs": 2,
 }
 SAID = ({"type": "message", "id": "msg_0", "role": "user", "content": "before"},)
 
@@ -89,7 +90,10 @@ def parse_response(body: dict[str, Any]) -> Asked:
 
 ARRANGED = [
     (parse_chat, CHAT),
-    (parse_completion, {"model": "m", "prompt": ["a", "b"], "echo": False, "best_of": 1, "n": 2, "stop": "x"}),
+    (
+        parse_completion,
+        {"model": "m", "prompt": ["a", "b"], "echo": False, "best_of": 1, "n": 2, "stop": "x", "logprobs": 5},
+    ),
     (parse_embed, {"model": "m", "input": ["a", "b"], "encoding_format": "base64", "user": "u"}),
     (parse_response, RESPONSE),
 ]

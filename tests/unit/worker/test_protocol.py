@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localfirst.backends.base import LoadedInfo
-from localfirst.conversation import Constraint, Embedding, Message, Sampling, Scores, ToolCall, ToolChoice, Usage
+from localfirst.conversation import (
+    Constraint,
+    Embedding,
+    Likely,
+    Message,
+    Sampling,
+    Scores,
+    ToolCall,
+    ToolChoice,
+    Usage,
+    Weighed,
+)
 from localfirst.worker import protocol
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no text that UTF-8 carries
@@ -46,7 +57,9 @@ REQUESTS = [
     protocol.Complete(
         "once", Sampling(min_p=0.1, logit_bias=((3, -1e4), (0, 0.5))), constraint=Constraint("regex", "é+")
     ),
-    pytest.param(protocol.Complete((1, 5, 7), Sampling(0), max_tokens=3, ignore_end=True), id="Complete of ids"),
+    pytest.param(
+        protocol.Complete((1, 5, 7), Sampling(0), max_tokens=3, ignore_end=True, likeliest=5), id="Complete of ids"
+    ),
     protocol.Count(protocol.Chat((Message("user", "hi"),), Sampling(0), choice=ToolChoice("none"))),
     protocol.Tokenize("hi"),
     protocol.Embed(("hi", "", "漢\u2028")),
@@ -59,6 +72,12 @@ EVENTS = [
     protocol.Rendered(),
     protocol.Started(11),
     protocol.Text("é漢😀\u2028", reasoning=True),
+    pytest.param(
+        protocol.Text(
+            "é", False, (Weighed(Likely(7, (195, 169), -0.5), (Likely(3, None, -0.25), Likely(4, (), -9.0))),)
+        ),
+        id="Text of tokens",
+    ),
     protocol.Called(ToolCall("get_weather", '{"city": "Köln"}', "abcdefgh1")),
     protocol.Finished("length", Usage(11, 12, 3), 0.5, None),
     pytest.param(protocol.Finished("stop", Usage(11, 12, 3), 0.5, None, "END"), id="Finished by a stop string"),

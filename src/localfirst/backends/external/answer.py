@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from localfirst.backends.base import Chunk, Finished, Piece
 from localfirst.backends.external import http
-from localfirst.backends.text import StopFilter
+from localfirst.backends.llama_cpp import likely
+from localfirst.backends.text import Pieces
 from localfirst.conversation import Usage
 from localfirst.errors import EngineError
 
@@ -27,8 +28,8 @@ def follow(
     stream: http.Stream, request: GenerateRequest, allowance: limits.Allowance, prompt_tokens: int | None
 ) -> Iterator[Chunk]:
     """The pieces of an answer and its end. A cancelled answer ends at once, and so does the connection."""
-    answer = _Answer(prompt_tokens)
-    stop = StopFilter(request.stop)
+    answer = _Answer(prompt_tokens, request.likeliest)
+    pieces = Pieces(request.stop)
     try:
         reason: FinishReason | None = None
         while reason is None:
@@ -39,15 +40,15 @@ def follow(
                 reason = answer.find_reason(allowance)
             elif event is not None:
                 for piece in _read(answer, event):
-                    text = piece.text if piece.reasoning else stop.feed(piece.text)
-                    if text:
-                        yield Piece(text, piece.reasoning)
-                reason = "stop" if stop.matched else None
+                    shown = piece if piece.reasoning else pieces.feed(piece.text, *piece.weighed)
+                    if shown is not None:
+                        yield shown
+                reason = "stop" if pieces.matched else None
     finally:
         stream.close()
-    if held := stop.flush():
-        yield Piece(held)
-    yield replace(answer.finish(reason), stopped_by=stop.word)
+    if (held := pieces.flush()) is not None:
+        yield held
+    yield replace(answer.finish(reason), stopped_by=pieces.word)
 
 
 def _read(answer: _Answer, event: dict[str, Any]) -> list[Piece]:
@@ -65,7 +66,8 @@ def _read(answer: _Answer, event: dict[str, Any]) -> list[Piece]:
 class _Answer:
     """What the events of an answer say: text, counts, times, and why it ended."""
 
-    def __init__(self, prompt_tokens: int | None) -> None:
+    def __init__(self, prompt_tokens: int | None, likeliest: int | None) -> None:
+        self._reader = likely.Reader(likeliest, lambda _: b"")
         self._usage = Usage(prompt_tokens or 0, 0)
         self._seconds: tuple[float, float] | None = None  # of reading and of writing, as the server says
         self._begun_s = time.monotonic()
@@ -88,8 +90,9 @@ class _Answer:
                 self._first_s = self._first_s or time.monotonic()
             if thought:
                 yield Piece(thought, reasoning=True)
+            weighed = self._reader.read(choice, said, self._usage.completion_tokens)
             if said:
-                yield Piece(said)
+                yield Piece(said, weighed=weighed)
 
     def find_reason(self, allowance: limits.Allowance) -> FinishReason:
         """Why the server ended it."""

@@ -100,7 +100,7 @@ class RemoteModel(limits.ScoresNothing):
         """Nothing of ours is there."""
 
     def _answer(self, route: str, asked: dict[str, Any], request: GenerateRequest) -> Iterator[Chunk]:
-        limits.check_sampling(request.sampling, self.info)
+        limits.check_asked(request, self.info)
         most = {} if request.max_tokens is None else {"max_tokens": request.max_tokens}
         yield Started(None)
         endless = table.ENDLESS if request.ignore_end else {}

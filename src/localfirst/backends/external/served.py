@@ -22,6 +22,7 @@ from localfirst.backends.external import files, http, table
 from localfirst.backends.external.answer import follow
 from localfirst.backends.external.embeddings import embed
 from localfirst.backends.external.process import ServerProcess
+from localfirst.backends.llama_cpp import likely
 from localfirst.backends.text import begin_with
 from localfirst.conversation import Embedding
 from localfirst.errors import EngineError, LfError, NetworkError
@@ -141,6 +142,7 @@ class ServedModel(limits.ScoresNothing, limits.EmbedsNothing):
                 pooling=options.pooling,
                 lacks=self.server.lacks,
                 vocabulary_size=described.vocabulary_size,
+                likeliest=self.server.likeliest,
             )
             self._first = self._find_first_tokens()
         except BaseException:
@@ -159,7 +161,7 @@ class ServedModel(limits.ScoresNothing, limits.EmbedsNothing):
         """Answer a prompt; a program that died before is started again."""
         if self.info.pooling is not None:
             raise limits.refuse_as_loaded(embeds=True)
-        limits.check_sampling(request.sampling, self.info)
+        limits.check_asked(request, self.info)
         self._revive()
         try:
             prompt, count = self._prepare(request)
@@ -167,6 +169,7 @@ class ServedModel(limits.ScoresNothing, limits.EmbedsNothing):
             yield Started(count)
             body = {"model": self._name, "prompt": prompt, "max_tokens": allowance.tokens}
             body |= self.server.describe(request.sampling) | (table.ENDLESS if request.ignore_end else {})
+            body |= likely.describe(request.likeliest)
             stream = http.Stream(self._address, "/v1/completions", body)
             yield from follow(stream, request, allowance, count)
         except (EngineError, NetworkError) as error:

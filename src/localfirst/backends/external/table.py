@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.backends.llama_cpp import options
 from localfirst.choices import LLAMA_BATCH_TOKENS, LLAMA_CHECKPOINTS
+from localfirst.conversation import MOST_LIKELIEST
 from localfirst.errors import UsageError
 from localfirst.types import ALONE
 
@@ -76,6 +77,8 @@ class Server(NamedTuple):
     environment: Callable[[Start], dict[str, str]] = lambda _: {}
     files: Callable[[Start], dict[str, str]] = lambda _: {}
     """Files for its folder, by name: for what must not stand on a command line, which every user can read."""
+    likeliest: int | None = None
+    """As in `LoadedInfo`: only in llama.cpp's words lf can ask how likely tokens were, and read it."""
     tokenizing: Tokenizing | None = None
     """`None`: its token counts come with an answer only, so that one of a single token is asked for first."""
     spreads: Sequence[str] = ()
@@ -228,6 +231,7 @@ _LLAMA: dict[str, Any] = {
     "caches": ("f16", "q8_0", "q4_0"),
     "poolings": ("mean", "cls", "last"),
     "port_taken": ("couldn't bind HTTP server socket",),
+    "likeliest": MOST_LIKELIEST,
     "batches": True,
 }
 _OPENAI: dict[str, Any] = {"describe": lambda sampling: _describe_openai(sampling) | COUNTED_ALWAYS, "requests": 16}

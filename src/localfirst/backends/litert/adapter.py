@@ -188,7 +188,7 @@ class LitertModel(limits.EmbedsNothing):
             UsageError: an option is asked for that the engine does not have.
         """
         sampling = request.sampling
-        limits.check_sampling(sampling, self.info)
+        limits.check_asked(request, self.info)
         if request.ignore_end:
             raise UsageError(
                 "LiteRT-LM has no `ignore_end`", hint="Take a build for another engine: `lf model explain`"

@@ -102,6 +102,17 @@ class LlamaEngine:
                 return room.raw[:count]
             size = -count
 
+    def name(self, token: int) -> bytes:
+        """The bytes that a token stands for; of a special one those of its name."""
+        return self.spell(token) or self.spell(token, special=True)
+
+    def copy_logits(self) -> Any:
+        """An array of one logit for each token of the vocabulary, after the last token that was read."""
+        import numpy as np
+
+        logits = self._library.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(logits, (self.vocabulary_size,)).copy()
+
     def list_ends(self) -> list[int]:
         """The tokens that end an answer."""
         return [token for token in range(self.vocabulary_size) if self.is_end(token)]

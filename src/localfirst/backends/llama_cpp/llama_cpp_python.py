@@ -20,11 +20,11 @@ from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.llama_cpp import amx, api
 from localfirst.backends.llama_cpp.engine import LlamaEngine
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
-from localfirst.backends.scoring import Scoring
-from localfirst.backends.text import StopFilter, begin_with
+from localfirst.backends.scoring import Scoring, weigh
+from localfirst.backends.text import Pieces, begin_with
 from localfirst.backends.token_bytes import find_special
 from localfirst.backends.vectors import make_unit
-from localfirst.conversation import Embedding, Scores, Usage
+from localfirst.conversation import MOST_LIKELIEST, Embedding, Scores, Usage
 from localfirst.errors import DeviceError, EngineError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.llama_cpp.api import EngineDevice
+    from localfirst.backends.llama_cpp.engine import Sampler
     from localfirst.conversation import Constraint, FinishReason
     from localfirst.gguf import GgufHeader
     from localfirst.types import Placement
@@ -107,6 +108,7 @@ class LlamaModel:
             eos_token=eos_token,
             constraints=kinds,
             vocabulary_size=engine.vocabulary_size,
+            likeliest=MOST_LIKELIEST,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -117,7 +119,7 @@ class LlamaModel:
         """Answer a prompt. A cancel is seen while a part of the prompt is computed, and after each token."""
         if self.info.pooling is not None:
             raise limits.refuse_as_loaded(embeds=True)
-        limits.check_sampling(request.sampling, self.info)
+        limits.check_asked(request, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         held = self._make_guide(request.constraint)
@@ -132,14 +134,13 @@ class LlamaModel:
         try:
             special = find_special(request.special, self.tokenize)
             answer = _Answer(self._engine, request, allowance, special)
-            draw = sampler.draw if held is None else partial(sampler.draw_held, held)
-            yield from self._answer(answer, draw, request.cancelled)
+            yield from self._answer(answer, partial(self._draw, sampler, held, request), request.cancelled)
         finally:
             sampler.close()
-        if rest := answer.stop.flush():
-            yield Piece(rest)
+        if (rest := answer.pieces.flush()) is not None:
+            yield rest
         usage = Usage(len(prompt), answer.generated, cached_tokens)
-        yield Finished(answer.reason or "cancelled", usage, prefill_s, answer.decode_s, answer.stop.word)
+        yield Finished(answer.reason or "cancelled", usage, prefill_s, answer.decode_s, answer.pieces.word)
 
     def embed(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[Embedding]:
         """The vectors of texts, one text after the other: together they are not computed faster on a CPU."""
@@ -168,17 +169,24 @@ class LlamaModel:
         """Free the model."""
         self._engine.close()
 
-    def _answer(self, answer: _Answer, draw: Callable[[], int], cancelled: Callable[[], bool]) -> Iterator[Piece]:
-        token = draw()
+    def _draw(self, sampler: Sampler, held: guide.Guide | None, request: GenerateRequest) -> tuple[int, Any]:
+        """The next token, and what the logits were like before, where that is to be told."""
+        logits = None if request.likeliest is None else self._engine.copy_logits()
+        return sampler.draw() if held is None else sampler.draw_held(held), logits
+
+    def _answer(
+        self, answer: _Answer, draw: Callable[[], tuple[int, Any]], cancelled: Callable[[], bool]
+    ) -> Iterator[Piece]:
+        token, logits = draw()
         while True:
-            if text := answer.take(token):
-                yield Piece(text)
+            if (piece := answer.take(token, logits)) is not None:
+                yield piece
             if answer.reason is not None:
                 return
             began = perf_counter()
             if not self._cache.read([token], cancelled):
                 return
-            token = draw()
+            token, logits = draw()
             answer.decode_s += perf_counter() - began
 
     def _make_guide(self, constraint: Constraint | None) -> guide.Guide | None:
@@ -211,23 +219,26 @@ class _Answer:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._allowance = allowance
         self._ends = not request.ignore_end
-        self.stop = StopFilter(request.stop)
+        self._likeliest = request.likeliest or 0
+        self.pieces = Pieces(request.stop)
         self.generated = 0
         self.decode_s = 0.0
         self.reason: FinishReason | None = None
 
-    def take(self, token: int) -> str:
-        """The text that is safe to show once this token has come."""
+    def take(self, token: int, logits: Any) -> Piece | None:
+        """What is safe to show once this token has come; its `logits`, where it is to be told how likely it was."""
         self.generated += 1
         if self._ends and self._engine.is_end(token):
             self.reason = "stop"
-            return ""
-        text = self.stop.feed(self._special.get(token) or self._decoder.decode(self._engine.spell(token)))
-        if self.stop.matched:
+            return None
+        weighed = () if logits is None else (weigh(logits, token, self._likeliest, self._engine.name),)
+        text = self._special.get(token) or self._decoder.decode(self._engine.spell(token))
+        piece = self.pieces.feed(text, *weighed)
+        if self.pieces.matched:
             self.reason = "stop"
         elif self.generated == self._allowance.tokens:
             self.reason = self._allowance.finish_reason
-        return text
+        return piece
 
 
 class _Cache:

@@ -8,21 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from localfirst import gguf
 from localfirst.backends import constraints, limits
-from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
-from localfirst.backends.llama_cpp import drafts, forced, grammar, options
+from localfirst.backends.base import Chunk, Finished, LoadedInfo, Started
+from localfirst.backends.llama_cpp import drafts, forced, grammar, likely, options
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.llama_cpp.server import LlamaServer
-from localfirst.backends.text import StopFilter, begin_with
+from localfirst.backends.text import Pieces, begin_with
 from localfirst.choices import LLAMA_BATCH_TOKENS
-from localfirst.conversation import Embedding, Usage
+from localfirst.conversation import MOST_LIKELIEST, Embedding, Usage
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
-    from localfirst.conversation import Constraint, FinishReason, Scores
+    from localfirst.conversation import Constraint, FinishReason, Scores, Weighed
     from localfirst.errors import ConstraintError
     from localfirst.types import Pooling
 
@@ -69,15 +70,16 @@ class XllamacppBackend:
         server = LlamaServer(files.main, context_tokens, options, pooling=pooling, draft=files.draft)
         if pooling == "last":
             context_tokens -= 1  # in which the engine leaves room for a token to come
-        return LlamaModel(server, header.template, context_tokens, options, pooling)
+        return LlamaModel(server, files, header.template, context_tokens, options, pooling)
 
 
 class LlamaModel:
     """A model in llama.cpp's server loop, which computes the next tokens of all requests together."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what was loaded, and how
         self,
         server: LlamaServer,
+        files: ModelFiles,
         template: str | None,
         context_tokens: int,
         options: LoadOptions,
@@ -86,6 +88,8 @@ class LlamaModel:
         import xllamacpp
 
         self._server = server
+        self._path = Path(files.main)
+        self._vocabulary: tuple[bytes, ...] | None = None
         self._threads: set[threading.Thread] = set()
         self._threads_lock = threading.Lock()
         properties = server.get("/props")
@@ -104,6 +108,7 @@ class LlamaModel:
             pooling=pooling,
             constraints=grammar.find_kinds(xllamacpp),
             vocabulary_size=int(server.get("/v1/models")["data"][0]["meta"]["n_vocab"]),
+            likeliest=None if files.draft else MOST_LIKELIEST,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -114,7 +119,7 @@ class LlamaModel:
         """Answer a prompt. A cancelled answer ends at once; the engine stops with the batch that it computes."""
         if self.info.pooling is not None:
             raise limits.refuse_as_loaded(embeds=True)
-        limits.check_sampling(request.sampling, self.info)
+        limits.check_asked(request, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         yield Started(len(prompt))
@@ -122,7 +127,8 @@ class LlamaModel:
         body |= options.OPTIONS | options.describe(request.sampling) | options.describe_end(request)
         # Of a prompt of one batch it tells nothing, and the text waits for it.
         body["return_progress"] = len(prompt) > LLAMA_BATCH_TOKENS
-        answer = _Answer(len(prompt))
+        body |= likely.describe(request.likeliest)
+        answer = _Answer(len(prompt), likely.Reader(request.likeliest, self._name))
         if request.constraint is not None:
             trial = self._try(dict(body), request.constraint, request.cancelled)
             if trial.ended is None:
@@ -130,7 +136,7 @@ class LlamaModel:
                 return
             answer.take_reading(trial)
         completion = self._start(body | grammar.describe(request.constraint))
-        stop = StopFilter(request.stop)
+        pieces = Pieces(request.stop)
         try:
             reason: FinishReason | None = None
             while reason is None:
@@ -138,17 +144,17 @@ class LlamaModel:
                 if request.cancelled():
                     reason = "cancelled"
                 elif event is not None:
-                    text = stop.feed(answer.take(event))
-                    if text:
-                        yield Piece(text)
+                    piece = pieces.feed(*answer.take(event))
+                    if piece is not None:
+                        yield piece
                         completion.gather()
                     ended = {"length": allowance.finish_reason, "stop": "stop", None: None}[answer.ended]
-                    reason = "stop" if stop.matched else ended
+                    reason = "stop" if pieces.matched else ended
         finally:
             completion.stop()
-        if held := stop.flush():
-            yield Piece(held)
-        yield replace(answer.finish(reason), stopped_by=stop.word)
+        if (held := pieces.flush()) is not None:
+            yield held
+        yield replace(answer.finish(reason), stopped_by=pieces.word)
 
     def _start(self, body: dict[str, Any]) -> _Completion:
         completion = _Completion(self._server, body)
@@ -164,12 +170,12 @@ class LlamaModel:
         """
         body |= grammar.describe_trial(constraint)
         completion = self._start(body)
-        trial = _Answer(len(body["prompt"]))
+        trial = _Answer(len(body["prompt"]), likely.Reader(None, self._name))
         text = ""
         try:
             while trial.ended is None and not cancelled():
                 event = completion.wait()
-                text += trial.take(event) if event is not None else ""
+                text += trial.take(event)[0] if event is not None else ""
         except EngineError as error:
             if "grammar" not in str(error.detail):
                 raise
@@ -218,6 +224,13 @@ class LlamaModel:
         """Token ids with the model's own first token, once, whether or not its template wrote it."""
         tokens = self.tokenize(text)
         return begin_with(self._bos, tokens)
+
+    def _name(self, token: int) -> bytes:
+        """The name of a special token, which the engine does not tell."""
+        if self._vocabulary is None:
+            with self._path.open("rb") as file:
+                self._vocabulary = gguf.read_vocabulary(file, self._path.stat().st_size)
+        return self._vocabulary[token] if token < len(self._vocabulary) else b""
 
     def _find_added_bos(self, bos_token: str) -> list[int]:
         """The token that the file wants before every prompt (`tokenizer.ggml.add_bos_token`), if it wants one."""
@@ -277,8 +290,8 @@ class _Completion:
 class _Answer:
     """What the events of a completion say: text, counts, times, and why it ended."""
 
-    def __init__(self, prompt_tokens: int) -> None:
-        self._prompt_tokens = prompt_tokens
+    def __init__(self, prompt_tokens: int, reader: likely.Reader) -> None:
+        self._prompt_tokens, self._reader = prompt_tokens, reader
         self._timings: dict[str, Any] = {}
         self._cached_tokens = 0
         self._reading: Finished | None = None
@@ -288,14 +301,14 @@ class _Answer:
         """The prompt was read by that one."""
         self._reading = trial.finish("stop")
 
-    def take(self, event: dict[str, Any]) -> str:
-        """The text of an event."""
+    def take(self, event: dict[str, Any]) -> tuple[str, *tuple[Weighed, ...]]:
+        """The text of an event, and the tokens that it tells of."""
         self._timings = event.get("timings", self._timings)
         self._cached_tokens = event.get("prompt_progress", {}).get("cache", self._cached_tokens)
         choice = event["choices"][0]
         self.ended = choice["finish_reason"]
         text: str = choice["text"]
-        return text
+        return text, *self._reader.read(choice, text, int(self._timings.get("predicted_n", 0)))
 
     def finish(self, reason: FinishReason) -> Finished:
         """The end of the answer, as far as it came."""

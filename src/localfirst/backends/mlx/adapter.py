@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from localfirst.backends import guide, limits
 from localfirst.backends.base import Chunk, LoadedInfo, Started
-from localfirst.backends.mlx.answer import Answer
+from localfirst.backends.mlx.answer import Answer, Writing
 from localfirst.backends.mlx.batch import Batch
 from localfirst.backends.mlx.folder import MlxFolder, read_folder
 from localfirst.backends.mlx.network import GPU_PLACEMENTS, Network, find_device_name, import_core
 from localfirst.backends.model_folder import TOKENIZER
 from localfirst.backends.scoring import Scoring
 from localfirst.backends.text import begin_with
-from localfirst.backends.token_bytes import ByteDecoder, show_special
-from localfirst.conversation import Scores
+from localfirst.backends.token_bytes import ByteDecoder, make_speller, show_special
+from localfirst.conversation import MOST_LIKELIEST, Scores
 from localfirst.errors import DeviceError, EngineError, LfError, ModelFileError
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class MlxModel(limits.EmbedsNothing):
         self._tokenizer = _open_tokenizer(path / TOKENIZER)  # first: a wrong one is told before gigabytes are read
         self._bos = self._find_added_bos()
         self._ends = folder.end_ids | {self._tokenizer.token_to_id(folder.eos_token)}
+        self._spell = make_speller(folder.token_bytes, folder.names, self._tokenizer.decode)
         self._guides = guide.Guides(lambda: (str(path / TOKENIZER), self._ends - {None}))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="mlx")
         try:
@@ -110,6 +111,7 @@ class MlxModel(limits.EmbedsNothing):
             eos_token=folder.eos_token,
             constraints=guide.find_kinds(),
             vocabulary_size=self._network.vocabulary_size,
+            likeliest=MOST_LIKELIEST,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -119,14 +121,15 @@ class MlxModel(limits.EmbedsNothing):
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt. A cancelled answer ends at once; MLX stops with the chunk that it computes."""
-        limits.check_sampling(request.sampling, self.info)
+        limits.check_asked(request, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         held: guide.Guide | None = None
         if request.constraint is not None:
             held = self._guides.make(request.constraint, "MLX", self._network.vocabulary_size)
         yield Started(len(prompt))
-        answer = Answer(prompt, request, allowance, held, self._make_decoder(request.special), self._ends)
+        writing = Writing(self._make_decoder(request.special), self._spell, self._ends)
+        answer = Answer(prompt, request, allowance, held, writing)
         self._batch.start(answer)
         yield from answer.follow()
 

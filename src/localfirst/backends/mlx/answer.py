@@ -5,45 +5,52 @@ One thread computes it, and another one follows it.
 
 from __future__ import annotations
 
+from collections import deque
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from localfirst.backends.base import Finished, Piece
+from localfirst.backends.base import Finished
 from localfirst.backends.mlx.network import Kept
 from localfirst.backends.mlx.sampler import NOT_A_NUMBER, DeviceSampler
-from localfirst.backends.text import StopFilter
+from localfirst.backends.scoring import weigh
+from localfirst.backends.text import Pieces
 from localfirst.conversation import Usage
 from localfirst.errors import EngineError, LfError
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from localfirst.backends.base import Chunk, GenerateRequest
     from localfirst.backends.guide import Guide
     from localfirst.backends.limits import Allowance
     from localfirst.backends.token_bytes import Decoder
-    from localfirst.conversation import FinishReason
+    from localfirst.conversation import FinishReason, Weighed
 
 POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""
 
 
+class Writing(NamedTuple):
+    """How a model writes."""
+
+    decoder: Decoder
+    spell: Callable[[int], bytes]
+    ends: Container[int | None]
+    """Tokens that end an answer."""
+
+
 class Answer:
     """A request, and what is known of its answer."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a request is, and how its model writes
-        self,
-        prompt: list[int],
-        request: GenerateRequest,
-        allowance: Allowance,
-        guide: Guide | None,
-        decoder: Decoder,
-        ends: Container[int | None],
+    def __init__(
+        self, prompt: list[int], request: GenerateRequest, allowance: Allowance, guide: Guide | None, writing: Writing
     ) -> None:
         self.prompt, self.guide = prompt, guide
-        self._request, self._allowance, self._decoder, self._ends = request, allowance, decoder, ends
-        self._stop = StopFilter(request.stop)
+        self._request, self._allowance, self._writing, self._ends = request, allowance, writing, writing.ends
+        self._pieces = Pieces(request.stop)
+        self._logits: deque[Any] = deque()
+        """What the tokens were drawn from that are not known yet, where it is to be told how likely they are."""
         self._chunks: SimpleQueue[tuple[Chunk | Exception, int]] = SimpleQueue()  # each with the tokens up to it
         self._sampler: DeviceSampler | None = None
         self._began = self._first_at = self._last_at = perf_counter()
@@ -101,6 +108,8 @@ class Answer:
         """
         if self._sampler is None:
             self._sampler = DeviceSampler(self._request.sampling, self.prompt)
+        if self._request.likeliest is not None:
+            self._logits.append(logits)
         try:
             allowed = None if self.guide is None else self._find_allowed(self.guide, before)
         except LfError as error:
@@ -120,8 +129,9 @@ class Answer:
         self._last_at = perf_counter()
         self._first_at = self._first_at if self._generated else self._last_at
         self._generated += 1
-        if token not in self._ends and (text := self._stop.feed(self._decoder.feed(token))):
-            self._hand_over(Piece(text))
+        weighed = self._weigh(token)
+        if token not in self._ends:
+            self._hand_over(self._pieces.feed(self._writing.decoder.feed(token), *weighed))
         if (reason := self._find_end(token)) is not None:
             self._end(reason)
 
@@ -130,6 +140,15 @@ class Answer:
         if not self.ended:
             self._hand_over(error)
         self.ended = self.failed = True
+
+    def _weigh(self, token: int) -> tuple[Weighed, ...]:
+        if self._request.likeliest is None:
+            return ()
+        import mlx.core
+        import numpy as np
+
+        logits = self._logits.popleft().astype(mlx.core.float32)
+        return (weigh(np.array(logits), token, self._request.likeliest, self._writing.spell),)
 
     def _find_allowed(self, guide: Guide, before: Any) -> Any:
         if before is not None:
@@ -140,24 +159,24 @@ class Answer:
         return guide.find_allowed()
 
     def _find_end(self, token: int) -> FinishReason | None:
-        if self._stop.matched or (token in self._ends and not self._request.ignore_end):
+        if self._pieces.matched or (token in self._ends and not self._request.ignore_end):
             return "stop"
         return self._allowance.finish_reason if self._generated == self._allowance.tokens else None
 
     def _end(self, reason: FinishReason) -> None:
-        if rest := self._stop.flush():
-            self._hand_over(Piece(rest))
+        self._hand_over(self._pieces.flush())
         self._hand_over(self._finish(reason, self._generated))
         self.ended = True
 
-    def _hand_over(self, chunk: Chunk | Exception) -> None:
-        self._chunks.put((chunk, self._generated))
+    def _hand_over(self, chunk: Chunk | Exception | None) -> None:
+        if chunk is not None:
+            self._chunks.put((chunk, self._generated))
 
     def _finish(self, reason: FinishReason, generated: int) -> Finished:
         usage = Usage(len(self.prompt), generated, self._cached_tokens)
         if not usage.completion_tokens:
             return Finished(reason, usage)
-        return Finished(reason, usage, self._first_at - self._began, self._last_at - self._first_at, self._stop.word)
+        return Finished(reason, usage, self._first_at - self._began, self._last_at - self._first_at, self._pieces.word)
 
 
 def _translate(error: Exception) -> Exception:

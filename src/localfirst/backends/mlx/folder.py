@@ -22,7 +22,7 @@ from localfirst.backends.model_folder import (
     read_json,
     read_optional_json,
 )
-from localfirst.backends.token_bytes import read_token_bytes
+from localfirst.backends.token_bytes import read_names, read_token_bytes
 from localfirst.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class MlxFolder:
     """Whether the first token is put before every text; `None`: as the tokenizer itself does."""
     token_bytes: Mapping[int, bytes] | None
     """What each token stands for, or `None` where only the tokenizer knows."""
+    names: Mapping[int, str]
+    """The special tokens."""
 
 
 def read_folder(folder: Path) -> MlxFolder:
@@ -66,7 +68,7 @@ def read_folder(folder: Path) -> MlxFolder:
         _refuse_code(name, values)
     _check_weights(folder, read_optional_json(folder / INDEX))
     try:
-        token_bytes = read_token_bytes(tokenizer)
+        token_bytes, names = read_token_bytes(tokenizer), read_names(tokenizer)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{TOKENIZER} lacks what a tokenizer needs", detail=f"{error!r}") from error
     adds_bos = described.get("add_bos_token")
@@ -78,6 +80,7 @@ def read_folder(folder: Path) -> MlxFolder:
         find_token_text(described.get("eos_token")),
         adds_bos if isinstance(adds_bos, bool) else None,
         token_bytes,
+        names,
     )
 
 

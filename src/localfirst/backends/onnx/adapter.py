@@ -21,15 +21,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from localfirst.backends import constraints, limits
-from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
+from localfirst.backends.base import Chunk, Finished, LoadedInfo, Started
 from localfirst.backends.onnx import providers
 from localfirst.backends.onnx.folder import read_folder
 from localfirst.backends.sampler import Sampler
-from localfirst.backends.scoring import Scoring
-from localfirst.backends.text import StopFilter, begin_with
-from localfirst.backends.token_bytes import ByteDecoder, show_special
+from localfirst.backends.scoring import Scoring, weigh
+from localfirst.backends.text import Pieces, begin_with
+from localfirst.backends.token_bytes import ByteDecoder, make_speller, show_special
 from localfirst.choices import ONNX_PREFILL_TOKENS
-from localfirst.conversation import Scores, Usage
+from localfirst.conversation import MOST_LIKELIEST, Scores, Usage
 from localfirst.errors import EngineError, ModelFileError
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class OnnxModel(limits.EmbedsNothing):
         self._ends = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
         self._prefill_tokens = options.batch_tokens or ONNX_PREFILL_TOKENS
         self._token_bytes = folder.token_bytes
+        self._spell = make_speller(folder.token_bytes, folder.names, self._tokenizer.decode)
         self.info = LoadedInfo(
             backend="onnx",
             engine="onnxruntime-genai",
@@ -115,6 +116,7 @@ class OnnxModel(limits.EmbedsNothing):
             eos_token=folder.eos_token,
             constraints=tuple(GUIDANCE),
             vocabulary_size=folder.vocabulary_size,
+            likeliest=MOST_LIKELIEST,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -124,7 +126,7 @@ class OnnxModel(limits.EmbedsNothing):
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt. A cancel is seen after each chunk of the prompt and after each token."""
-        limits.check_sampling(request.sampling, self.info)
+        limits.check_asked(request, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         if request.constraint is not None:
@@ -164,28 +166,31 @@ class OnnxModel(limits.EmbedsNothing):
             return
         prefill_s = perf_counter() - started
         sampler, decoder = Sampler(request.sampling, prompt), self._make_decoder(request.special)
-        stop = StopFilter(request.stop)
+        pieces = Pieces(request.stop)
         generated, decode_s = 0, 0.0
         reason: FinishReason | None = None
         while True:
+            logits = None if request.likeliest is None else cache.find_logits().copy()
             token = cache.draw_guided(sampler) if guided else sampler.draw(cache.find_logits())
             generated += 1
-            if token not in self._ends and (text := stop.feed(decoder.feed(token))):
-                yield Piece(text)
-            reason = self._find_end(token, generated, stop, allowance, request)
+            if token not in self._ends:
+                weighed = () if logits is None else (weigh(logits, token, request.likeliest or 0, self._spell),)
+                if (piece := pieces.feed(decoder.feed(token), *weighed)) is not None:
+                    yield piece
+            reason = self._find_end(token, generated, pieces, allowance, request)
             if reason is not None:
                 break
             started = perf_counter()
             cache.follow(token)
             decode_s += perf_counter() - started
-        if held := stop.flush():
-            yield Piece(held)
-        yield Finished(reason, Usage(len(prompt), generated, cached_tokens), prefill_s, decode_s, stop.word)
+        if (held := pieces.flush()) is not None:
+            yield held
+        yield Finished(reason, Usage(len(prompt), generated, cached_tokens), prefill_s, decode_s, pieces.word)
 
     def _find_end(
-        self, token: int, generated: int, stop: StopFilter, allowance: limits.Allowance, request: GenerateRequest
+        self, token: int, generated: int, pieces: Pieces, allowance: limits.Allowance, request: GenerateRequest
     ) -> FinishReason | None:
-        if stop.matched or (token in self._ends and not request.ignore_end):
+        if pieces.matched or (token in self._ends and not request.ignore_end):
             return "stop"
         if generated == allowance.tokens:
             return allowance.finish_reason

@@ -17,7 +17,7 @@ from localfirst.backends.model_folder import (
     find_token_text,
     read_json,
 )
-from localfirst.backends.token_bytes import read_token_bytes
+from localfirst.backends.token_bytes import read_names, read_token_bytes
 from localfirst.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class OnnxFolder:
     eos_token: str
     token_bytes: Mapping[int, bytes] | None
     """What each token stands for, or `None` where only the engine knows."""
+    names: Mapping[int, str]
+    """The special tokens."""
     vocabulary_size: int
     """The logits that the model computes."""
 
@@ -54,7 +56,7 @@ def read_folder(folder: Path) -> OnnxFolder:
     described = read_json(folder / TOKENIZER_CONFIG)
     try:
         context_tokens, vocabulary_size = (int(config["model"][name]) for name in ("context_length", "vocab_size"))
-        token_bytes = read_token_bytes(tokenizer)
+        token_bytes, names = read_token_bytes(tokenizer), read_names(tokenizer)
     except (KeyError, TypeError, ValueError) as error:
         detail = f"{type(error).__name__}: {error}"
         raise ModelFileError(f"{CONFIG} or {TOKENIZER} lacks what a model needs", detail=detail) from error
@@ -64,6 +66,7 @@ def read_folder(folder: Path) -> OnnxFolder:
         find_token_text(described.get("bos_token")),
         find_token_text(described.get("eos_token")),
         token_bytes,
+        names,
         vocabulary_size,
     )
 

@@ -15,17 +15,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from localfirst.backends import constraints, limits
-from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
+from localfirst.backends.base import Chunk, Finished, LoadedInfo, Started
 from localfirst.backends.openvino import shared, structure
 from localfirst.backends.openvino.embedder import OpenVinoEmbedder
 from localfirst.backends.openvino.folder import read_folder
 from localfirst.backends.openvino.npu import WholeAnswers
 from localfirst.backends.openvino.steps import StepwiseAnswers
 from localfirst.backends.sampler import COLDEST
-from localfirst.backends.text import StopFilter, begin_with
-from localfirst.backends.token_bytes import ByteDecoder, show_special
+from localfirst.backends.text import Pieces, begin_with
+from localfirst.backends.token_bytes import ByteDecoder, make_speller, show_special
 from localfirst.choices import find_openvino_prefill_tokens
-from localfirst.conversation import Sampling, Scores, Usage
+from localfirst.conversation import IMPOSSIBLE, Likely, Sampling, Scores, Usage, Weighed
 from localfirst.errors import ContextError, EngineError, ModelFileError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
     from localfirst.backends.openvino.folder import OpenVinoFolder
+    from localfirst.backends.openvino.shared import Step
     from localfirst.backends.token_bytes import Decoder
     from localfirst.conversation import Embedding, FinishReason
 
@@ -104,6 +105,7 @@ class OpenVinoModel:
             raise shared.translate(error, path) from error
         self._ends = folder.ends or _find_ends(self._tokenizer, path)
         self._token_bytes = folder.token_bytes
+        self._spell = make_speller(folder.token_bytes, folder.names, self._tokenizer.decode)
         self.info = LoadedInfo(
             backend="openvino",
             engine="openvino-genai",
@@ -117,6 +119,7 @@ class OpenVinoModel:
             eos_token=folder.eos_token or self._tokenizer.get_eos_token(),
             constraints=tuple(structure.STRUCTURES),
             lacks=LACKS,
+            likeliest=self._answers.likeliest,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -125,7 +128,7 @@ class OpenVinoModel:
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt. A cancel is seen after each part of the prompt and after each token."""
-        limits.check_sampling(request.sampling, self.info)
+        limits.check_asked(request, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
         if len(prompt) > self._answers.prompt_tokens:
@@ -161,39 +164,46 @@ class OpenVinoModel:
 
     def _answer(self, prompt: list[int], allowance: limits.Allowance, request: GenerateRequest) -> Iterator[Chunk]:
         cached_tokens = self._answers.count_cached(prompt)
-        decoder, stop = self._make_decoder(request.special), StopFilter(request.stop)
+        decoder, pieces = self._make_decoder(request.special), Pieces(request.stop)
         generated: list[int] = []
         reason: FinishReason | None = None
         began = first_s = perf_counter()
         config = self._describe(request.sampling, allowance.tokens, ignore_end=request.ignore_end)
         if request.constraint is not None:
             config.structured_output_config = structure.describe(self._genai, request.constraint)
+        config.logprobs = 0 if request.likeliest is None else 1
         steps = self._answers.run(self._make_tensor(prompt), config)
         try:
             while reason is None:
-                token = next(steps)
-                if token is not None:
+                step = next(steps)
+                if step is not None:
                     first_s = first_s if generated else perf_counter()
-                    generated.append(token)
-                    if token not in self._ends and (text := stop.feed(decoder.feed(token))):
-                        yield Piece(text)
-                reason = self._find_end(generated, stop, allowance, request)
+                    generated.append(step.token)
+                    if step.token not in self._ends:
+                        weighed = () if request.likeliest is None else (self._weigh(step),)
+                        if (piece := pieces.feed(decoder.feed(step.token), *weighed)) is not None:
+                            yield piece
+                reason = self._find_end(generated, pieces, allowance, request)
             ended_s = perf_counter()
         finally:
             steps.close()
             self._answers.remember([*prompt, *generated[:-1]] if generated else [])
-        if held := stop.flush():
-            yield Piece(held)
+        if (held := pieces.flush()) is not None:
+            yield held
         usage = Usage(len(prompt), len(generated), cached_tokens)
         if not generated:
             yield Finished(reason, usage)
             return
-        yield Finished(reason, usage, first_s - began, ended_s - first_s, stop.word)
+        yield Finished(reason, usage, first_s - began, ended_s - first_s, pieces.word)
+
+    def _weigh(self, step: Step) -> Weighed:
+        """What the engine tells of a token: of no other one in its place."""
+        return Weighed(Likely(step.token, tuple(self._spell(step.token)), max(step.log_prob, IMPOSSIBLE)))
 
     def _find_end(
-        self, generated: Sequence[int], stop: StopFilter, allowance: limits.Allowance, request: GenerateRequest
+        self, generated: Sequence[int], pieces: Pieces, allowance: limits.Allowance, request: GenerateRequest
     ) -> FinishReason | None:
-        if stop.matched or (generated and generated[-1] in self._ends and not request.ignore_end):
+        if pieces.matched or (generated and generated[-1] in self._ends and not request.ignore_end):
             return "stop"
         if len(generated) == allowance.tokens:
             return allowance.finish_reason
@@ -246,12 +256,14 @@ class Answers(Protocol):
 
     prompt_tokens: int
     """The most that a prompt may have."""
+    likeliest: int | None
+    """As in `LoadedInfo`."""
 
     def count_cached(self, prompt: Sequence[int]) -> int:
         """Tokens of a prompt that need not be read again."""
         ...
 
-    def run(self, prompt: Any, config: Any) -> Generator[int | None]:
+    def run(self, prompt: Any, config: Any) -> Generator[Step | None]:
         """Compute: a token, or `None` where there is none yet. Closing it forgets the request."""
         ...
 

@@ -23,7 +23,7 @@ from localfirst.backends.model_folder import (
     find_token_text,
     read_optional_json,
 )
-from localfirst.backends.token_bytes import read_token_bytes
+from localfirst.backends.token_bytes import read_names, read_token_bytes
 from localfirst.errors import ModelFileError
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class OpenVinoFolder:
     """Tokens that end an answer; empty where only the graph of the tokenizer says."""
     token_bytes: Mapping[int, bytes] | None
     """What each token stands for, or `None` where only the engine knows."""
+    names: Mapping[int, str]
+    """The special tokens."""
     pooling: Pooling | None = None
     """How an embedding model makes one vector of a text; `None`: its files do not say."""
 
@@ -76,7 +78,7 @@ def read_folder(folder: Path) -> OpenVinoFolder:
     tokenizer = read_optional_json(folder / TOKENIZER)
     described = read_optional_json(folder / TOKENIZER_CONFIG)
     try:
-        token_bytes = read_token_bytes(tokenizer) if tokenizer else None
+        token_bytes, names = read_token_bytes(tokenizer) if tokenizer else None, read_names(tokenizer)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"{TOKENIZER} lacks what a tokenizer needs", detail=f"{error!r}") from error
     return OpenVinoFolder(
@@ -87,6 +89,7 @@ def read_folder(folder: Path) -> OpenVinoFolder:
         find_token_text(described.get("eos_token")),
         find_ends(generation, config),
         token_bytes,
+        names,
         find_pooling(folder),
     )
 

@@ -11,6 +11,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
+from localfirst.backends.openvino.shared import Step
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ POLL_S = 0.05
 
 class WholeAnswers:
     """The pipeline, with one answer at a time, each computed in a thread of its own."""
+
+    likeliest: int | None = None
+    """It hands over tokens, and nothing of how likely they were."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what the engine's own class takes
         self, genai: Any, tokenizer: Any, path: Path, device: str, context_tokens: int, properties: dict[str, Any]
@@ -41,7 +45,7 @@ class WholeAnswers:
         """Nothing: an answer begins afresh."""
         return 0
 
-    def run(self, prompt: Any, config: Any) -> Generator[int | None]:
+    def run(self, prompt: Any, config: Any) -> Generator[Step | None]:
         """Compute: a token, or `None` where there is none yet. Closing it lets the engine stop at its next token.
 
         Raises:
@@ -63,7 +67,7 @@ class WholeAnswers:
                     raise EngineError("OpenVINO GenAI gave the answer up")
                 if isinstance(token, Exception):
                     raise EngineError("OpenVINO GenAI failed while answering", detail=str(token)) from token
-                yield token
+                yield Step(token)
         finally:
             stopped.set()
 

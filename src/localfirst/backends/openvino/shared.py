@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.backends.openvino.folder import DETOKENIZER_GRAPH, TOKENIZER_GRAPH
 from localfirst.errors import DeviceError, EngineError, ModelFileError
@@ -25,6 +25,13 @@ KINDS = {"gpu": "discrete", "igpu": "integrated"}
 DAMAGED = re.compile(r"Unable to read the model|pugi::status_ok|weights")
 """What the engine says of files that are damaged or cut short, which only it can see."""
 NO_REASON = re.compile(r"^(Exception from .*|Check '.*' failed at .*:\d+:)$")
+
+
+class Step(NamedTuple):
+    """A token that was drawn, and how likely it was, as a logarithm; 0 where that was not asked for."""
+
+    token: int
+    log_prob: float = 0.0
 
 
 def import_openvino() -> Any:

@@ -11,6 +11,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from localfirst.backends.openvino.shared import Step
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ BLOCK_TOKENS = {"CPU": 32, "GPU": 16}
 
 class StepwiseAnswers:
     """The pipeline for several requests at once, with one."""
+
+    likeliest: int | None = 0
 
     def __init__(  # noqa: PLR0913, PLR0917 - what the engine's own class takes
         self,
@@ -53,7 +56,7 @@ class StepwiseAnswers:
         """Tokens of a prompt that need not be read again."""
         return self._past.count_cached(prompt)
 
-    def run(self, prompt: Any, config: Any) -> Generator[int | None]:
+    def run(self, prompt: Any, config: Any) -> Generator[Step | None]:
         """Compute step by step: a token, or `None` for a part of the prompt. Closing it forgets the request.
 
         Raises:
@@ -66,7 +69,7 @@ class StepwiseAnswers:
                 self._pipeline.step()
                 if handle.can_read():
                     for output in handle.read().values():
-                        yield from output.generated_ids
+                        yield from map(Step, output.generated_ids, output.generated_log_probs)
                 elif handle.get_status() == self._genai.GenerationStatus.RUNNING:
                     yield None
                 else:

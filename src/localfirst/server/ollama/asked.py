@@ -15,6 +15,7 @@ from localfirst.conversation import PENALTIES, Constraint, Sampling, find_lackin
 from localfirst.server.asked import MOST_STOPS, MOST_TOKENS, Manner, hold_to
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
+from localfirst.server.likely import take_likeliest
 
 if TYPE_CHECKING:
     from localfirst.types import Plan
@@ -27,8 +28,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "template": ("",),
     "suffix": ("",),
     "context": ([],),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
     "truncate": (True, False),  # what is too long is an error, which says so
     "shift": (True, False),  # as above
 }
@@ -112,6 +111,7 @@ def parse_common(fields: Fields) -> Common:
             "frequency_penalty": options.number("frequency_penalty", -MOST_PENALTY, MOST_PENALTY),
         },
         names=NAMES,
+        likeliest=take_likeliest(fields),
         seed=None if seed == -1 else seed,
         max_tokens=None if predicted in UNLIMITED else predicted,
         stop=options.texts("stop", MOST_STOPS),

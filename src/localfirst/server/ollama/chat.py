@@ -11,6 +11,7 @@ from localfirst.conversation import Answer, Message, TextDelta, ToolCall, find_w
 from localfirst.server.asked import MOST_MESSAGES, Chat, Generating, blaming, offer_tools
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
+from localfirst.server.likely import describe_all
 from localfirst.server.ollama.asked import NEUTRAL, Common, parse_common, take_format
 from localfirst.services.structure import check_together
 from localfirst.worker import protocol
@@ -18,6 +19,7 @@ from localfirst.worker import protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from localfirst.conversation import Weighed
     from localfirst.types import Plan
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -78,7 +80,9 @@ def parse_generate(body: Mapping[str, Any]) -> Asked:
     def make_requests(plan: Plan) -> Iterator[protocol.Complete]:
         manner = common.manner
         for sampling in manner.make_samplings(plan):
-            yield protocol.Complete(prompt, sampling, manner.max_tokens, manner.stop, constraint)
+            yield protocol.Complete(
+                prompt, sampling, manner.max_tokens, manner.stop, constraint, likeliest=manner.likeliest
+            )
 
     return Asked(common, Generating(common.manner, make_requests), wrap_response)
 
@@ -108,7 +112,8 @@ def make_piece(asked: Asked, piece: TextDelta | ToolCall) -> dict[str, Any] | No
         said = asked.wrap("", piece.text, ())
     else:
         return None
-    return {**_begin(asked), **said, "done": False}
+    weighed = () if isinstance(piece, ToolCall) else piece.weighed
+    return {**_begin(asked), **said, "done": False, **_make_logprobs(weighed)}
 
 
 def make_end(asked: Asked, answer: Answer, began_s: float, loaded_s: float, ended_s: float) -> dict[str, Any]:
@@ -125,12 +130,16 @@ def make_end(asked: Asked, answer: Answer, began_s: float, loaded_s: float, ende
 def make_whole(asked: Asked, answer: Answer, end: Mapping[str, Any]) -> dict[str, Any]:
     """An answer that is not streamed: its end, with all that was said."""
     thinking = answer.reasoning if asked.common.shows_thinking else None
-    return {**end, **asked.wrap(answer.text, thinking, answer.tool_calls)}
+    return {**end, **asked.wrap(answer.text, thinking, answer.tool_calls), **_make_logprobs(answer.weighed)}
 
 
 def make_nothing(asked: Asked, reason: str) -> dict[str, Any]:
     """What is said where nothing was asked, because a model was to be loaded or to go."""
     return {**_begin(asked), **asked.wrap("", None, ()), "done": True, "done_reason": reason}
+
+
+def _make_logprobs(weighed: tuple[Weighed, ...]) -> dict[str, Any]:
+    return {"logprobs": describe_all(weighed)} if weighed else {}
 
 
 def _begin(asked: Asked) -> dict[str, Any]:

@@ -20,15 +20,16 @@ IGNORED = frozenset(
 """What has no part in an answer: who asks, for whose books, and hints that only make it faster."""
 MOST_PENALTY = 2
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "logprobs": (False,),
     "store": (False,),
     "service_tier": ("auto", "default"),
 }
 """Values that ask for nothing, of parameters that no engine here honours."""
 
 
-def parse_manner(fields: Fields) -> Manner:
-    """Take what all requests that are answered by text have.
+def parse_manner(
+    fields: Fields, likeliest: int | None, told_by: tuple[str, str] = ("logprobs", "top_logprobs")
+) -> Manner:
+    """Take what all requests that are answered by text have; the last two are as in `Manner`.
 
     Raises:
         ParameterError: one of them is wrong.
@@ -49,6 +50,8 @@ def parse_manner(fields: Fields) -> Manner:
             "frequency_penalty": fields.number("frequency_penalty", -MOST_PENALTY, MOST_PENALTY),
             "logit_bias": parse_biases(fields.take("logit_bias"), "logit_bias"),
         },
+        likeliest=likeliest,
+        told_by=told_by,
         seed=fields.integer("seed", -(2**63), 2**63 - 1),
         answers=fields.integer("n", 1, MOST_ANSWERS) or 1,
         max_tokens=next((value for value in longest.values() if value is not None), None),

@@ -8,6 +8,7 @@ from localfirst.conversation import Answer, Constraint, TextDelta, ToolCall
 from localfirst.server.asked import MOST_MESSAGES, Chat, blaming, hold_to, offer_tools
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
+from localfirst.server.likely import describe_all, take_likeliest
 from localfirst.server.openai.asked import IGNORED, NEUTRAL, count, name_build, name_end, parse_manner, tell_timings
 from localfirst.services.messages import parse_messages
 from localfirst.services.structure import check_together
@@ -15,11 +16,12 @@ from localfirst.services.structure import check_together
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from localfirst.conversation import Weighed
     from localfirst.server.asked import Manner
     from localfirst.types import Plan
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
-NO_PART: dict[str, tuple[Any, ...]] = {"modalities": (["text"],), "top_logprobs": (0,), "verbosity": ("medium",)}
+NO_PART: dict[str, tuple[Any, ...]] = {"modalities": (["text"],), "verbosity": ("medium",)}
 
 
 def parse_chat(body: Mapping[str, Any]) -> Chat:
@@ -29,7 +31,7 @@ def parse_chat(body: Mapping[str, Any]) -> Chat:
         ParameterError: a parameter is wrong or cannot be honoured; it is named.
     """
     fields = Fields(body)
-    manner = parse_manner(fields)
+    manner = parse_manner(fields, take_likeliest(fields))
     given = fields.require("messages")
     if not isinstance(given, list) or not 1 <= len(given) <= MOST_MESSAGES:
         raise refuse_type("messages", f"a list of 1 to {MOST_MESSAGES:,} messages")
@@ -83,7 +85,12 @@ def make_completion(name: str, created: int, plan: Plan, model: str, answers: li
     return {
         **_begin("chat.completion", name, created, plan, model),
         "choices": [
-            {"index": index, "message": _make_message(answer), "logprobs": None, "finish_reason": name_end(answer)}
+            {
+                "index": index,
+                "message": _make_message(answer),
+                "logprobs": _make_logprobs(answer.weighed),
+                "finish_reason": name_end(answer),
+            }
             for index, answer in enumerate(answers)
         ],
         "usage": count(answers),
@@ -107,7 +114,8 @@ class Chunks:
             yield self._chunk(index, {"role": "assistant", "content": ""})
         match piece:
             case TextDelta():
-                yield self._chunk(index, {"reasoning_content" if piece.reasoning else "content": piece.text})
+                delta = {"reasoning_content" if piece.reasoning else "content": piece.text}
+                yield self._chunk(index, delta, weighed=piece.weighed)
             case ToolCall():
                 number = self._calls[index]
                 self._calls[index] += 1
@@ -121,8 +129,10 @@ class Chunks:
         if self._usage:
             yield {**self._head, "choices": [], "usage": count(self._answers), "timings": tell_timings(self._answers)}
 
-    def _chunk(self, index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+    def _chunk(
+        self, index: int, delta: dict[str, Any], reason: str | None = None, weighed: tuple[Weighed, ...] = ()
+    ) -> dict[str, Any]:
+        choice = {"index": index, "delta": delta, "logprobs": _make_logprobs(weighed), "finish_reason": reason}
         return {**self._head, "choices": [choice], **self._usage}
 
 
@@ -134,6 +144,10 @@ def _begin(kind: str, name: str, created: int, plan: Plan, model: str) -> dict[s
         "model": model,
         "system_fingerprint": name_build(plan),
     }
+
+
+def _make_logprobs(weighed: tuple[Weighed, ...]) -> dict[str, Any] | None:
+    return {"content": describe_all(weighed), "refusal": None} if weighed else None
 
 
 def _make_message(answer: Answer) -> dict[str, Any]:

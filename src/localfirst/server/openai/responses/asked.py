@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from localfirst.conversation import MOST_LIKELIEST
 from localfirst.server.asked import MOST_MESSAGES, MOST_TOKENS, Chat, Manner, blaming, offer_tools
 from localfirst.server.failures import ParameterError
 from localfirst.server.fields import Fields, refuse_type
@@ -18,14 +19,15 @@ if TYPE_CHECKING:
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "background": (False,),
-    "include": ([], ["reasoning.encrypted_content"]),  # of which there is none
     "service_tier": ("auto", "default"),
     "stream_options": ({}, {"include_obfuscation": False}),
-    "top_logprobs": (0,),
     "truncation": ("disabled",),
 }
 """Values that ask for nothing, of parameters that are not honoured otherwise."""
 MOST_METADATA = 16
+LOGPROBS = "message.output_text.logprobs"
+INCLUDED = frozenset({LOGPROBS, "reasoning.encrypted_content"})
+"""What a response may have besides; of the second there is none."""
 
 
 class Asked(NamedTuple):
@@ -56,7 +58,15 @@ def parse_response(body: Mapping[str, Any], find_said: Callable[[str], tuple[dic
     stream = fields.flag("stream")
     drawn = {"temperature": fields.number("temperature", 0, 2), "top_p": fields.number("top_p", 0, 1)}
     most = fields.integer("max_output_tokens", 1, MOST_TOKENS)
-    manner = Manner(fields.text("model"), dict(drawn), max_tokens=most, stream=stream)
+    likeliest = _take_likeliest(fields)
+    manner = Manner(
+        fields.text("model"),
+        dict(drawn),
+        likeliest=likeliest,
+        told_by=("include", "top_logprobs"),
+        max_tokens=most,
+        stream=stream,
+    )
     instructions, previous = _take_text(fields, "instructions"), _take_text(fields, "previous_response_id")
     said = parse_input(fields.require("input"))
     items = (*(find_said(previous) if previous else ()), *said)
@@ -95,10 +105,24 @@ def parse_response(body: Mapping[str, Any], find_said: Callable[[str], tuple[dic
         "text": {"format": form or {"type": "text"}},
         "tool_choice": asked or "auto",
         "tools": described or [],
+        "top_logprobs": likeliest or 0,
         "truncation": "disabled",
     }
     chat = Chat(manner, messages, constraint, tools, choice, parse_effort(effort, "reasoning"))
     return Asked(chat, said, items, is_kept, echo)
+
+
+def _take_likeliest(fields: Fields) -> int | None:
+    """How many of the likeliest tokens to tell in each place; `None`: nothing is to be told of tokens."""
+    included, most = fields.take("include"), fields.integer("top_logprobs", 0, MOST_LIKELIEST)
+    if included is not None and not isinstance(included, list):
+        raise refuse_type("include", "a list of texts")
+    for one in included or ():
+        if not isinstance(one, str) or one not in INCLUDED:
+            raise ParameterError(
+                f"`include` has {str(one)[:60]!r}, which is not supported", "include", "unsupported_value"
+            )
+    return (most or 0) if most or LOGPROBS in (included or ()) else None
 
 
 def _take_text(fields: Fields, name: str) -> str | None:

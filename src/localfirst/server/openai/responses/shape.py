@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from localfirst.conversation import Answer, TextDelta, ToolCall
 from localfirst.server.failures import tell
+from localfirst.server.likely import describe_all
 from localfirst.server.openai.responses.items import make_id
 
 if TYPE_CHECKING:
@@ -98,8 +99,12 @@ class Response:
             yield from self._close_item()
             yield from self._open_item(kind)
         assert self._open is not None  # noqa: S101 - just opened
-        self._open["content"][0]["text"] += piece.text
-        yield self._event(f"response.{part}.delta", **self._place(), content_index=0, delta=piece.text, **_more(part))
+        content, told = self._open["content"][0], describe_all(piece.weighed)
+        content["text"] += piece.text
+        if "logprobs" in content:
+            content["logprobs"] += told
+        more = {"logprobs": told} if "logprobs" in content else {}
+        yield self._event(f"response.{part}.delta", **self._place(), content_index=0, delta=piece.text, **more)
 
     def _add_call(self, call: ToolCall) -> Iterator[dict[str, Any]]:
         yield from self._close_item()
@@ -133,7 +138,8 @@ class Response:
         self._open = None
         item["status"] = "completed"
         kind = part["type"]
-        yield self._event(f"response.{kind}.done", **place, content_index=0, text=part["text"], **_more(kind))
+        more = {"logprobs": part["logprobs"]} if "logprobs" in part else {}
+        yield self._event(f"response.{kind}.done", **place, content_index=0, text=part["text"], **more)
         yield self._event("response.content_part.done", **place, content_index=0, part=dict(part))
         yield self._event("response.output_item.done", output_index=place["output_index"], item=dict(item))
 
@@ -150,7 +156,3 @@ def _make_part(kind: str) -> dict[str, Any]:
     if kind == "reasoning":
         return {"type": "reasoning_text", "text": ""}
     return {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-
-
-def _more(part: str) -> dict[str, Any]:
-    return {"logprobs": []} if part == "output_text" else {}
