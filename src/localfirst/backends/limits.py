@@ -52,10 +52,10 @@ def check_asked(request: GenerateRequest, info: LoadedInfo) -> None:
     Raises:
         UsageError: it was asked for.
     """
-    engine, sampling = f"{info.engine[:1].upper()}{info.engine[1:]}", request.sampling
+    sampling = request.sampling
     if (name := find_lacking(sampling, info.lacks)) is not None:
         raise UsageError(
-            f"{engine} has no `{name}`",
+            f"{info.engine} has no `{name}`",
             detail=f"it lacks {', '.join(info.lacks)}",
             hint="Leave it out, or take a build for another engine: `lf model explain`",
         )
@@ -64,7 +64,7 @@ def check_asked(request: GenerateRequest, info: LoadedInfo) -> None:
     if request.likeliest is not None and (info.likeliest is None or request.likeliest > info.likeliest):
         told = "its tokens were" if info.likeliest is None else f"more than {info.likeliest} others would have been"
         raise UsageError(
-            f"{engine} does not tell here how likely {told}",
+            f"{info.engine} does not tell here how likely {told}",
             hint="Leave it out, or take a build for another engine: `lf model explain`",
         )
 

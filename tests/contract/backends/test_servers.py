@@ -86,8 +86,9 @@ def load(name: str, main: Path, program: str | None, **options: object) -> Serve
 def hub_folder(folder: Path) -> Path:
     """What a hub has of a model for vLLM; the weights are llama.cpp's, for the server that stands in."""
     path = folder / "hf"
-    scripted.make_gguf(path / "model.gguf", TEXT)
-    (path / "config.json").write_text(json.dumps({"max_position_embeddings": 1024, "model_type": "llama"}))
+    size = scripted.make_gguf(path / "model.gguf", TEXT).size
+    config = {"max_position_embeddings": 1024, "model_type": "llama", "vocab_size": size}
+    (path / "config.json").write_text(json.dumps(config))
     told = {"chat_template": scripted.TEMPLATE, "bos_token": {"content": "<|endoftext|>"}, "eos_token": "<|end|>"}
     (path / "tokenizer_config.json").write_text(json.dumps(told))
     return path
@@ -176,6 +177,24 @@ def test_what_a_server_does_not_know_is_refused_by_its_name(hub_folder: Path, fo
     finally:
         loaded.close()
     assert caught.value.message == "SGLang has no `seed`"
+
+
+def test_biases_and_penalties_reach_a_server_and_others_are_refused(hub_folder: Path, folder: Path) -> None:
+    program = servers.make_program(folder / "folder-server", "folder_server.py")
+    loaded = load("vllm", hub_folder, program, placement="gpu")
+    try:
+        plain = ask(loaded, render("hi"), max_tokens=2).text
+        token = loaded.tokenize(plain)[0]
+        banned = ask(loaded, render("hi"), Sampling(0, logit_bias=((token, -1e4),)), max_tokens=2).text
+        assert banned
+        assert banned[0] != plain[0]
+        size = loaded.info.vocabulary_size
+        with pytest.raises(UsageError, match=f"names the token {size}; the model has {size}"):
+            ask(loaded, render("hi"), Sampling(0, logit_bias=((size, 1.0),)))
+        with pytest.raises(UsageError, match="vLLM does not tell here how likely its tokens were"):
+            ask(loaded, render("hi"), likeliest=0)
+    finally:
+        loaded.close()
 
 
 def test_a_device_that_a_program_is_not_for_is_refused(hub_folder: Path) -> None:

@@ -117,6 +117,11 @@ def test_what_was_not_asked_for_is_not_said_to_a_server_that_may_not_know_it() -
     every = table.VLLM.describe(Sampling(0.5, 40, 0.9, 0.05, 1.1, 2**40))
     assert (every["top_k"], every["min_p"], every["repetition_penalty"]) == (40, 0.05, 1.1)
     assert 0 <= every["seed"] < 2**32
+    bent = table.VLLM.describe(
+        Sampling(presence_penalty=0.5, frequency_penalty=-2.0, logit_bias=((7, -1e4), (8, 1e4), (9, 0.5)))
+    )
+    assert (bent["presence_penalty"], bent["frequency_penalty"]) == (0.5, -2.0)
+    assert bent["logit_bias"] == {"7": -100, "8": 100, "9": 0.5}
 
 
 def test_every_program_has_a_server_of_its_name() -> None:

@@ -53,6 +53,24 @@ def test_a_repetition_penalty_draws_the_same_tokens_greedily(penalty: float, len
     assert draw(sampling, prompt, count=100) == [other.draw(LOGITS) for _ in range(100)]
 
 
+@pytest.mark.parametrize("length", [0, 3, 200])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"presence_penalty": 1.5},
+        {"frequency_penalty": 0.75},
+        {"frequency_penalty": -0.5, "presence_penalty": 2.0, "repetition_penalty": 1.2},
+        {"logit_bias": ((3, 2.0), (0, -1e4)), "frequency_penalty": 0.25},
+    ],
+    ids=" ".join,
+)
+def test_penalties_and_biases_draw_the_same_tokens_greedily(options: dict, length: int) -> None:
+    prompt = [int(token) for token in np.random.default_rng(length).integers(0, 40, length)]
+    sampling = Sampling(0, **options)
+    other = Sampler(sampling, prompt)
+    assert draw(sampling, prompt, count=100) == [other.draw(LOGITS) for _ in range(100)]
+
+
 def test_a_seed_is_repeated_and_another_is_not() -> None:
     first, again, other, long = (draw(Sampling(2.0, seed=seed), [], count=30) for seed in (7, 7, 8, 2**63))
     assert first == again
