@@ -23,6 +23,7 @@ from localfirst.cli.report.page import render
 from localfirst.cli.report.svg import draw, find_ticks
 from localfirst.cli.screen import Screen
 from localfirst.cli.views.bars import draw_bar
+from localfirst.cli.views.bench import render_bench
 from localfirst.cli.views.bench_results import render_history
 from localfirst.services.bench.results import keep
 from localfirst.store import results
@@ -132,6 +133,25 @@ def test_history_shows_figures_on_a_narrow_screen() -> None:
     assert "TOKENS/S" in header
     assert "pp512 1000, pp1024 1000, ..." in row
     assert len(row) <= 80
+
+
+def test_a_narrow_table_of_one_contender_says_it_once_and_has_more_figures() -> None:
+    one = [make_series(load, STEADY, marks=(BUSY,)) for load in (READ, WRITE)]
+    other = [make_series(load, STEADY, runtime="onnx-cpu") for load in (READ, WRITE)]
+    narrow, wide = Screen(io.StringIO(), 80), Screen(io.StringIO(), None)
+    rows = render_bench(make_bench(*one), narrow)
+    place = rows.index("starter@q4_0 in llama-cpu")
+    assert rows[place + 1].split("  ")[0] == "TEST"
+    assert {"BEST", "P95", "GAP", "MEMORY", "MARK"} <= set(rows[place + 1].split())
+    assert all(len(row) <= 80 for row in rows)
+    assert any(row.startswith("MODEL") for row in render_bench(make_bench(*one), wide))
+    assert any(row.startswith("MODEL") for row in render_bench(make_bench(*one, *other), narrow))
+
+
+def test_a_bench_of_nothing_has_no_table() -> None:
+    rows = render_bench(make_bench()._replace(series=(), complete=False), Screen(io.StringIO(), 80))
+    assert [row for row in rows if not row] == [""]
+    assert rows[-1] == "!  This bench did not come to its end"
 
 
 def test_an_exported_file_is_compared_with_and_a_bad_one_is_named(kept: Lf, tmp_path: Path) -> None:

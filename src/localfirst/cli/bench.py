@@ -96,7 +96,12 @@ def run(
             "--warmup", metavar="N", min=0, max=100, help="Times before them that do not count; 1 if not said."
         ),
     ] = None,
-    threads: options.Threads = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "-t", "--threads", metavar="N", min=1, max=1024, help="Threads to compute with; all cores if not said."
+        ),
+    ] = None,
     batch: Annotated[
         int | None, typer.Option("-b", "--batch", metavar="N", min=1, help="Prompt tokens to compute at once.")
     ] = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from localfirst.bench.statistics import LEAST_GAP_S, Spread, Summary, summarize
 from localfirst.cli.screen import line, wrap
+from localfirst.cli.views.bench_results import name_contender
 from localfirst.cli.views.table import Column, fit, format_header, format_row
 from localfirst.units import format_bytes, format_seconds, format_tps
 
@@ -32,22 +33,33 @@ COLUMNS = (
     Column("J/TOKEN", 8, right=True),
     Column("MARK"),
 )
+_WHO = frozenset({"MODEL", "BUILD", "RUNTIME", "DEVICE"})
+"""Columns that say the same in every row where one contender is alone."""
 
 
 def render_bench(bench: Bench, screen: Screen) -> list[str]:
     """All of it."""
     marks = list(dict.fromkeys(mark for one in bench.series for mark in one.marks))
-    rows = [_make_row(one, summarize(one), marks) for one in bench.series]
-    widths = fit(COLUMNS, rows, screen.width)
-    table = [screen.paint(format_header(widths), "dim"), *(format_row(widths, row) for row in rows)] if rows else []
+    table = _render_table(bench, marks, screen)
     notes = list(_say_notes(bench, marks))
     return [
         *(screen.paint(row, "dim") for text in _say_machine(bench) for row in wrap(text, screen.width)),
-        "",
-        *table,
+        *(["", *table] if table else []),
         *([""] if notes else []),
         *(row for text in notes for row in hang(text, screen.width)),
     ]
+
+
+def _render_table(bench: Bench, marks: Sequence[str], screen: Screen) -> list[str]:
+    """The figures. Where they do not fit beside whose they are, and those are all of one, that is said once above."""
+    if not bench.series:
+        return []
+    rows = [_make_row(one, summarize(one), marks) for one in bench.series]
+    widths, head = fit(COLUMNS, rows, screen.width), []
+    if len({one.contender for one in bench.series}) == 1 and len(widths) < len(fit(COLUMNS, rows, None)):
+        widths = fit([one for one in COLUMNS if one.title not in _WHO], rows, screen.width)
+        head = [screen.paint(name_contender(bench.series[0].contender), "bold")]
+    return [*head, screen.paint(format_header(widths), "dim"), *(format_row(widths, row) for row in rows)]
 
 
 def _make_row(series: Series, summary: Summary, marks: Sequence[str]) -> dict[str, str]:
@@ -120,8 +132,7 @@ def _say_contender(contender: Contender, series: Series) -> Iterator[str]:
         f"driver {line(contender.driver)}" if contender.driver else "",
         f"files {contender.digest[:12]}" if contender.digest else "",
     ]
-    build = f"@{line(contender.variant)}" if contender.variant else ""
-    yield f"-  {line(contender.model)}{build} in {line(contender.runtime)}: {', '.join(fact for fact in facts if fact)}"
+    yield f"-  {name_contender(contender)}: {', '.join(fact for fact in facts if fact)}"
 
 
 def _say_rate(spread: Spread | None) -> str:

@@ -46,7 +46,9 @@ def render_quality(report: Report, screen: Screen) -> list[str]:
 def render_history(reports: Sequence[Report], screen: Screen) -> list[str]:
     """What is kept, a line for each build."""
     rows = [
-        {"BEGUN": say_time(report.at), "TEXT": line(report.text)} | _make_row(row)
+        {"BEGUN": say_time(report.at), "TEXT": line(report.text)}
+        | _make_row(row)
+        | {"PERPLEXITY": _say(row.quality.perplexity._replace(error=None), 4)}  # LOSS says more, and has to fit
         for report in reports
         for row in report.rows
     ]
