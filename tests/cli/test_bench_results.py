@@ -124,6 +124,7 @@ def test_tests_that_there_were_not_before_are_told_in_one_block(kept: Lf) -> Non
     place = shown.index("Not compared: starter@q4_0 in llama-cpu: pp16, pp32, pp64")
     assert shown[place + 1] == "  test: no such one before"
     assert len([row for row in shown if row.startswith("Not compared")]) == 1
+    assert "Not measured again: starter@q4_0 in llama-cpu: pp512, tg128" in shown
 
 
 def test_history_shows_figures_on_a_narrow_screen() -> None:

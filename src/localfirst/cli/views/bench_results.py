@@ -181,7 +181,7 @@ def render_comparison(comparison: Comparison, screen: Screen) -> list[str]:
     lines += [row for told in _group_unlike(comparison.unlike) for row in ("", *_render_unlike(*told, screen))]
     gone = [] if comparison.machines else comparison.gone
     lines += [""] if gone else []
-    lines += [f"Not measured again: {name_contender(one.contender)}, {line(one.workload.name)}" for one in gone]
+    lines += [row for text in _say_gone(gone) for row in wrap(text, screen.width)]
     if any(change.verdict == "unknown" for pair in comparison.pairs for change in pair.changes):
         lines += ["", *wrap(SINGLE, screen.width)]
     return lines
@@ -251,6 +251,15 @@ def _group_unlike(unlike: Sequence[Unlike]) -> list[tuple[str, str, tuple[Differ
         key = name_contender(one.series.contender), tuple(told)
         groups.setdefault(key, []).append(line(one.series.workload.name))
     return [(name, ", ".join(tests), differences) for (name, differences), tests in groups.items()]
+
+
+def _say_gone(gone: Sequence[Series]) -> Iterator[str]:
+    """Whose tests were not measured again, and which."""
+    groups: dict[str, list[str]] = {}
+    for one in gone:
+        groups.setdefault(name_contender(one.contender), []).append(line(one.workload.name))
+    for name, tests in groups.items():
+        yield f"Not measured again: {name}: {', '.join(tests)}"
 
 
 def _render_unlike(name: str, tests: str, differences: Sequence[Difference], screen: Screen) -> Iterator[str]:
