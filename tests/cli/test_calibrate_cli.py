@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 from tests.conftest import Lf
 from tests.fixtures.engines import need_engine
+
+from localfirst.bench.values import Conditions
+from localfirst.catalog.pace import Line
+from localfirst.cli.screen import Screen
+from localfirst.cli.views.calibrate import render_calibration
+from localfirst.services.bench.calibrate import Calibration, Figure
+from localfirst.types import Rates
 
 
 def test_speeds_follow_from_it_and_it_is_said_from_where(lf: Lf) -> None:
@@ -38,3 +46,12 @@ def test_what_cannot_be_done_is_said(lf: Lf, words: tuple[str, ...], says: str, 
     assert says in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.9, True), (0.02, False), (None, False)])
+def test_what_a_busy_machine_reached_is_told_to_be_too_low(share: float | None, said: bool) -> None:
+    figure = Figure("onnx-cpu", "0.18.0", "CPU", {"small": Rates(50.0, 900.0)}, None, Line(0.001, 1e-9))
+    before = Conditions("2026-11-28T12:00:00+00:00", 0.1, busy_share=share)
+    found = Calibration("a processor", before, 10**10, (figure,), (), (), 60.0, complete=True)
+    told = " ".join(" ".join(render_calibration(found, Screen(io.StringIO(), 80))).split())
+    assert ("these figures are too low, and models may be refused as too slow by them" in told) == said

@@ -108,6 +108,11 @@ def _say_notes(found: Calibration) -> Iterator[str]:
             "expected of a model of that size before, and what is now"
         )
         yield "-  `lf model list --fits` goes by it from now on, `lf model explain MODEL` says so"
+        if found.busy:
+            yield (
+                "!  The machine was busy: these figures are too low, and models may be refused as too slow by them "
+                "(`--min-tps 0` runs those). Type it again when it is quiet"
+            )
     for note in found.notes:
         yield f"-  {line(note)}"
     for failure in found.failures:

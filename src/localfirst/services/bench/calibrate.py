@@ -21,6 +21,7 @@ from localfirst.hwprobe import memory_speed
 from localfirst.hwprobe.conditions import Observer
 from localfirst.hwprobe.probe import probe
 from localfirst.services import engines
+from localfirst.services.bench.marks import BUSY_SHARE
 from localfirst.services.bench.run import QUIET_S, name_machine
 from localfirst.services.preparing import ignore
 from localfirst.services.threads import choose_threads
@@ -79,6 +80,11 @@ class Calibration(NamedTuple):
     """Which runtimes are not measured this way."""
     wall_s: float
     complete: bool
+
+    @property
+    def busy(self) -> bool:
+        """Whether others computed so much when it began that its figures are too low."""
+        return self.before.busy_share is not None and self.before.busy_share > BUSY_SHARE
 
 
 class Calibrator:
