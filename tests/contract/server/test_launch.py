@@ -170,10 +170,15 @@ def test_llm_goose_crush_and_open_webui(apps: Apps, server: Server) -> None:
         extra.parent.mkdir(parents=True)
         extra.write_text("- model_id: mine # best\n  model_name: m\n")
         assert apps.launch("llm", "--model", "greeter")["argv"] == ["chat", "-m", "localfirst/greeter"]
+        told = apps.launch("llm", "--model", "greeter", "--", "Say hi")
+        assert told["argv"] == ["-m", "localfirst/greeter", "Say hi"]
         first, *others = yaml.safe_load(extra.read_text())
         assert first == {"model_id": "mine", "model_name": "m"}
         assert {"model_id": "localfirst/greeter", "model_name": "greeter", "api_base": server.url} in others
-    told = apps.launch("goose", "--model", "greeter")["env"]
+    assert apps.launch("goose", "--model", "greeter", "--", "run", "-t", "hi")["argv"] == ["run", "-t", "hi"]
+    told = apps.launch("goose", "--model", "greeter")
+    assert told["argv"] == ["session"]
+    told = told["env"]
     assert (told["GOOSE_PROVIDER"], told["GOOSE_MODEL"]) == ("openai", "greeter")
     assert f"{told['OPENAI_HOST']}/{told['OPENAI_BASE_PATH']}" == f"{server.url}/chat/completions"
     apps.launch("crush")

@@ -83,6 +83,8 @@ class App(NamedTuple):
     """Variables that it must not see: it would rather use them."""
     words: Callable[[Told], tuple[str, ...]] = lambda _: ()
     """Before those of the user."""
+    alone: Callable[[Told], tuple[str, ...]] | None = None
+    """Instead, where the user says none."""
     settings: Settings | None = None
     remark: str | None = None
     """What is left to its user."""
@@ -264,6 +266,7 @@ APPS: Mapping[str, App] = MappingProxyType(
                 "OPENAI_BASE_PATH": "v1/chat/completions",
                 "OPENAI_API_KEY": told.shown_key,
             },
+            alone=lambda _: ("session",),
             agent=True,
         ),
         "aider": App(
@@ -280,7 +283,8 @@ APPS: Mapping[str, App] = MappingProxyType(
             program="llm",
             get="pipx install llm",
             source="https://llm.datasette.io/en/stable/other-models.html",
-            words=lambda told: ("chat", "-m", f"{NAME}/{told.model}"),
+            words=lambda told: ("-m", f"{NAME}/{told.model}"),
+            alone=lambda told: ("chat", "-m", f"{NAME}/{told.model}"),
             settings=Settings("yaml", _find_llm, _make_llm),
             keyed=f"It keeps the server's key itself: `llm keys set {NAME}`",
         ),
@@ -291,7 +295,7 @@ APPS: Mapping[str, App] = MappingProxyType(
             get="pip install open-webui",
             source="https://docs.openwebui.com/getting-started/env-configuration/",
             variables=lambda told: {"OPENAI_API_BASE_URL": told.url, "OPENAI_API_KEY": told.shown_key},
-            words=lambda _: ("serve",),
+            alone=lambda _: ("serve",),
             remark="One that ran before keeps the connections it had: add this address in its settings",
         ),
         "zed": App(

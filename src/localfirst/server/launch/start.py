@@ -120,7 +120,8 @@ def prepare(
         url, key, chosen, tuple(Offered(one.name, min(one.context_tokens or context, context)) for one in offers)
     )
     edit = None if app.settings is None else kept.plan(app.settings, told)
-    return Launch(name, app, told, edit, (*app.words(told), *words))
+    before = app.alone(told) if app.alone and not words else app.words(told)
+    return Launch(name, app, told, edit, (*before, *words))
 
 
 def start(launch: Launch) -> NoReturn:
