@@ -17,6 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from localfirst.bench.statistics import find_rate
+from localfirst.bench.values import THROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -197,6 +198,9 @@ def _find_differences(before: Series, after: Series) -> Iterator[Difference]:
     work = [name for name in _WORK if not (same_bytes and name in {"model", "variant", "quantization"})]
     if one.format == other.format == "remote":
         work.append("runtime")  # whose address is all that is known of the machine behind it
+    ways = ["through the server" if THROUGH in series.marks else "by itself" for series in (before, after)]
+    if ways[0] != ways[1]:
+        yield Difference("measured", *ways)
     if one.digest != other.digest:
         yield Difference("files", _shorten(one.digest), _shorten(other.digest))
     yield from _differ(one, other, work)

@@ -35,6 +35,10 @@ class Workload(NamedTuple):
         return name + (f" x{self.concurrency}" if self.concurrency > 1 else "")
 
 
+THROUGH = "it was measured through the server that has it loaded, beside whatever else that answers"
+"""The mark of what no worker of the bench's own has computed: compared with its like only."""
+
+
 class Contender(NamedTuple):
     """What is measured: a build in a runtime on a device, or a server elsewhere; all that makes two of them unlike."""
 

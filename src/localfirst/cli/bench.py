@@ -157,6 +157,9 @@ def run(
             show_default=False,
         ),
     ] = None,
+    server: Annotated[
+        bool, typer.Option("--server", help="Measure what a running server has loaded, there; load nothing.")
+    ] = False,
     accept_license: options.AcceptLicense = False,
     no_install: options.NoInstall = False,
     offline: options.Offline = False,
@@ -199,10 +202,23 @@ def run(
         warmups=WARMUPS if warmup is None else warmup,
         threads=threads,
         batch_tokens=batch,
+        served=server,
     )
     allowed = {"network": not offline, "install": not no_install, "accept_license": accept_license}
     silent = quiet or (form != "table" and not sys.stderr.isatty())
-    timed = (n_prompt, n_gen, pairs, n_depth, concurrency, scenario, repetitions, warmup, compare, fail_under)
+    timed = (
+        n_prompt,
+        n_gen,
+        pairs,
+        n_depth,
+        concurrency,
+        scenario,
+        repetitions,
+        warmup,
+        compare,
+        fail_under,
+        server or None,
+    )
     if _is_of_quality(asked=quality, of_it=(text, reference), of_speed=timed):
         _show_quality(asked, text, reference, allowed, form=form, quiet=silent)
         return
@@ -277,12 +293,13 @@ def _measure(asked: Asked, allowed: dict[str, Any], *, quiet: bool) -> tuple[Ben
     """The bench as far as it came, and the exit code: 0, the first failure's, or that of the signal that ended it."""
     from localfirst.cli import consent
     from localfirst.cli.progress import measure_until_stopped, show_progress
+    from localfirst.server.through import find_held
     from localfirst.services.bench.run import Run
     from localfirst.services.preparing import Allowed
 
     def prepare(accepted: bool) -> Run:
         with show_progress(quiet=quiet) as report:
-            one = Run(asked, tuple(sys.argv[1:]), Allowed(**{**allowed, "accept_license": accepted}))
+            one = Run(asked, tuple(sys.argv[1:]), Allowed(**{**allowed, "accept_license": accepted}), find_held)
             one.prepare(report)
             return one
 

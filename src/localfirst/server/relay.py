@@ -62,7 +62,7 @@ async def _find_loaded(pool: Pool, body: Mapping[str, Any]) -> Response:
 class Relaying:
     """The work of answering one request, told in a worker's own events."""
 
-    request: protocol.Chat | protocol.Complete
+    request: protocol.Chat | protocol.Complete | protocol.Tokenize
     like: Loading
     """How the model was loaded when its client looked."""
 
@@ -85,8 +85,16 @@ class Relaying:
                 yield protocol.Called(heard)
             case Answer():
                 yield make_end(heard)
+            case protocol.Tokens():
+                yield heard
             case _:
                 pass
+
+    def begin(self, prompt_tokens: int | None) -> tuple[protocol.Event, ...]:
+        """The events by which a client is told that its request is taken up."""
+        if isinstance(self.request, protocol.Tokenize):
+            return (protocol.Begun(),)
+        return protocol.Begun(), protocol.Rendered(), protocol.Started(prompt_tokens)
 
 
 class Relay:
@@ -102,7 +110,8 @@ class Relay:
         name, ticket, frame = fields.text("model"), fields.text("ticket"), fields.text("request")
         runtime, device, load = fields.text("runtime"), fields.text("device"), fields.text("load")
         fields.end((), {})
-        request, like = _decode(frame, protocol.Chat, protocol.Complete), _decode(load, protocol.Load)
+        request = _decode(frame, protocol.Chat, protocol.Complete, protocol.Tokenize)
+        like = _decode(load, protocol.Load)
         return Stream(self._answer(pool, name, ticket, Relaying(request, Loading(runtime, device, like))))
 
     async def cancel(self, _pool: Pool, body: Mapping[str, Any]) -> Response:
@@ -119,7 +128,7 @@ class Relay:
             lease = await pool.begin(name, "chat", work)
             async with lease.job as job:
                 self._jobs[ticket] = job
-                for event in (protocol.Begun(), protocol.Rendered(), protocol.Started(job.prompt_tokens)):
+                for event in work.begin(job.prompt_tokens):
                     yield _encode(event)
                 async for event in job:
                     yield _encode(event)

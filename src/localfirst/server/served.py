@@ -81,6 +81,11 @@ class ServedModel(Holder):
         """Whether the server was still there when it was last asked."""
         return self._death is None
 
+    @property
+    def pid(self) -> int:
+        """Of the server, whose worker is a child of it."""
+        return self._record.pid
+
     def load(self, request: protocol.Load, report: Callable[[str, bool], None] = ignore) -> LoadedInfo:  # noqa: ARG002 - as a worker's
         """What the server has loaded."""
         return self._there.info

@@ -6,22 +6,24 @@ does it answer. So the answers are the same, and by what was asked for.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.names import parse_remote
-from localfirst.errors import LfError
+from localfirst.errors import LfError, ServerError
 from localfirst.hwprobe.probe import probe
 from localfirst.server.found import find_servers
 from localfirst.services import session as sessions
 from localfirst.services.library import find_entry
-from localfirst.services.preparing import Allowed, ignore, prepare
+from localfirst.services.preparing import Allowed, Held, ignore, prepare
 from localfirst.services.serving.alike import describe, find_difference, name_build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localfirst.server.found import Record
-    from localfirst.server.served import Free
+    from localfirst.server.served import Free, There
+    from localfirst.services.preparing import Prepared
     from localfirst.services.session import Session
     from localfirst.types import Machine, Plan, Progress, Wanted
 
@@ -94,11 +96,57 @@ def _open_at(record: Record, asked: Asked) -> Session | None:
         LoadedOtherwiseError: its model is not as it was asked for.
         LfError: the server does not answer; or as planning says.
     """
-    from localfirst.server.served import ServedModel, look  # noqa: PLC0415 - and with it httpx2, where a server runs
+    from localfirst.server.served import ServedModel  # noqa: PLC0415 - as `look`
+
+    found = _find_at(record, asked, longer=asked.wanted.context_tokens is None)
+    if found is None:
+        return None
+    prepared, there = found
+    return sessions.Session(
+        prepared.plan,
+        prepared.python,
+        prepared.load,
+        prepared.machine,
+        asked.report,
+        measures=False,  # the server does
+        holder=ServedModel(record, there),
+    )
+
+
+def find_held(name: str, wanted: Wanted, allowed: Allowed, report: Callable[[Progress], None], *, longer: bool) -> Held:
+    """A model that a server has loaded as it was asked for, to be measured there; `longer`: or with a longer context.
+
+    Raises:
+        ServerError: none has; what is otherwise is in the detail.
+        LfError: as planning says.
+    """
+    from localfirst.server.served import ServedModel  # noqa: PLC0415 - as `look`
+
+    others: list[str] = []
+    for record in find_servers():
+        try:
+            found = _find_at(record, Asked(name, wanted, allowed, report, None), longer=longer)
+        except LoadedOtherwiseError as error:
+            others.append(f"at {record.place}, {error}")
+        except ServerError:
+            continue
+        else:
+            if found is not None:
+                prepared, there = found
+                return Held(prepared._replace(load=there.how.load), partial(ServedModel, record, there))
+    raise ServerError(
+        f"No server has `{name}` loaded as it would be measured",
+        detail="\n".join(others) or None,
+        hint=f"Load it: `lf load {name}`; see what is loaded: `lf ps`",
+    )
+
+
+def _find_at(record: Record, asked: Asked, *, longer: bool) -> tuple[Prepared, There] | None:
+    """What would be loaded, and how the server has just that; `longer`: or with a longer context."""
+    from localfirst.server.served import look  # noqa: PLC0415 - and with it httpx2, where a server runs
 
     name, wanted, allowed, report, draft = asked
-    model = find_entry(name, offline=True).model.name
-    loaded, free = look(record, model, WELL_S)
+    loaded, free = look(record, find_entry(name, offline=True).model.name, WELL_S)
     if not loaded:
         return None
 
@@ -117,18 +165,10 @@ def _open_at(record: Record, asked: Asked) -> Session | None:
     )
     there = loaded[name_build(prepared.plan)]
     here = describe(prepared.plan, prepared.load)
-    named = {"context": wanted.context_tokens is not None, "threads": wanted.threads is not None}
+    named = {"context": not longer, "threads": wanted.threads is not None}
     if difference := find_difference(here, there.how, **named):
         raise LoadedOtherwiseError(difference)
-    return sessions.Session(
-        prepared.plan,
-        prepared.python,
-        prepared.load,
-        prepared.machine,
-        report,
-        measures=False,  # the server does
-        holder=ServedModel(record, there),
-    )
+    return prepared, there
 
 
 def _see(free: Free) -> Machine:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from localfirst.services.planning import Planned
     from localfirst.types import InstalledModel, Machine, Plan, Runtime, Wanted
+    from localfirst.worker.holder import Holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,13 @@ class Prepared(NamedTuple):
     load: protocol.Load
     machine: Machine
     installed: InstalledModel
+
+
+class Held(NamedTuple):
+    """A model that something else has loaded: as it is there, and how to ask it."""
+
+    prepared: Prepared
+    open: Callable[[], Holder]
 
 
 def ignore(_: Progress) -> None:

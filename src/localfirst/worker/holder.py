@@ -73,6 +73,11 @@ class Holder(ABC):
     def alive(self) -> bool:
         """Whether it is still there."""
 
+    @property
+    @abstractmethod
+    def pid(self) -> int:
+        """The process in which it is loaded, or whose child has it loaded."""
+
     @abstractmethod
     def load(self, request: protocol.Load, report: Callable[[str, bool], None] = ignore) -> LoadedInfo:
         """Have a model loaded; `report` is told how far an engine is that takes minutes.

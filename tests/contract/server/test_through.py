@@ -92,7 +92,7 @@ def test_what_no_server_has_loaded_is_loaded_here_and_nothing_is_said(home: Lf) 
     [
         (("--ctx", "512"), "its context is 1,024 tokens, not 512 tokens"),
         (("--kv-cache", "q8_0"), "its KV cache is f16, not q8_0"),
-        (("--threads", "{more}"), "threads, not"),
+        (("--threads", "{more}"), "its threads are "),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )

@@ -28,7 +28,7 @@ def test_the_same_is_the_same_whatever_the_memory_was() -> None:
         ({"device_layers": 12}, "its part on the device is 12 layers, not all"),
         ({"cache": "q8_0"}, "its KV cache is q8_0, not f16"),
         ({"parallel": Parallel(2, 1, None)}, "its spread is 2 x 1, not 1 x 1"),
-        ({"threads": 2}, "it has 2 threads, not 4"),
+        ({"threads": 2}, "its threads are 2, not 4"),
         ({"context_tokens": 8192}, "its context is 8,192 tokens, not 4,096 tokens"),
         ({"context_tokens": None}, "its context is the model's own, not 4,096 tokens"),
     ],

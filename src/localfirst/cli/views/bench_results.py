@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from localfirst.bench.compare import Difference
 from localfirst.bench.statistics import summarize
+from localfirst.bench.values import THROUGH
 from localfirst.cli.screen import line, wrap
 from localfirst.cli.views.bars import draw_bar
 from localfirst.cli.views.table import Column, fit, format_header, format_row
 from localfirst.units import format_seconds, format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import Any
 
     from localfirst.bench.compare import Change, Comparison, Pair, Unlike, Verdict
@@ -94,9 +95,15 @@ def _say_rate(series: Series) -> str:
     return format_tps(rate.mean if rate else None)
 
 
+def _say_marks(marks: Collection[str]) -> list[str]:
+    """What a line of history has to say of its figures."""
+    through = ["through the server"] * (THROUGH in marks)
+    return through + ["doubtful"] * (not {THROUGH}.issuperset(marks))
+
+
 def _say_state(bench: Bench) -> str:
-    doubtful = any(one.marks for one in bench.series)
-    return ", ".join(["not to its end"] * (not bench.complete) + ["doubtful"] * doubtful)
+    marks = {mark for one in bench.series for mark in one.marks}
+    return ", ".join(["not to its end"] * (not bench.complete) + _say_marks(marks))
 
 
 def render_course(benches: Sequence[Bench], screen: Screen) -> list[str]:
@@ -124,7 +131,7 @@ def _render_course(found: Sequence[tuple[Bench, Series]], screen: Screen) -> lis
             "BEGUN": say_time(bench.before.at),
             "TOKENS/S": _say_rate(one),
             "bar": draw_bar(rate / most, _BAR, screen),
-            "STATE": "doubtful" if one.marks else "",
+            "STATE": ", ".join(_say_marks(one.marks)),
         }
         for (bench, one), rate in zip(found, rates, strict=True)
     ]

@@ -43,6 +43,8 @@ class Asked(NamedTuple):
     threads: int | None = None
     """`None`: as many as a run on a quiet machine has."""
     batch_tokens: int | None = None
+    served: bool = False
+    """Whether what a server has loaded is measured there."""
     """Prompt tokens per pass; `None`: the adapter's own."""
 
     def find_scenario(self, name: str) -> Scenario:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from localfirst.backends.external.http import parse_address
 from localfirst.bench import texts
@@ -14,7 +14,7 @@ from localfirst.bench.workload import find_context
 from localfirst.catalog.names import parse_remote
 from localfirst.catalog.place import explain_missing_device
 from localfirst.catalog.rules import CHAT_TASKS, READY_STATES
-from localfirst.errors import ConsentError, LfError, NetworkError, UnknownNameError, UsageError
+from localfirst.errors import ConsentError, LfError, NetworkError, NoFitError, UnknownNameError, UsageError
 from localfirst.hwprobe.probe import probe
 from localfirst.services import remote
 from localfirst.services.library import find_histories
@@ -23,15 +23,17 @@ from localfirst.services.preparing import Prepared, prepare
 from localfirst.services.threads import choose_threads
 from localfirst.store.disk import hash_file
 from localfirst.types import Progress, format_build
+from localfirst.worker.client import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localfirst.backends.base import LoadedInfo
     from localfirst.services.bench.asked import Asked
-    from localfirst.services.preparing import Allowed
+    from localfirst.services.preparing import Allowed, Held
     from localfirst.types import InstalledModel, Machine, Plan, Wanted
     from localfirst.worker import protocol
+    from localfirst.worker.holder import Holder
 
 FEW_TOKENS = 4
 """The prompt of a workload that only generates: as good as none, and no engine begins with none at all."""
@@ -43,6 +45,20 @@ BYTES_PER_TOKEN = 2
 """Of a text whose tokens nobody has counted: as few as text in any script of a vocabulary that knows it."""
 
 
+class Elsewhere(Protocol):
+    """How a model is found that a server has loaded."""
+
+    def __call__(
+        self, name: str, wanted: Wanted, allowed: Allowed, report: Callable[[Progress], None], *, longer: bool
+    ) -> Held:
+        """Find it, as it was asked for; `longer`: or with a longer context.
+
+        Raises:
+            LfError: there is none.
+        """
+        ...
+
+
 class Ready(NamedTuple):
     """A contender that a worker can be started for."""
 
@@ -52,13 +68,24 @@ class Ready(NamedTuple):
     machine: Machine
     installed: InstalledModel | None
     """`None`: a server elsewhere."""
+    held: Callable[[], Holder] | None = None
+    """How to ask a server that has it loaded; else a worker is started for it."""
 
     @property
     def name(self) -> str:
         """`starter@q4_0 in llama-cpu`, or the server's address."""
         if self.installed is None:
             return self.load.main
-        return f"{self.installed.full_name} in {self.plan.runtime.name if self.plan.runtime else '?'}"
+        where = " through the server" if self.held else ""
+        return f"{self.installed.full_name} in {self.plan.runtime.name if self.plan.runtime else '?'}{where}"
+
+    def open(self) -> Holder:
+        """What computes it.
+
+        Raises:
+            WorkerCrashError: no worker could be started.
+        """
+        return self.held() if self.held else Worker(self.python)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -82,7 +109,9 @@ class Found(NamedTuple):
     failures: tuple[tuple[str, LfError], ...] = ()
 
 
-def find_contenders(asked: Asked, allowed: Allowed, report: Callable[[Progress], None]) -> Found:
+def find_contenders(
+    asked: Asked, allowed: Allowed, report: Callable[[Progress], None], elsewhere: Elsewhere | None = None
+) -> Found:
     """Make ready all that was asked for; what cannot be is told, and the others are measured all the same.
 
     Raises:
@@ -99,7 +128,7 @@ def find_contenders(asked: Asked, allowed: Allowed, report: Callable[[Progress],
             who = f"{name} in {wanted.backend}" if wanted.backend else name
             report(Progress(who, 0, detail={"line": "making ready"}))
             try:
-                one = _make_ready(name, wanted, asked, allowed, report)
+                one = _make_ready(name, wanted, asked, allowed, report, elsewhere)
             except (ConsentError, UnknownNameError, UsageError):  # its user has to say something else, or yes
                 raise
             except LfError as error:
@@ -195,14 +224,34 @@ def _find_context(asked: Asked) -> int:
     return given or needed
 
 
-def _make_ready(name: str, wanted: Wanted, asked: Asked, allowed: Allowed, report: Callable[[Progress], None]) -> Ready:
+def _make_ready(  # noqa: PLR0913, PLR0917 - as find_contenders, of one
+    name: str,
+    wanted: Wanted,
+    asked: Asked,
+    allowed: Allowed,
+    report: Callable[[Progress], None],
+    elsewhere: Elsewhere | None,
+) -> Ready:
     if server := parse_remote(name):
         if not allowed.network:
             raise NetworkError(f"`{name}` is a server, and the network is switched off")
         load = remote.make_load(*server, wanted)
         parse_address(load.main, load.key)  # a slip of the finger is told before the others are measured
         return Ready(remote.make_plan(name, *server), sys.executable, load, probe(), None)
-    prepared = prepare(name, wanted, allowed=allowed, report=report)
+    if elsewhere is not None and asked.served:
+        return _make_held(name, wanted, asked, allowed, report, elsewhere)
+    try:
+        prepared = prepare(name, wanted, allowed=allowed, report=report)
+    except NoFitError as error:  # a server that has it loaded may be what takes the memory
+        if elsewhere is None:
+            raise
+        try:
+            held = _make_held(name, wanted, asked, allowed, report, elsewhere)
+        except LfError:
+            raise error from None
+        notice = f"{name} does not fit beside the server that has it loaded, and is measured there"
+        report(Progress(name, 0, detail={"notice": notice}))
+        return held
     installed = _complete_digests(prepared.installed, report)
     return Ready(prepared.plan, prepared.python, _set_options(prepared, asked), prepared.machine, installed)
 
@@ -225,6 +274,23 @@ def _complete_digests(installed: InstalledModel, report: Callable[[Progress], No
         except OSError as error:
             raise LfError(f"{path} cannot be read: {error.strerror}") from error
     return installed._replace(files=tuple(files))
+
+
+def _make_held(  # noqa: PLR0913, PLR0917 - as _make_ready
+    name: str,
+    wanted: Wanted,
+    asked: Asked,
+    allowed: Allowed,
+    report: Callable[[Progress], None],
+    elsewhere: Elsewhere,
+) -> Ready:
+    """A contender in the server, as that has it loaded."""
+    if asked.batch_tokens is not None:
+        raise UsageError("A server has the batch that it was started with: it has no `--batch`", hint="Leave it out")
+    longer = asked.wanted.context_tokens is None
+    found = elsewhere(name, wanted._replace(threads=asked.threads), allowed, report, longer=longer)
+    prepared = found.prepared
+    return Ready(prepared.plan, prepared.python, prepared.load, prepared.machine, prepared.installed, held=found.open)
 
 
 def _set_options(prepared: Prepared, asked: Asked) -> protocol.Load:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localfirst.bench.statistics import find_rate, spread
+from localfirst.bench.values import THROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,9 +32,11 @@ def find_marks(  # noqa: PLR0913 - one argument per thing that was seen
     busy_share: float | None,
     throttled: bool,
     on_battery: bool,
+    through_server: bool = False,
 ) -> tuple[str, ...]:
     """The marks of a series."""
-    return tuple(_find(workload, outcomes, info, busy_share=busy_share, throttled=throttled, on_battery=on_battery))
+    others = _find(workload, outcomes, info, busy_share=busy_share, throttled=throttled, on_battery=on_battery)
+    return (*((THROUGH,) if through_server else ()), *others)
 
 
 def _find(  # noqa: PLR0913 - as above

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from localfirst.backends.base import LoadedInfo
     from localfirst.bench.values import Contender, Workload
     from localfirst.services.bench.asked import Asked
-    from localfirst.services.bench.contenders import Ready
+    from localfirst.services.bench.contenders import Elsewhere, Ready
     from localfirst.services.preparing import Allowed
     from localfirst.types import Machine
+    from localfirst.worker.holder import Holder
 
 QUIET_S = 1.0
 """How long nothing is done, to see what others do."""
@@ -48,8 +49,11 @@ QUIET_S = 1.0
 class Run:
     """One bench. `prepare`, `measure`, and in the end, however it came, `finish`."""
 
-    def __init__(self, asked: Asked, arguments: tuple[str, ...], allowed: Allowed) -> None:
-        self._asked, self._arguments, self._allowed = asked, arguments, allowed
+    def __init__(
+        self, asked: Asked, arguments: tuple[str, ...], allowed: Allowed, elsewhere: Elsewhere | None = None
+    ) -> None:
+        """`elsewhere`: how to find what a server has loaded, for what is asked for there or does not fit beside it."""
+        self._asked, self._arguments, self._allowed, self._elsewhere = asked, arguments, allowed, elsewhere
         self._report: Callable[[Progress], None] = ignore
         self.errors: list[LfError] = []
         """Why contenders could not be measured, or not to the end."""
@@ -66,7 +70,7 @@ class Run:
         Raises:
             LfError: nothing that was asked for can be measured.
         """
-        found = contenders.find_contenders(self._asked, self._allowed, report)
+        found = contenders.find_contenders(self._asked, self._allowed, report, self._elsewhere)
         self._ready = list(found.ready)
         for name, error in found.failures:
             self._fail(name, error)
@@ -161,7 +165,7 @@ class Run:
             if turn.load is None:
                 self._say(f"{ready.name}: loading")
                 cold_s = None
-                if ready.installed is not None:
+                if ready.installed is not None and ready.held is None:
                     forgotten = page_cache.forget(ready.paths)
                     with Worker(ready.python) as worker:
                         turn.build = _ask_build(worker, ready)
@@ -169,16 +173,23 @@ class Run:
                         worker.load(ready.load)
                         cold_s = time.perf_counter() - began if forgotten else None
                 turn.load = Load(cold_s, None)
-            turn.worker = stack.enter_context(Worker(ready.python))
+            turn.worker = stack.enter_context(ready.open())
             free_bytes = read_device_free(ready)
             began = time.perf_counter()
             turn.info = turn.worker.load(ready.load)
-            if turn.load.warm_s is None and ready.installed is not None:
+            if turn.load.warm_s is None and ready.installed is not None and ready.held is None:
                 turn.load = turn.load._replace(warm_s=time.perf_counter() - began)
-            if free_bytes is not None:
+            if free_bytes is not None and ready.held is None:
                 turn.device_bytes = free_bytes - (read_device_free(ready) or free_bytes)
             turn.contender = contenders.describe(ready, turn.info, turn.build)
-            turn.asker = Asker(turn.worker, turn.info, self._asked, self._meter, remote=ready.installed is None)
+            turn.asker = Asker(
+                turn.worker,
+                turn.info,
+                self._asked,
+                self._meter,
+                remote=ready.installed is None,
+                remembers=ready.installed is None or ready.held is not None,
+            )
             turn.asker.calibrate()
             turn.info = replace(turn.info, ignores_end=turn.asker.endless)
         except LfError as error:
@@ -213,7 +224,7 @@ class Run:
 class _Turn:
     """A contender while it is measured."""
 
-    worker: Worker
+    worker: Holder
     info: LoadedInfo
     contender: Contender
     asker: Asker
@@ -229,7 +240,7 @@ class _Turn:
 
 def _fit_together(turns: list[_Turn]) -> bool:
     """Whether all can be loaded at the same time; of one that needs nobody knows how much, not beside another."""
-    needs = [turn.ready.need_bytes for turn in turns if turn.ready.installed is not None]
+    needs = [turn.ready.need_bytes for turn in turns if turn.ready.installed is not None and turn.ready.held is None]
     free = [turn.ready.plan.free_bytes for turn in turns if turn.ready.plan.free_bytes is not None]
     if len(needs) < 2:
         return True

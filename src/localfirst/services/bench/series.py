@@ -48,7 +48,8 @@ class Gathering:
         Raises:
             LfError: as `Asker.repeat`; nothing is taken then.
         """
-        footprint.forget_peak(pid)
+        if self._ready.held is None:
+            footprint.forget_peak(pid)
         free_bytes = read_device_free(self._ready)
         before, ours_before = observer.read_times(), _read_ours(pid)
         outcome = asker.repeat(self._workload, number)
@@ -75,7 +76,7 @@ class Gathering:
             workload=self._find_workload(),
             samples=self.samples,
             load=self.load,
-            peak_bytes=self._peak_bytes if local else None,
+            peak_bytes=self._peak_bytes if local and self._ready.held is None else None,
             device_peak_bytes=self._device_peak_bytes,
             bytes_per_token=token_bytes if workload.generated_tokens else None,
             bandwidth_bytes_per_s=bandwidths.get(self._contender.placement) if local else None,
@@ -86,6 +87,7 @@ class Gathering:
                 busy_share=self._find_busy(before) if local else before.busy_share,
                 throttled=self._throttled,
                 on_battery=bool(before.on_battery),
+                through_server=self._ready.held is not None,
             ),
         )
 

@@ -69,7 +69,7 @@ def find_difference(here: Loading, there: Loading, *, context: bool, threads: bo
         own = "the model's own"
         return f"its context is {_count(theirs, 'tokens', own)}, not {_count(ours, 'tokens', own)}"
     if threads and here.load.threads != there.load.threads:
-        return f"it has {_count(there.load.threads, 'threads')}, not {here.load.threads}"
+        return f"its threads are {there.load.threads}, not {here.load.threads}"
     return None
 
 
