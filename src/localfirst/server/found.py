@@ -9,8 +9,6 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-import psutil
-
 from localfirst import lock
 from localfirst.errors import ServerError
 from localfirst.paths import servers_dir
@@ -96,6 +94,8 @@ def _read_living(file: Path) -> Record | None:
     except (OSError, ValueError, TypeError):  # being written, or by another version
         record = None
     if lock.is_busy(file):
+        import psutil  # noqa: PLC0415 - who runs a model looks for a server, mostly for none
+
         return record if record is not None and psutil.pid_exists(record.pid) else None
     with suppress(OSError):
         file.unlink()
