@@ -21,11 +21,9 @@ import psutil
 import pytest
 from openai import OpenAI
 from tests.conftest import Lf
-from tests.contract.server.test_management import home
 from tests.contract.server.test_serving_faults import HI
 from tests.fixtures.serving import REPLY, is_running, wait_until
 
-__all__ = ["home"]
 ANYWHERE = ("--port", "0")
 TERMINAL = r"""
 import sys, pexpect
