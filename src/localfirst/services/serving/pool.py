@@ -96,7 +96,7 @@ class Pool:
         self._deaths: dict[Key, deque[_Death]] = {}
         self._jobs: dict[Job[Any], Held] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._unloading: set[asyncio.Task[None]] = set()
+        self._unloading: dict[asyncio.Task[None], Held] = {}
         self._stopping = False
 
     @property
@@ -225,14 +225,18 @@ class Pool:
         return found
 
     async def close(self, timeout_s: float) -> None:
-        """Fail what is being answered, and end every worker, within `timeout_s` or by force."""
+        """Fail what is being answered or waits, and end every worker, within `timeout_s` or by force."""
         self._stopping = True
+        for loading in tuple(self._loading.values()):
+            loading.cancel()  # its thread goes on, which the process does not wait for
         for job in tuple(self._jobs):
             job.fail(STOPPING)
         for held in tuple(self._held.values()):
             self._drop(held)
         if self._unloading:
             await asyncio.wait(self._unloading, timeout=timeout_s)
+        for held in self._unloading.values():
+            held.session.kill(STOPPING)
 
     def _require_running(self) -> None:
         if self._stopping:
@@ -270,7 +274,13 @@ class Pool:
             self._bury(key, held)
 
     async def _await_load(self, key: Key, name: str) -> Held:
-        return await asyncio.shield(self._loading.get(key) or self._start(key, name))
+        loading = self._loading.get(key) or self._start(key, name)
+        try:
+            return await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            if loading.cancelled():  # not whoever waits for it
+                raise STOPPING from None
+            raise
 
     def _start(self, key: Key, name: str) -> asyncio.Task[Held]:
         """Begin to load; whoever asks meanwhile waits for the same, which goes on when all of them have left."""
@@ -389,8 +399,8 @@ class Pool:
         self._names = {name: one for name, one in self._names.items() if one != key}
         held.stop_timer()
         task = self._spawn(self._unload(key, held))
-        self._unloading.add(task)
-        task.add_done_callback(self._unloading.discard)
+        self._unloading[task] = held
+        task.add_done_callback(self._unloading.pop)
         return task
 
     async def _unload(self, key: Key, held: Held) -> None:
