@@ -50,10 +50,10 @@ class Asker:
     def __init__(  # noqa: PLR0913 - who is asked what, and how
         self, worker: Holder, info: LoadedInfo, asked: Asked, meter: Meter, *, remote: bool, remembers: bool = False
     ) -> None:
-        """`remote`: a server that takes words only; `remembers`: one that may know the prompts of an earlier bench."""
+        """`remote`: a server that takes words only; `remembers`: another that may know prompts of an earlier bench."""
         self._worker, self._info, self._asked, self._meter, self._remote = worker, info, asked, meter, remote
         self._drawn = 0
-        self._salt = secrets.token_hex(8) if remembers else ""
+        self._salt = secrets.token_hex(8) if remote or remembers else ""
         self._added = 0
         self._words_per_token = 0.75
         self.endless = info.ignores_end

@@ -188,7 +188,7 @@ class Run:
                 self._asked,
                 self._meter,
                 remote=ready.installed is None,
-                remembers=ready.installed is None or ready.held is not None,
+                remembers=ready.held is not None,
             )
             turn.asker.calibrate()
             turn.info = replace(turn.info, ignores_end=turn.asker.endless)
