@@ -69,6 +69,16 @@ def test_a_pinned_model_outlives_the_time_that_others_have(home: Lf) -> None:
         assert "never: pinned" in home("ps").stdout
 
 
+def test_a_pin_ends_with_its_worker(home: Lf) -> None:
+    with serving(home, "--keep-alive", "1s") as server:
+        assert home("load", "greeter", "--keep-alive", "forever").returncode == 0
+        (worker,) = server.find_workers()
+        os.kill(worker.pid, signal.SIGKILL)
+        assert ask(server) == REPLY
+        assert [(one["name"], one["pinned"]) for one in show(home)] == [("greeter", False)]
+        wait_until(lambda: not show(home))
+
+
 def test_unloading_ends_an_answer_and_says_so(home: Lf) -> None:
     with serving(home, *LONG) as server:
         stream = start_endless(server)
