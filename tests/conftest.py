@@ -20,6 +20,8 @@ from tests.fixtures import forked
 # that change's; new ones are drawn by whoever works on it.
 settings.register_profile("untimed", deadline=None, derandomize="LF_TEST_SAME_EXAMPLES" in os.environ)
 settings.load_profile("untimed")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Many images set it. Each of thousands of processes would compile every module of lf anew."""
 os.environ["MLX_DISABLE_COMPILE"] = "1"
 """Else the first use of MLX for the processor calls a C++ compiler, which takes seconds and changes no answer."""
 
