@@ -93,6 +93,7 @@ def serve(
     from localfirst.cli.views import serving as views
     from localfirst.server import found, listen
     from localfirst.server.guard import Rules
+    from localfirst.server.logfile import written_aside
     from localfirst.server.management import About
     from localfirst.server.run import run
     from localfirst.services.planning import make_wanted
@@ -105,11 +106,12 @@ def serve(
     local = socket is not None or listen.is_loopback(host)
     key = _read_key(api_key_file)
     made = None if local or key else secrets.token_urlsafe(KEY_BYTES)
-    write = _find_log(log, quiet=quiet)
     wanted = make_wanted(context_tokens=ctx, device=device, cache=kv_cache, threads=threads)._replace(requests=parallel)
     names = [offer.name for offer in find_offers()]
-    pool = Pool(wanted, keep_alive_s=parse_keep_alive(keep_alive), waiting_most=queue, tell=write)
+    keep_alive_s = parse_keep_alive(keep_alive)
     with ExitStack() as stack:
+        write = stack.enter_context(written_aside(_find_log(log, quiet=quiet)))
+        pool = Pool(wanted, keep_alive_s=keep_alive_s, waiting_most=queue, tell=write)
         path = socket.absolute() if socket else None
         listener = stack.enter_context(listen.listen_at(path) if path else listen.listen(host, port))
         bound = None if path else listener.getsockname()[1]

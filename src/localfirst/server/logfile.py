@@ -1,10 +1,12 @@
-"""A log of bounded size, for a server that no terminal shows."""
+"""A log that keeps nobody waiting: of bounded size in a file, and by a thread of its own wherever it goes."""
 
 from __future__ import annotations
 
 import os
+import queue
 import shutil
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,12 +14,16 @@ from localfirst.errors import ServerError
 from localfirst.terminal import make_inert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
 MOST_BYTES = 8 * 2**20
 """Of the log; then it becomes `FILE.1`, in the place of the one before."""
 STDERR = 2
+MOST_WAITING = 1000
+"""Lines that wait to be written; a pipe that nobody reads takes 64 KB, and then none."""
+FLUSH_S = 0.5
+"""How long the last lines may take."""
 
 
 def open_log(file: Path) -> int:
@@ -52,3 +58,25 @@ def log_to(file: Path) -> Callable[[str], None]:
                 os.ftruncate(STDERR, 0)  # and not renamed: Windows renames no file that is open
 
     return write
+
+
+@contextmanager
+def written_aside(write: Callable[[str], None]) -> Generator[Callable[[str], None], None, None]:
+    """How to have lines written, in their order, without waiting for it; those for which there is no room are lost."""
+    lines: queue.Queue[str | None] = queue.Queue(MOST_WAITING)
+
+    def put(line: str | None) -> None:
+        with suppress(queue.Full):
+            lines.put_nowait(line)
+
+    def work() -> None:
+        while (line := lines.get()) is not None:
+            write(line)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield put
+    finally:
+        put(None)
+        thread.join(FLUSH_S)

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
+import httpx2
 import pytest
 from tests.conftest import Lf
 from tests.fixtures.attack import Wire, find_error, serving_hurriedly
-from tests.fixtures.serving import Server, read_all, wait_until
+from tests.fixtures.serving import Server, read_all, serving, wait_until
 
 HEAD_S, READ_S, IDLE_S = 1.0, 1.5, 1.0
 MOST = 16
@@ -161,3 +162,12 @@ def test_a_client_may_send_ahead_only_so_much(hurried: Server) -> None:
             got = wire.post("/v1/chat/completions", {"model": "endless", "messages": HI, "max_tokens": 1})
             assert got.status == 200
             assert time.monotonic() - begun < 1
+
+
+def test_a_log_that_nobody_reads_keeps_nobody_waiting(lf: Lf) -> None:
+    """A pipe takes 64 KB."""
+    with serving(lf) as server, httpx2.Client(trust_env=False, timeout=10) as client:
+        for _ in range(900):
+            assert client.get(f"{server.root}/{'a' * 80}").status_code == 404
+        assert client.get(f"{server.root}/health").status_code == 200
+        assert server.stop().count("404") > 600
