@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
@@ -15,6 +16,7 @@ from typing import ClassVar
 import pytest
 from hypothesis import settings
 from tests.fixtures import forked
+from tests.fixtures.result_table import ResultTable
 
 # A busy machine fails no test. Where a change is judged, the drawn examples are the same each time: what they show is
 # that change's; new ones are drawn by whoever works on it.
@@ -28,13 +30,14 @@ os.environ["MLX_DISABLE_COMPILE"] = "1"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine-table", metavar="FILE", type=Path, help="write what the contract found on each engine")
+    parser.addoption("--client-table", metavar="FILE", type=Path, help="write what each client of others did")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if path := config.getoption("--engine-table"):
-        from tests.contract.backends.table import EngineTable
-
-        config.pluginmanager.register(EngineTable(path))
+    for option, module in (("--engine-table", "backends.table"), ("--client-table", "server.clients_table")):
+        if path := config.getoption(option):
+            table = import_module(f"tests.contract.{module}")
+            config.pluginmanager.register(ResultTable(path, table.find_place, table.render))
 
 
 @cache

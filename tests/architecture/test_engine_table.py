@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.contract.backends.table import find_property
+from tests.fixtures.result_table import say
 
 from localfirst.backends.registry import BACKENDS
 
@@ -17,8 +17,8 @@ TEST = re.compile(r"^def (test_\w+)\(", re.MULTILINE)
 def test_every_property_of_the_contract_is_in_the_table() -> None:
     listed = set(re.findall(r"^\| ([^|`]+) \|", PAGE, re.MULTILINE))
     folder = ROOT / "tests/contract/backends"
-    written = {find_property(name) for path in folder.glob("test_*.py") for name in TEST.findall(path.read_text())}
-    contract = set(map(find_property, TEST.findall((folder / "test_contract.py").read_text())))
+    written = {say(name) for path in folder.glob("test_*.py") for name in TEST.findall(path.read_text())}
+    contract = set(map(say, TEST.findall((folder / "test_contract.py").read_text())))
     assert listed <= written
     assert contract - listed == {"all engines compute the same answer from the same weights"}
 

@@ -21,6 +21,7 @@ from tests.conftest import Lf
 from tests.fixtures.serving import AGENT, AGENT_CUES, REPLY, serving
 
 JS = Path(__file__).parent / "js"
+OLDEST_NODE = 20
 SAID = {"greeter": REPLY, "agent": AGENT, "string": AGENT_CUES['"'].rstrip('"')}
 NAME = re.compile(r'^test\("(.+?)",', re.MULTILINE)
 TESTS = [
@@ -43,6 +44,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tests with the clients beside them, whose own scripts have not been run."""
     if missing := [program for program in ("node", "npm") if shutil.which(program) is None]:
         pytest.skip(f"{' and '.join(missing)} not installed")
+    found = subprocess.check_output([shutil.which("node"), "--version"], text=True).strip()
+    if int(found.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
+        pytest.skip(f"Node is {found}; the clients want {OLDEST_NODE}")
     folder = tmp_path_factory.mktemp("js")
     shutil.copytree(JS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
     argv = [shutil.which("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
