@@ -6,7 +6,8 @@ import asyncio
 import math
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from tests.fixtures.engines import need_engine
 from tests.fixtures.scripted import Shape, make_gguf
 
 from localfirst.conversation import Answer, Message, Sampling
-from localfirst.errors import ContextError, CrowdedError, NoFitError, ServerError
+from localfirst.errors import ContextError, CrowdedError, NoFitError, ServerError, WorkerCrashError
 from localfirst.hwprobe.probe import probe
 from localfirst.server.asked import Loading
 from localfirst.services.importing import import_model
@@ -282,5 +283,61 @@ def test_a_request_left_before_it_was_sent_whole_ends() -> None:
         await asked
         await until(lambda: not pool._jobs)
         assert held.session.alive
+
+    run(see_room_for(3.5), test)
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["before its first request", "between two of its requests"])
+def test_a_worker_that_dies_before_it_is_asked_gives_its_place_back(before: int) -> None:
+    class Killing(NamedTuple):
+        """Answers, the worker of which dies once, before one of them."""
+
+        deaths: list[int]
+
+        def make_requests(self, session: Session) -> Iterator[protocol.Request]:
+            for index in range(2):
+                if index == before and not self.deaths:
+                    self.deaths.append(index)
+                    process = psutil.Process(session.worker.pid)
+                    process.kill()
+                    while session.alive:
+                        time.sleep(0.01)
+                yield from Answering(2).make_requests(session)
+
+        def take(self, _: int, heard: Heard) -> list[Heard]:
+            return [heard]
+
+    async def test(pool: Pool) -> None:
+        await ask(pool, "one")
+        lease = await pool.begin("one", "chat", Killing([]))
+        async with lease.job as job:
+            if before:
+                with pytest.raises(WorkerCrashError):
+                    [piece async for piece in job]
+            else:
+                assert sum(isinstance(piece, Answer) for piece in [one async for one in job]) == 2
+        assert not pool._jobs
+        await ask(pool, "one")
+
+    told = run(see_room_for(3.5), test)
+    assert sum(line.startswith("Loaded") for line in told) == 2
+
+
+def test_a_mistake_with_what_was_heard_frees_the_place_when_the_worker_is_free() -> None:
+    class Failing(Answering):
+        def take(self, _: int, heard: Heard) -> list[Heard]:
+            raise ValueError(type(heard).__name__)
+
+    async def test(pool: Pool) -> None:
+        await ask(pool, "one")
+        (held,) = pool._held.values()
+        ends: list[str] = []
+        held.session.observe = lambda answer: ends.append(answer.finish_reason)
+        lease = await pool.begin("one", "chat", Failing(60_000))
+        async with lease.job as job:
+            with pytest.raises(ValueError, match="TextDelta"):
+                await anext(job)
+        await until(lambda: not pool._jobs)
+        assert ends == ["cancelled"]
 
     run(see_room_for(3.5), test)

@@ -173,18 +173,20 @@ class Job(Generic[Piece]):
 
     def _go_on(self) -> None:
         """Make the next request, or end where there is none."""
+        error: Exception | None = None
         try:
             index, request = next(self._requests, (0, None))
-        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
-            self._end(error)
-            return
-        if request is None or self._cancelled:
-            self._end(None)
-            return
-        self._index, self._request, self._hearing = index, request, Hearing()
-        self._id = number = self._session.worker.subscribe(
-            lambda event: self._inbox.put(partial(self._hear, number, event))
-        )
+            if request is not None and not self._cancelled:
+                self._ask(index, request)
+                return
+        except Exception as raised:  # noqa: BLE001 - raised again where it is awaited
+            error = raised
+        self._end(error)
+
+    def _ask(self, index: int, request: protocol.Request) -> None:
+        self._index, self._request, self._hearing = index, request, (hearing := Hearing())
+        # A worker that is gone says so before the request has a number.
+        self._id = self._session.worker.subscribe(lambda event: self._inbox.put(partial(self._hear, hearing, event)))
         self._send(request)
 
     def _send(self, request: protocol.Request) -> None:
@@ -213,23 +215,26 @@ class Job(Generic[Piece]):
             if self._cancelled:
                 self._send(protocol.Cancel(self._id))
 
-    def _hear(self, number: int, event: protocol.Event | None) -> None:
-        """Something was said; `None`: the process is gone."""
-        if self._ended or number != self._id:
+    def _hear(self, hearing: Hearing, event: protocol.Event | None) -> None:
+        """Something was said of a request; `None`: the process is gone."""
+        if self._ended or hearing is not self._hearing:
             return
         try:
             if event is None:
                 self._end(self._session.explain_death())
                 return
-            heard = self._hearing.hear(event)
+            heard = hearing.hear(event)
             if heard is not None:
                 self._take(heard)
             elif not self._cancelled:
                 self._watch_template(event)
         except Exception as error:  # noqa: BLE001 - raised again where it is awaited
-            self._end(error)
+            if hearing.is_over:
+                self._end(error)
+            else:  # a mistake of ours: the worker goes on
+                self.fail(error)
             return
-        if self._hearing.is_over:
+        if hearing.is_over:
             self._session.worker.unsubscribe(self._id)
             self._go_on()
 
