@@ -341,3 +341,35 @@ def test_a_mistake_with_what_was_heard_frees_the_place_when_the_worker_is_free()
         assert ends == ["cancelled"]
 
     run(see_room_for(3.5), test)
+
+
+def test_what_was_sent_by_a_thread_that_says_so_late_leaves_the_next_request_to_be_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Twice(NamedTuple):
+        def make_requests(self, session: Session) -> Iterator[protocol.Request]:
+            yield from Answering(1, "x" * 10_000).make_requests(session)
+            yield from Answering(60_000).make_requests(session)
+
+        def take(self, index: int, _: Heard) -> list[int]:
+            return [index]
+
+    async def test(pool: Pool) -> None:
+        await ask(pool, "one")
+        (held,) = pool._held.values()
+        worker, late = held.session.worker, threading.Event()
+
+        def send(request: protocol.Request, number: int) -> None:
+            type(worker).send(worker, request, number)
+            late.wait(20)
+
+        monkeypatch.setattr(worker, "send", send)
+        lease = await pool.begin("one", "chat", Twice())
+        async with lease.job as job:
+            while not await anext(job):
+                pass
+            late.set()
+        await until(lambda: not pool._jobs)
+        assert held.session.alive
+
+    run(see_room_for(3.5), test)

@@ -191,9 +191,10 @@ class Job(Generic[Piece]):
 
     def _send(self, request: protocol.Request) -> None:
         """Send a frame; one that has to be waited for by a thread of its own."""
-        if self._session.worker.send_at_once(request, self._id):
+        is_at_once = self._session.worker.send_at_once(request, self._id)
+        self._is_sent = is_at_once or isinstance(request, protocol.Cancel)
+        if is_at_once:
             return
-        self._is_sent = isinstance(request, protocol.Cancel)
 
         def send(number: int) -> None:
             error: LfError | None = None
