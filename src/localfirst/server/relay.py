@@ -124,6 +124,7 @@ class Relay:
         return make_json({"begun": job is not None})
 
     async def _answer(self, pool: Pool, name: str, ticket: str, work: Relaying) -> AsyncGenerator[str, None]:
+        yield "\n"  # an answer that has begun can be left, also where it waits or a long prompt is read
         try:
             lease = await pool.begin(name, "chat", work)
             async with lease.job as job:

@@ -239,13 +239,27 @@ def test_another_file_of_the_name_is_not_taken_for_it(home: Lf, tmp_path: Path) 
         assert CHOICES not in done.stderr
 
 
+def test_ctrl_c_in_a_chat_gives_up_a_place_in_the_queue_while_the_chat_goes_on(home: Lf) -> None:
+    with loaded(home, *LONG, model="endless") as server, start_endless(server):
+        chat = start_chat(home, "endless")
+        chat.expect(">>> ")
+        chat.sendline("hi")
+        wait_until(lambda: show(home)["endless"]["waiting"] == 1)
+        chat.sendintr()
+        wait_until(lambda: show(home)["endless"]["waiting"] == 0, within_s=5)  # sooner than a sign of life is sent
+        chat.expect(">>> ")
+        chat.close(force=True)
+
+
+def start_chat(home: Lf, model: str) -> pexpect.spawn:
+    environment = home.env() | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    command = ["-m", "localfirst", "run", model]
+    return pexpect.spawn(sys.executable, command, env=environment, encoding="utf-8", timeout=30, dimensions=(40, 100))
+
+
 def test_a_chat_goes_on_when_the_model_went_and_when_the_server_died(home: Lf) -> None:
     with loaded(home) as server:
-        environment = home.env() | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
-        command = ["-m", "localfirst", "run", "greeter"]
-        chat = pexpect.spawn(
-            sys.executable, command, env=environment, encoding="utf-8", timeout=30, dimensions=(40, 100)
-        )
+        chat = start_chat(home, "greeter")
         for happens in (lambda: None, lambda: home("stop", "greeter"), server.process.kill):
             chat.expect(">>> ")
             happens()
