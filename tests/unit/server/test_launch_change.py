@@ -127,10 +127,13 @@ def test_what_is_for_new_files_only_is_not_added_to_others() -> None:
         ("toml", TABLE, "model_providers = {}", "could not be kept"),
         ("toml", TABLE, "[model_providers.localfirst]\nbase_url = 'x' # why\n", "a comment stands"),
         ("toml", TABLE, "[model_providers.localfirst.http_headers]\na = 'b'\n", "could not be kept"),
+        ("toml", TABLE, "[model_providers]\nlocalfirst = 'x'\n", "`model_providers.localfirst` is no table"),
+        ("toml", TABLE, "[model_providers.localfirst]\nsince = 2026-11-01\n", "`since` .* cannot be written again"),
         ("yaml", ITEM, "models: [{name: a}]\n", "in a line"),
         ("yaml", ITEM, "models: &x\n  - name: a (localfirst) # why\n    model: b\n", "a comment stands"),
         ("yaml", ITEM, "models: !own\n  - a\n", "cannot be read"),
         ("yaml", ITEM, "models: text\n", "where a list belongs"),
+        ("yaml", ITEM, "models: 5\n", "where a list belongs"),
         ("yaml", ITEM, "{name: a}\n", "no table that a key can be added to"),
     ],
 )

@@ -79,11 +79,15 @@ def _says(module: ModuleType, text: str, wanted: Any, comments: list[str]) -> bo
 def _split(form: str, said: Any, put: Put) -> Iterator[Put]:
     """What of it is put by itself, so that what somebody has added to a table or an item of ours stays."""
     if put.by is not None:
-        items = _find(said, put.path)
-        old = next((one for one in items or () if isinstance(one, dict) and one.get(put.by) == put.value[put.by]), {})
+        found = _find(said, put.path)
+        items = found if isinstance(found, list) else ()
+        old = next((one for one in items if isinstance(one, dict) and one.get(put.by) == put.value[put.by]), {})
         yield put._replace(value={**old, **put.value})
     elif form == "toml":
-        yield put._replace(value={**(_find(said, put.path) or {}), **put.value})
+        table = _find(said, put.path) or {}
+        if not isinstance(table, dict):
+            raise RefusedTextError(f"`{'.'.join(put.path)}` is no table")
+        yield put._replace(value={**table, **put.value})
     elif isinstance(put.value, dict) and (put.value or isinstance(_find(said, put.path), dict)):
         for key, value in put.value.items():
             yield from _split(form, said, Put((*put.path, key), value))

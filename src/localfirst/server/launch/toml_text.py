@@ -63,7 +63,14 @@ def _write_tables(path: tuple[str, ...], value: Mapping[str, Any]) -> list[str]:
 
 def _write_table(path: Sequence[str], value: Mapping[str, Any]) -> str:
     head = f"[{'.'.join(_write_key(key) for key in path)}]\n" if path else ""
-    return head + "".join(f"{_write_key(key)} = {json.dumps(one)}\n" for key, one in value.items())
+    return head + "".join(f"{_write_key(key)} = {_write_value(key, one)}\n" for key, one in value.items())
+
+
+def _write_value(key: str, value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except TypeError as error:  # a date, a time
+        raise ValueError(f"`{key}` is a {type(value).__name__}, which cannot be written again as it was") from error
 
 
 def _write_key(key: str) -> str:
