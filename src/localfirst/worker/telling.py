@@ -49,7 +49,7 @@ class Telling:
         until = self._written - held
         answers = [place for place, delta in enumerate(deltas) if isinstance(delta, TextDelta) and not delta.reasoning]
         shown = sum(len(delta.text) for delta in deltas if isinstance(delta, TextDelta) and not delta.reasoning)
-        certain = [one for one in self._waiting if one.begin < until]
+        certain = [one for one in self._waiting if one.begin < until and (answers or one.end <= until)]
         self._waiting = self._waiting[len(certain) :]
         told = tuple(one for part in certain if part.end > until - shown for one in part.weighed)
         if answers and told:

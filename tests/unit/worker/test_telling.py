@@ -39,8 +39,9 @@ def tell(template: str, tokens: list[str], *, tools: bool = False) -> list[tuple
         (["<", "think", ">", "hm", "</", "think", ">", "a", "b"], ["a", "b"]),
         (["<", "thin", " air"], ["<", "thin", " air"]),
         (["<think>", "hm", "</think>\na", "b"], ["</think>\na", "b"]),
+        (["<think>", "hm", "</think>\n<", "b"], ["</think>\n<", "b"]),
     ],
-    ids=["plain", "markers", "markers of several tokens", "no marker", "a token with both"],
+    ids=["plain", "markers", "markers of several tokens", "no marker", "a token with both", "both, one held back"],
 )
 def test_thinking_and_its_markers_are_not_told(tokens: list[str], told: list[str]) -> None:
     pieces = tell("<think> </think>", tokens)
