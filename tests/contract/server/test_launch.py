@@ -292,6 +292,25 @@ def test_a_server_is_started_where_none_runs_as_it_was_before(apps: Apps, home: 
         home("server", "stop")
 
 
+@pytest.mark.parametrize(
+    ("words", "tokens"),
+    [((), 8192), (("--ctx", "1024"), 1024), (("--ctx", "32k"), 32768), (("--ctx=16k",), 16384)],
+    ids=["nothing is said", "tokens", "thousands", "one word"],
+)
+def test_a_program_is_told_the_context_that_the_server_was_started_with(
+    apps: Apps, home: Lf, words: tuple[str, ...], tokens: int
+) -> None:
+    assert home("server", "start", "--port", "0", *words).returncode == 0
+    try:
+        done = apps.lf("launch", "crush", "--dry-run", "--json")
+        assert done.returncode == 0, done.stderr
+        assert ("soon has no room" in done.stderr) == (tokens < 32768)
+        written = [line for line in json.loads(done.stdout)["file"]["diff"].splitlines() if "context_window" in line]
+        assert max(int(line.split(":")[1].strip(" ,")) for line in written) == tokens
+    finally:
+        home("server", "stop")
+
+
 def test_a_file_that_cannot_be_made_is_told(apps: Apps, server: Server) -> None:
     (apps.home / ".codex").write_text("in the way")
     done = apps.lf("launch", "codex", "--no-start", "--model", "greeter")

@@ -20,6 +20,7 @@ from localfirst.server.found import find_servers
 from localfirst.server.launch import kept
 from localfirst.server.launch.apps import AGENT_TOKENS, APPS, Offered, Told
 from localfirst.services.serving.shelf import find_offers, find_served
+from localfirst.units import parse_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -161,8 +162,6 @@ def _choose(asked: str | None, offers: tuple[Offer, ...], record: Record | None)
 def _find_context(record: Record | None) -> int:
     """Tokens that the server's models are loaded with, as far as can be known."""
     remembered = background.read_remembered() if record is not None and record.background else None
-    words = remembered.words if remembered else ()
-    for option, value in pairwise(words):
-        if option == "--ctx" and value.isdecimal():
-            return int(value)
-    return CONTEXT_DEFAULT_TOKENS
+    words = [part for word in (remembered.words if remembered else ()) for part in word.split("=", 1)]
+    asked = [value for option, value in pairwise(words) if option == "--ctx"]
+    return parse_tokens(asked[-1]) if asked else CONTEXT_DEFAULT_TOKENS
