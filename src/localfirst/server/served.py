@@ -6,7 +6,7 @@ import secrets
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localfirst.backends.base import ignore
 from localfirst.conversation import Usage
@@ -50,12 +50,22 @@ def look(record: Record, model: str, well_s: float) -> tuple[dict[str, There], F
     """The builds of a model that a server has loaded, by their names; one that it is loading is waited for.
 
     Raises:
-        ServerError: it does not say within `well_s` that it is well, or ends meanwhile.
+        ServerError: it does not say within `well_s` that it is well, or ends meanwhile, or speaks otherwise.
     """
     with Client(record) as client:
         if not client.is_well(well_s):
             raise ServerError(f"The server at {record.place} does not answer")
         told = client.post(LOADED, {"model": model}, patient=True)
+    try:
+        return _read(told)
+    except (KeyError, TypeError, ValueError) as error:  # it runs since before lf was renewed
+        raise ServerError(
+            f"The server at {record.place} is one of another version of lf",
+            hint="End it, and start it anew: `lf server stop`",
+        ) from error
+
+
+def _read(told: Any) -> tuple[dict[str, There], Free]:
     loaded = {}
     for one in told["loaded"]:
         _, load = protocol.decode_request(one["load"].encode())
