@@ -269,6 +269,13 @@ def test_what_is_not_there_is_told_with_how_to_get_it(apps: Apps) -> None:
     assert done.returncode == 2
 
 
+def test_what_does_not_answer_is_no_model_to_begin_with(apps: Apps, server: Server) -> None:
+    apps.add("claude")
+    done = apps.lf("launch", "claude", "--model", "embedder")
+    assert (done.returncode, apps.record.exists()) == (2, False)
+    assert "error: `embedder` does not answer" in done.stderr
+
+
 def test_those_that_are_known_are_listed(apps: Apps) -> None:
     apps.add("aider")
     listed = {one["app"]: one for one in json.loads(apps.lf("launch", "--json").stdout)["apps"]}

@@ -95,6 +95,7 @@ def prepare(
 
     Raises:
         UnknownNameError: no such program, or no such model on this disk.
+        UsageError: the model does not answer, or none can be named to this program.
         LfError: the server cannot be started or does not answer; a file of the program's is not to be changed.
     """
     app = find_app(name)
@@ -147,7 +148,8 @@ def _find_chatters() -> tuple[Offer, ...]:
 
 def _choose(asked: str | None, offers: tuple[Offer, ...], record: Record | None) -> str:
     if asked is not None:
-        find_served(asked)
+        if find_served(asked).model.task not in CHAT_TASKS:
+            raise UsageError(f"`{asked}` does not answer", hint="See those that do: `lf list`")
         return asked
     if record is not None:
         with Client(record) as client:
