@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -247,7 +248,7 @@ def read_log(lines: int) -> Generator[str, None, None]:
         raise ServerError(f"No server has been started in the background: no {log_file()}")
     before = Path(f"{log_file()}.1")
     texts = [_read_end(file) for file in (before, log_file()) if file.exists()]
-    yield from [line for text in texts for line in text.splitlines()][-lines:]
+    yield from deque((line for text in texts for line in text.splitlines()), maxlen=lines)
 
 
 def follow_log(from_bytes: int) -> Generator[str, None, None]:
