@@ -34,8 +34,16 @@ def parse_keep_alive(text: str) -> float | None:
         return None if text == "forever" else 0.0
     try:
         return parse_age(text)
+    except ValueError:
+        problem = f"not a time such as 90s, 5m or 1h, nor 0 or forever: {text!r}"
+        raise typer.BadParameter(problem, param_hint="'--keep-alive'") from None
+
+
+def _read_names(option: str, given: list[str] | None, read: Callable[[str], str], problem: str) -> frozenset[str]:
+    try:
+        return frozenset(read(text) for text in given or ())
     except ValueError as error:
-        raise typer.BadParameter(f"{error}; or 0, or forever") from error
+        raise typer.BadParameter(f"{error} {problem}", param_hint=f"'{option}'") from None
 
 
 def serve(
@@ -92,7 +100,7 @@ def serve(
     from localfirst.cli import output
     from localfirst.cli.views import serving as views
     from localfirst.server import found, listen
-    from localfirst.server.guard import Rules
+    from localfirst.server.guard import Rules, read_host, read_origin
     from localfirst.server.logfile import written_aside
     from localfirst.server.management import About
     from localfirst.server.run import run
@@ -103,6 +111,8 @@ def serve(
     background = os.environ.pop(BACKGROUND, None) is not None
     if socket is not None and (host, port) != (HOST, PORT):
         raise UsageError("A server listens at a socket or at a port, not at both", hint="Leave out one of them")
+    hosts = _read_names("--allow-host", allow_host, read_host, "is no name such as lab.local or lab.local:443")
+    origins = _read_names("--allow-origin", allow_origin, read_origin, "is no site such as https://app.example:8443")
     local = socket is not None or listen.is_loopback(host)
     key = _read_key(api_key_file)
     made = None if local or key else secrets.token_urlsafe(KEY_BYTES)
@@ -124,8 +134,8 @@ def serve(
             port=bound,
             key=key or made,
             own_key=record.own_key,
-            hosts=frozenset(name.lower() for name in allow_host or ()),
-            origins=frozenset(allow_origin or ()),
+            hosts=hosts,
+            origins=origins,
             addresses=not local,
         )
         told = views.Serving(_make_url(host, bound), record.socket, local, key is not None, made)

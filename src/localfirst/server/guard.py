@@ -30,6 +30,9 @@ HEAD_MOST = 64 * 1024
 """Bytes of all headers together."""
 PATH_MOST = 8 * 1024
 PREFLIGHT_S = "600"
+_PORTS = {"http": "80", "https": "443"}
+"""What browsers leave out of an origin."""
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/]*)/?", re.IGNORECASE | re.ASCII)
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
 
 
@@ -57,6 +60,31 @@ class Refusal(NamedTuple):
     status: int
     code: str
     message: str
+
+
+def read_host(text: str) -> str:
+    """A name of this server as its user wrote it, as `Rules` has it.
+
+    Raises:
+        ValueError: no request names a host like that, so it would let nobody in; the message is the name, quoted.
+    """
+    if not _HOST.fullmatch(text):
+        raise ValueError(repr(text))
+    return text.lower()
+
+
+def read_origin(text: str) -> str:
+    """The address of a site as its user wrote it, as browsers write where a page of it is from.
+
+    Raises:
+        ValueError: no browser writes one like that, or it is `null`, which any page can be; the message is it, quoted.
+    """
+    match = _ORIGIN.fullmatch(text)
+    host = _HOST.fullmatch(match[2]) if match else None
+    if match is None or host is None:
+        raise ValueError(repr(text))
+    scheme, name, port = match[1].lower(), host[1].lower(), host[2]
+    return f"{scheme}://{name}" if port in {None, _PORTS.get(scheme)} else f"{scheme}://{name}:{port}"
 
 
 def find_refusal(method: str, path: str, headers: Iterable[tuple[bytes, bytes]], rules: Rules) -> Refusal | None:

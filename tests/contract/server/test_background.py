@@ -69,7 +69,7 @@ def test_a_server_is_started_seen_and_ended(home: Lf) -> None:
     assert ask(status["url"]) == REPLY
     assert "ready, 1 model loaded" in home("server", "status").stdout
     assert "POST /v1/chat/completions 200" in home("server", "logs").stdout
-    assert len(home("server", "logs", "-n", "1").stdout.splitlines()) == 1
+    assert [len(home("server", "logs", "-n", n).stdout.splitlines()) for n in ("0", "1")] == [0, 1]
     assert stat.S_IMODE(Path(status["log"]).stat().st_mode) == 0o600
     assert home("server", "stop").stdout == f"The server at {status['url']} has ended\n"
     assert not is_running(status["pid"])
@@ -167,7 +167,11 @@ def test_what_keeps_it_from_starting_is_said_as_lf_serve_says_it(home: Lf) -> No
     done = home("server", "start", "--no-such-option")
     assert done.returncode == 2
     assert "--no-such-option" in done.stderr
-    assert home("server", "start", "--keep-alive", "soon").returncode == 2
+    for option, value in (("--keep-alive", "soon"), ("--allow-origin", "app.example"), ("--allow-host", "http://x")):
+        done = home("server", "start", option, value)
+        assert done.returncode == 2
+        assert f"{option}'" in done.stderr
+        assert repr(value) in done.stderr
     assert home("server", "status").returncode == 11
 
 

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from localfirst.server.guard import Rules, allow_origin, find_refusal, is_key_shown, is_own_name
+from localfirst.server.guard import (
+    Rules,
+    allow_origin,
+    find_refusal,
+    is_key_shown,
+    is_own_name,
+    read_host,
+    read_origin,
+)
 
 RULES = Rules(port=12060)
 OPEN = Rules(port=12060, addresses=True, hosts=frozenset({"lab.local", "llm.example:443"}))
@@ -150,3 +160,36 @@ def test_where_there_is_a_key_it_has_to_be_shown() -> None:
     assert ask(rules, **{"x-api-key": KEY, "authorization": "Bearer other"}) is None
     for wrong in ("", f"Bearer {KEY}", f"{KEY}x", KEY[:-1], "\xff"):
         assert ask(rules, **{"x-api-key": wrong}) == 401
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        ("https://app.example", "https://app.example"),
+        ("https://App.Example/", "https://app.example"),
+        ("HTTPS://app.example:443", "https://app.example"),
+        ("http://app.example:80/", "http://app.example"),
+        ("http://localhost:3000/", "http://localhost:3000"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh"),
+    ],
+)
+def test_a_site_is_allowed_as_browsers_write_it(typed: str, sent: str) -> None:
+    rules = Rules(port=12060, origins=frozenset({read_origin(typed)}))
+    headers = [(b"host", b"localhost:12060"), (b"origin", sent.encode())]
+    assert find_refusal("GET", "/v1/models", headers, rules) is None
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "*", "null", "app.example", "https://", "https://app.example/chat", "https://a b"]
+)
+def test_what_no_browser_writes_is_no_site(typed: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(typed))):
+        read_origin(typed)
+
+
+def test_a_name_of_the_server_is_read() -> None:
+    assert [read_host(typed) for typed in ("Lab.local", "llm.example:443")] == ["lab.local", "llm.example:443"]
+    for typed in ("", "http://lab.local", "lab.local/", "*", "lab local"):
+        with pytest.raises(ValueError, match=re.escape(repr(typed))):
+            read_host(typed)
