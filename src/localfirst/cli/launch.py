@@ -56,6 +56,8 @@ def launch(
     from localfirst.server.launch import start
 
     if app is None:
+        if model is not None or dry_run or no_start or restore:
+            raise UsageError("No program is named", hint="Name one: `lf launch` lists them")
         _list(json=json)
         return
     chosen = start.find_app(app)

@@ -282,6 +282,10 @@ def test_those_that_are_known_are_listed(apps: Apps) -> None:
     assert {name for name, one in listed.items() if one["installed"]} == {"aider"}
     assert all(one["source"].startswith("https://") for one in listed.values())
     assert "aider       aider        yes   variables of its own run" in apps.lf("launch").stdout
+    for option in (("--dry-run",), ("--no-start",), ("--restore",), ("--model", "greeter")):
+        done = apps.lf("launch", *option)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "No program is named" in done.stderr
 
 
 def test_a_server_is_started_where_none_runs_as_it_was_before(apps: Apps, home: Lf) -> None:
@@ -292,9 +296,14 @@ def test_a_server_is_started_where_none_runs_as_it_was_before(apps: Apps, home: 
         done = apps.lf("launch", "claude", "--model", "greeter")
         assert done.returncode == LEFT, done.stderr
         assert "A server was started at http://127.0.0.1:" in done.stderr
-        assert "lf server restart --ctx 32768" in done.stderr
+        assert "greeter has a context of 1,024 tokens at the most, in which Claude Code soon has no room" in done.stderr
         assert json.loads(apps.record.read_text())["answer"] == REPLY
         assert json.loads(home("server", "status", "--json").stdout)["servers"]
+        advice, ask = "`lf server restart --ctx 32768`", ("launch", "claude", "--model", "endless", "--dry-run")
+        assert advice in apps.lf(*ask).stderr
+        for words in (("--ctx", "32k"), ("--ctx=32768",)):
+            assert home("server", "restart", "--port", "0", *words).returncode == 0
+            assert advice not in apps.lf(*ask).stderr
     finally:
         home("server", "stop")
 

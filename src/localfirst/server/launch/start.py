@@ -19,7 +19,7 @@ from localfirst.server.client import Client
 from localfirst.server.found import find_servers
 from localfirst.server.launch import kept
 from localfirst.server.launch.apps import AGENT_TOKENS, APPS, Offered, Told
-from localfirst.services.serving.shelf import find_offers, find_served
+from localfirst.services.serving.shelf import find_offers, find_one, find_served
 from localfirst.units import parse_tokens
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def find_app(name: str) -> App:
         UnknownNameError: there is none of this name.
     """
     if name not in APPS:
-        raise UnknownNameError(f"No program `{name}` is known", detail=f"known: {', '.join(APPS)}", hint="lf launch")
+        raise UnknownNameError(
+            f"No program `{name}` is known", detail=f"known: {', '.join(APPS)}", hint="List them: `lf launch`"
+        )
     return APPS[name]
 
 
@@ -113,7 +115,13 @@ def prepare(
         tell(f"A server was started at {record.url}; `lf server stop` ends it")
     url, key = (DEFAULT_URL, None) if record is None else (record.url, background.read_key(record))
     context = _find_context(record)
-    if app.agent and context < AGENT_TOKENS and record is not None and record.background:
+    most = find_one(chosen).offer.context_tokens if app.begins else None
+    if app.agent and most is not None and most < AGENT_TOKENS:
+        tell(
+            f"{chosen} has a context of {most:,} tokens at the most, in which {app.title} soon has no room: "
+            f"choose one with {AGENT_TOKENS:,} or more by `--model`"
+        )
+    elif app.agent and context < AGENT_TOKENS and record is not None and record.background:
         tell(
             f"The server's models have a context of {context:,} tokens, in which {app.title} soon has no room: "
             f"`lf server restart --ctx {AGENT_TOKENS}`"
