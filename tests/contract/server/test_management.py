@@ -37,6 +37,28 @@ def test_without_a_server_ps_says_so_and_others_fail_with_what_to_type(lf: Lf) -
         assert "lf server start" in done.stderr
 
 
+def test_a_server_says_to_whom_it_answers_and_where(home: Lf, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    server = home.start("serve", "--port", "0", "--api-key-file", str(tmp_path / "key"))
+    try:
+        who, *places = (server.stdout.readline() for _ in range(3))
+        assert who == "Serving programs on this machine, by key\n"
+        (models, api), (page, _) = (text.split(maxsplit=1) for text in places)
+        assert api == "OpenAI's API\n"
+        head = {"authorization": f"Bearer {KEY}"}
+        assert httpx2.get(f"{models}/models", headers=head, trust_env=False).status_code == 200
+        assert httpx2.get(page, trust_env=False).headers["content-type"] == "text/html; charset=utf-8"
+    finally:
+        server.kill()
+        server.communicate()
+    server = home.start("serve", "--socket", str(tmp_path / "s"))
+    try:
+        assert server.stdout.readline() == f"Serving your programs at the socket {tmp_path / 's'}\n"
+    finally:
+        server.kill()
+        server.communicate()
+
+
 def test_a_model_is_loaded_shown_and_unloaded(home: Lf) -> None:
     with serving(home) as server:
         assert home("ps").stdout == f"Nothing is loaded in the server at {server.url}\n"

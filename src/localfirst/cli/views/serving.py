@@ -44,11 +44,15 @@ class Serving(NamedTuple):
 
 def render_serving(serving: Serving, names: Sequence[str]) -> Iterator[str]:
     """What a server begins with."""
-    who = "your programs" if serving.socket else "programs on this machine"
+    who = "programs on this machine" if serving.local else "whoever reaches this address"
     keyed = ", by key" if serving.key or serving.made_key else ""
-    place = f"the socket {serving.socket}" if serving.socket else serving.url
     more = f" and {len(names) - SHOWN} more" if names[SHOWN:] else ""
-    yield line(f"Serving OpenAI's API at {place} to {who if serving.local else 'whoever reaches this address'}{keyed}")
+    if serving.socket:
+        yield line(f"Serving your programs{keyed} at the socket {serving.socket}")
+    else:
+        yield f"Serving {who}{keyed}"
+        yield f"  {line(serving.url)}  OpenAI's API"
+        yield f"  {line(serving.url.removesuffix('/v1'))}     Anthropic's, Ollama's, and a page to chat on"
     yield from render_made_key(serving.made_key)
     yield line(f"Models: {', '.join(names[:SHOWN])}{more}")
     yield "Ctrl-C ends it"
@@ -58,7 +62,7 @@ def render_made_key(key: str | None) -> Iterator[str]:
     """A key that was made, where one was."""
     if key is not None:
         yield f"Key: {key}"
-        yield "  made for this start and shown only now; --api-key-file or LF_API_KEY sets one of yours"
+        yield "  made for this start, shown only now; --api-key-file or LF_API_KEY sets yours"
 
 
 def serving_to_json(serving: Serving, names: Sequence[str]) -> dict[str, Any]:
