@@ -79,6 +79,7 @@ def test_a_model_is_loaded_shown_and_unloaded(home: Lf) -> None:
         wait_until(lambda: not server.find_workers())
         table = home("load", "greeter").stdout
         assert table.splitlines()[0].split() == ["NAME", "STATE", "RUNTIME", "ON", "NEEDS", "CONTEXT", "SINCE", "GOES"]
+        assert table.splitlines()[1].rstrip().endswith(" in 5 min")
 
 
 def test_a_pinned_model_outlives_the_time_that_others_have(home: Lf) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,7 @@ _LOADED = (
     Column("USED", 5),
     Column("GOES", 1),
 )
+_MINUTE_S = 60
 SHOWN = 8
 """Names of models that a server begins with; `lf list --installed` has them all."""
 
@@ -108,7 +110,11 @@ def _say_ago(then_s: float | None, now_s: float) -> str:
 def _say_end(one: Mapping[str, Any]) -> str:
     if one["pinned"]:
         return "never: pinned"
-    return "" if one["expires_in_s"] is None else f"in {format_age(one['expires_in_s'])}"
+    left_s = one["expires_in_s"]
+    if left_s is None:
+        return ""
+    # Up to whole minutes: what was just loaded for 5 minutes does not go "in 4 min".
+    return f"in {format_age(left_s if left_s < _MINUTE_S else math.ceil(left_s / _MINUTE_S) * _MINUTE_S)}"
 
 
 class Status(NamedTuple):
