@@ -26,7 +26,9 @@ def env(
     """Print the variables by which programs find the server.
 
     Those that OpenAI's, Anthropic's and Ollama's clients read, with the server's key where it has one. Set them by
-    `eval "$(lf env)"`, in fish `lf env fish | source`, in PowerShell `lf env pwsh | Out-String | Invoke-Expression`.
+    `eval "$(lf env)"`, in fish by `lf env fish | source`, in PowerShell by:
+
+    lf env pwsh | Out-String | Invoke-Expression
     """
     from localfirst.cli import output
     from localfirst.server.background import read_key
