@@ -45,6 +45,8 @@ Documentation=https://www.freedesktop.org/software/systemd/man/latest/systemd.ex
 [Service]
 {moved}ExecStart={command}
 Restart=on-failure
+# 2: an option or the key is wrong, and stays so.
+RestartPreventExitStatus=2
 RestartSec=5
 TimeoutStopSec=15
 # Nothing below needs privileges. Left out are MemoryDenyWriteExecute and PrivateDevices: engines make machine code
@@ -88,6 +90,8 @@ UserNS=keep-id
 
 [Service]
 Restart=on-failure
+# 2: an option or the key is wrong, and stays so.
+RestartPreventExitStatus=2
 
 [Install]
 WantedBy=default.target

@@ -44,7 +44,7 @@ def test_the_files_of_systemd_have_their_sections(kind: str) -> None:
     read.optionxform = str
     read.read_string(make_unit(kind, PLACE))
     assert read["Install"]["WantedBy"] == "default.target"
-    assert read["Service"]["Restart"] == "on-failure"
+    assert (read["Service"]["Restart"], read["Service"]["RestartPreventExitStatus"]) == ("on-failure", "2")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
