@@ -97,7 +97,7 @@ def test_nobody_there_is_told_in_words_with_a_way_on(lf: Lf) -> None:
         (("--device", "gpu"), 2, "has no `--device`"),
         (("--min-tps", "5"), 2, "has no `--min-tps`"),
         (("--ctx", "9000"), 2, "has no `--ctx`"),
-        (("--top-k", "5"), 2, "knows no `top_k`"),
+        (("--top-k", "5"), 2, "has no `top_k`"),
         (("--regex", "a"), 1, "lf cannot hold the answers of http://127.0.0.1:"),
     ],
     ids=["offline", "device", "speed", "context", "top-k", "constraint"],
