@@ -34,7 +34,15 @@ def ps(json: options.Json = False) -> None:
 
 
 def load(
-    model: options.ModelArgument,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model on this disk (`lf list --installed`), as name[:size][@quant][#backend]; or hf:org/repo.",
+            autocompletion=options.complete_model,
+            show_default=False,
+        ),
+    ],
     keep_alive: Annotated[
         str | None,
         typer.Option("--keep-alive", metavar="TIME", help="Unload it when unused for so long: 1h, 0, forever."),
