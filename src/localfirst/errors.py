@@ -27,6 +27,10 @@ class UsageError(LfError):
     exit_code = 2
 
 
+class WrongTaskError(UsageError):
+    """A model is asked for what it was not made for."""
+
+
 class DeclinedError(LfError):
     """The user was asked whether to begin, and said no; nothing was done."""
 

@@ -99,12 +99,13 @@ def serve(
     """
     from localfirst.cli import output
     from localfirst.cli.views import serving as views
+    from localfirst.hwprobe.probe import probe
     from localfirst.server import found, listen
     from localfirst.server.guard import Rules, read_host, read_origin
     from localfirst.server.logfile import written_aside
     from localfirst.server.management import About
     from localfirst.server.run import run
-    from localfirst.services.planning import make_wanted
+    from localfirst.services.planning import make_wanted, require_device
     from localfirst.services.serving.pool import Pool
     from localfirst.services.serving.shelf import find_offers
 
@@ -117,6 +118,7 @@ def serve(
     key = _read_key(api_key_file)
     made = None if local or key else secrets.token_urlsafe(KEY_BYTES)
     wanted = make_wanted(context_tokens=ctx, device=device, cache=kv_cache, threads=threads)._replace(requests=parallel)
+    require_device(probe(), device)
     names = [offer.name for offer in find_offers()]
     keep_alive_s = parse_keep_alive(keep_alive)
     with ExitStack() as stack:

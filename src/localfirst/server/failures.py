@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from localfirst.errors import LfError, UnknownNameError, UsageError
+from localfirst.errors import LfError, UnknownNameError, UsageError, WrongTaskError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,7 +115,7 @@ def explain(error: LfError) -> Explained:
         told, param = Told(400, error.kind), error.param
     elif isinstance(error, RefusedError):
         told = Told(error.status, error.kind, error.retry_after_s)
-    elif isinstance(error, UnknownNameError):
+    elif isinstance(error, (UnknownNameError, WrongTaskError)):
         param = "model"
     evidence = None if error.code in PRIVATE else error.detail
     message = ". ".join(text.rstrip(".") for text in (error.message, evidence, error.hint) if text)

@@ -73,6 +73,23 @@ class Described(NamedTuple):
     """Builds whose download has not ended."""
 
 
+def require_device(machine: Machine, kind: str | None) -> None:
+    """Refuse a kind of device that nothing here is, for who loads models later only.
+
+    Raises:
+        DeviceError: there is none, or none that can be used.
+    """
+    there = [one for one in machine.devices if one.kind == kind]
+    if kind in {None, "auto", "cpu"} or any(one.usable for one in there):
+        return
+    found = [f"{one.name} cannot be used: {one.reason or 'its driver is missing'}" for one in there]
+    raise DeviceError(
+        f"This machine has no {str(kind).upper()} to run models on",
+        detail="\n".join(found) or None,
+        hint="See what it has: `lf hw`; without `--device` each model runs where it can",
+    )
+
+
 def make_wanted(  # noqa: PLR0913 - one keyword per option
     *,
     context_tokens: int | None = None,

@@ -246,7 +246,9 @@ def test_only_models_on_this_disk_are_asked_by_their_names(server: Server, name:
 
 
 def test_a_model_is_not_asked_for_what_it_is_not_made_for(server: Server) -> None:
-    with pytest.raises(openai.BadRequestError, match="turns texts into vectors"):
+    with pytest.raises(openai.BadRequestError, match="turns texts into vectors") as raised:
         server.client.chat.completions.create(model="embedder", messages=HI)
-    with pytest.raises(openai.BadRequestError, match="no embedding model"):
+    assert raised.value.param == "model"
+    with pytest.raises(openai.BadRequestError, match="no embedding model") as raised:
         server.client.embeddings.create(model="greeter", input="x")
+    assert raised.value.param == "model"

@@ -19,8 +19,8 @@ from localfirst.errors import (
     ServerError,
     UnknownNameError,
     UnloadedError,
-    UsageError,
     WorkerCrashError,
+    WrongTaskError,
 )
 from localfirst.hwprobe.probe import probe
 from localfirst.services.planning import NOTHING_WANTED, plan_fetch
@@ -129,7 +129,7 @@ class Pool:
 
         Raises:
             UnknownNameError: no model on this disk has the name.
-            UsageError: it is made for another task.
+            WrongTaskError: it is made for another task.
             BusyError: too many wait for it.
             CrowdedError: those who hold the memory are all answering.
             BrokenModelError: it has ended too many of its workers, or ends them while it is loaded.
@@ -247,7 +247,7 @@ class Pool:
         entry = shelf.find_served(name)
         if (entry.model.task == "embedding") != (task == "embedding"):
             what = "turns texts into vectors and does not answer" if task == "chat" else "is no embedding model"
-            raise UsageError(f"`{entry.model.name}` {what}", hint="GET /v1/models lists the task of each model")
+            raise WrongTaskError(f"`{entry.model.name}` {what}", hint="GET /v1/models lists the task of each model")
         wanted = self.wanted._replace(task=task)
         plan = plan_fetch(name, wanted, offline=True, report=ignore, see=self.see).resolution.chosen
         return Key(plan.model.name, plan.variant.name, plan.runtime.name if plan.runtime else "", plan.placement, task)
