@@ -6,3 +6,6 @@ KEY = "LF_API_KEY"
 """The environment's name for the key that requests have to show."""
 BACKGROUND = "LF_SERVER_BACKGROUND"
 """Set for a server that outlives the terminal it was started from: it says so of itself."""
+OWN_PATHS = "/lf/"
+"""Below it, who shows the server's own key manages it: the other commands of `lf`, which read it where only its owner
+may. No page is answered there."""

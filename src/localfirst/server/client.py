@@ -119,4 +119,6 @@ class Lines:
 
 def _parse_failure(answer: Any) -> LfError:
     told = answer["error"]
-    return error_for(_CODES.get(told["code"], ""), told["message"])
+    if "kind" in told:
+        return error_for(told["kind"], told["said"], told["detail"], told["hint"])
+    return error_for(_CODES.get(told["code"], ""), told["message"])  # by a server of an earlier version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from localfirst.server import failures
+from localfirst.server import OWN_PATHS, failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,6 +47,8 @@ def make_line(value: object) -> str:
 
 PING = make_event(dump({"type": "ping"}), "ping")
 OPENAI = Dialect(failures.tell, "text/event-stream", lambda body: make_event(dump(body)), ": keep-alive\n\n")
+OWN = OPENAI._replace(tell=failures.tell_own)
+"""Of what `lf`'s own commands ask."""
 ANTHROPIC = Dialect(failures.tell_anthropic, "text/event-stream", lambda body: make_event(dump(body), "error"), PING)
 OLLAMA = Dialect(failures.tell_ollama, "application/x-ndjson", make_line, None)
 """Its clients take every line for JSON."""
@@ -57,6 +59,8 @@ def find_dialect(scope: Scope) -> Dialect:
     path: str = scope["path"]
     if path.startswith("/api/"):
         return OLLAMA
+    if path.startswith(OWN_PATHS):
+        return OWN
     if path.startswith("/v1/messages") or any(name == b"anthropic-version" for name, _ in scope["headers"]):
         return ANTHROPIC
     return OPENAI

@@ -129,6 +129,14 @@ def tell(error: LfError) -> Failure:
     return Failure(said.status, said.headers, {"error": body})
 
 
+def tell_own(error: LfError) -> Failure:
+    """The same, and apart what `lf`'s own commands show apart."""
+    status, headers, body = tell(error)
+    evidence = None if error.code in PRIVATE else error.detail
+    own = {"kind": error.code, "said": error.message, "detail": evidence, "hint": error.hint}
+    return Failure(status, headers, {"error": body["error"] | own})
+
+
 def tell_anthropic(error: LfError) -> Failure:
     """An error by the fields that Anthropic's have: type, message.
 

@@ -13,6 +13,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from localfirst.server import OWN_PATHS
 from localfirst.server.page.files import PAGE
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_PATHS = frozenset({"/health", *PAGE})
 """What is answered without the key, where there is one: the page asks for it."""
-OWN_PATHS = "/lf/"
-"""Below it, who shows the server's own key manages it: the other commands of `lf`, which read it where only its owner
-may. No page is answered there."""
 OWN_SITES = frozenset({"same-origin", "none"})
 """What browsers say of requests that no other site makes."""
 HEAD_MOST = 64 * 1024

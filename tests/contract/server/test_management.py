@@ -118,6 +118,8 @@ def test_unloading_ends_an_answer_and_says_so(home: Lf) -> None:
 def test_what_cannot_be_done_is_said_with_the_exit_code_of_its_kind(home: Lf) -> None:
     with serving(home):
         assert (home("load", "no-such-model").returncode, home("stop", "greeter").returncode) == (3, 3)
+        said = home("load", "no-such-model").stderr.splitlines()
+        assert (said[0], said[-1]) == ("error: No model named `no-such-model`", "hint: List the names: `lf list`")
         assert home("stop").returncode == 2
         assert home("stop", "greeter", "--all").returncode == 2
         assert home("load", "greeter", "--keep-alive", "soon").returncode == 2
