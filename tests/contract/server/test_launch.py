@@ -225,6 +225,33 @@ def test_what_cannot_be_changed_is_left_with_what_to_paste(apps: Apps, server: S
     assert not apps.record.exists()
 
 
+@pytest.mark.parametrize(
+    ("app", "name", "text"),
+    [
+        ("opencode", ".config/opencode/opencode.json", '{"mine": ' + "[" * 100_000 + "]" * 100_000 + "}"),
+        ("continue", ".continue/config.yaml", "mine: &mine\n  again: *mine\n"),
+    ],
+)
+def test_settings_that_no_program_reads_to_their_end_are_left(
+    apps: Apps, server: Server, app: str, name: str, text: str
+) -> None:
+    apps.add(app)
+    path = apps.home / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    done = apps.lf("launch", app, "--no-start")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "is left as it is: what is in it is nested too deeply" in done.stderr
+    assert path.read_text() == text
+
+
+def test_a_record_of_changes_that_is_damaged_is_none(apps: Apps, home: Lf, server: Server) -> None:
+    for text in ("[]", "[" * 100_000, '{"a": 1}'):
+        (home.home / "launched.json").write_text(text)
+        done = apps.lf("launch", "codex", "--restore")
+        assert (done.returncode, "There is nothing to put back" in done.stderr) == (2, True), done.stderr
+
+
 def test_a_dry_run_shows_all_and_does_nothing(apps: Apps, home: Lf) -> None:
     path = apps.home / ".codex" / "config.toml"
     path.parent.mkdir()

@@ -57,14 +57,19 @@ def plan(settings: Settings, told: Told) -> Edit:
         path = path.resolve()
         before = path.read_bytes().decode("utf-8") if path.exists() else None
         after = _change(before, path, settings, puts)
-    except (OSError, UnicodeDecodeError, change.RefusedTextError) as error:
-        reason = str(error) if isinstance(error, change.RefusedTextError) else say_cause(error)
+    except (OSError, UnicodeDecodeError, change.RefusedTextError, RecursionError) as error:
         raise LfError(
-            f"{path} is left as it is: {reason}",
+            f"{path} is left as it is: {_say_why(error)}",
             detail=f"This belongs into it:\n{change.show(settings.form, puts).rstrip()}",
             hint="Put it there by hand; then start the program yourself",
         ) from error
     return Edit(path, before, after)
+
+
+def _say_why(error: OSError | UnicodeDecodeError | change.RefusedTextError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "what is in it is nested too deeply, or within itself"
+    return str(error) if isinstance(error, change.RefusedTextError) else say_cause(error)
 
 
 def _change(before: str | None, path: Path, settings: Settings, puts: tuple[change.Put, ...]) -> str:
@@ -154,11 +159,13 @@ def _records_file() -> Path:
 
 
 def _read_records() -> dict[str, dict[str, str | None]]:
+    """What was changed, as far as it can be read."""
     try:
-        records: dict[str, dict[str, str | None]] = json.loads(_records_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(_records_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return records
+    records = found.items() if isinstance(found, dict) else ()
+    return {path: one for path, one in records if isinstance(one, dict) and one.keys() >= {"backup", "sha256"}}
 
 
 def _hash(text: str) -> str:
