@@ -70,6 +70,10 @@ def serve(
         list[str] | None,
         typer.Option("--allow-origin", metavar="URL", help="Let pages of this site ask; may be repeated."),
     ] = None,
+    allow_manage: Annotated[
+        bool,
+        typer.Option("--allow-manage", help="Let clients fetch and remove models, as Ollama's do."),
+    ] = False,
     keep_alive: Annotated[
         str, typer.Option("--keep-alive", metavar="TIME", help="Unload what is unused for so long: 5m, 0, forever.")
     ] = "5m",
@@ -95,7 +99,7 @@ def serve(
 
     At one address that speaks as the APIs of OpenAI, Anthropic and Ollama do, and shows a page to chat on. A model on
     this disk is loaded when it is first asked for, and goes when another needs its memory. Nothing is fetched: `lf pull
-    MODEL` does that. Ctrl-C ends it.
+    MODEL` does that, or clients with --allow-manage. Ctrl-C ends it.
     """
     from localfirst.cli import output
     from localfirst.cli.views import serving as views
@@ -139,6 +143,7 @@ def serve(
             hosts=hosts,
             origins=origins,
             addresses=not local,
+            manage=allow_manage,
         )
         told = views.Serving(_make_url(host, bound), record.socket, local, key is not None, made)
         output.print_report(

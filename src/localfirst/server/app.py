@@ -67,7 +67,7 @@ def make_app(pool: Pool, rules: Rules, about: About, log: Callable[[str], None])
         Route("/metrics", serve(show_metrics), methods=["GET"]),
         *make_page_routes(),
         *openai.make_routes(pool, log),
-        *ollama.make_routes(pool, log),
+        *ollama.make_routes(pool, log, manage=rules.manage),
         *make_management_routes(pool, about, log),
         *make_relay_routes(pool, log),
         *(Route(path, serve(handle), methods=["POST"]) for path, handle in anthropic.POSTS.items()),

@@ -101,8 +101,11 @@ class Endpoint:
         handle: Handle,
         pool: Pool,
         log: Callable[[str], None],
+        *,
+        has_body: bool = False,
     ) -> None:
-        self._handle, self._pool, self._log = handle, pool, log
+        """`has_body` is of a route whose requests say what they have to say in one, whatever their method."""
+        self._handle, self._pool, self._log, self._has_body = handle, pool, log, has_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, unless the client leaves before."""
@@ -120,7 +123,8 @@ class Endpoint:
         try:
             request = Request(scope)
             named = {**request.query_params, **request.path_params}
-            asked = named if request.method in BODILESS else await read_object(request.headers, receive)
+            is_bare = request.method in BODILESS and not self._has_body
+            asked = named if is_bare else await read_object(request.headers, receive)
             await _do_until_left(answer(asked), receive)
         except LfError as error:
             await make_failure(error, scope)(scope, receive, send_marked)

@@ -50,6 +50,8 @@ class Rules(NamedTuple):
     addresses: bool = False
     """Whether any address of a machine is a name for this one: it listens beyond the loopback. No page can make an
     address point elsewhere."""
+    manage: bool = False
+    """Whether clients may change what is on the disk."""
 
 
 class Refusal(NamedTuple):

@@ -144,7 +144,8 @@ NONSENSE = (
     {"choices": [{"text": ["a"]}]},
     {"usage": {"prompt_tokens": "many"}},
     {"usage": [1]},
-    {"timings": {"predicted_n": 3}},
+    {"timings": {"predicted_ms": 3}},
+    {"timings": {"predicted_ms": "long", "prompt_ms": 1}},
     {"timings": "slow"},
 )
 

@@ -115,7 +115,7 @@ class _Answer:
         """Take the counts of an event: llama.cpp's timings, or OpenAI's usage, with those of `lf serve` beside it."""
         usage = self._usage
         timings = event.get("timings") or {}
-        if "predicted_ms" in timings:
+        if timings.get("predicted_ms") is not None:  # there are others, of other servers
             self._seconds = (timings["prompt_ms"] / 1000, timings["predicted_ms"] / 1000)
             cached = max(
                 usage.cached_tokens,

@@ -81,10 +81,21 @@ def parse_show(body: Mapping[str, Any]) -> str:
     Raises:
         ParameterError: it is missing, or something is asked for besides.
     """
-    fields = Fields(body)
-    name = fields.text("model" if body.get("model") is not None or body.get("name") is None else "name")
+    name, fields = take_name(body)
     fields.end(("name", "verbose"), {"system": ("",), "template": ("",), "options": ({},)})
-    return find_name(name)
+    return name
+
+
+def take_name(body: Mapping[str, Any]) -> tuple[str, Fields]:
+    """The name that a request is about, as `model` or, as it was called, `name`; and what else it says.
+
+    Raises:
+        ParameterError: there is none.
+    """
+    fields = Fields(body)
+    return find_name(
+        fields.text("model" if body.get("model") is not None or body.get("name") is None else "name")
+    ), fields
 
 
 def list_stock(stock: Sequence[Stock]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from localfirst.server.ollama.chat import (
     parse_chat,
     parse_generate,
 )
+from localfirst.server.ollama.managing import make_managing_routes
 from localfirst.services.serving import shelf
 from localfirst.services.serving.job import in_thread
 
@@ -42,9 +43,10 @@ API_VERSION = "0.11.0"
 """Of the API that is spoken here, which clients look at to know what they may ask for: thinking, by levels."""
 ANY = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 DISK = "This server changes nothing on the disk: "
+MANAGE = "; `lf serve --allow-manage` lets clients do it"
 REFUSED: Mapping[str, RefusedError] = {
-    "/api/pull": RefusedError(403, "not_managed_here", f"{DISK}`lf pull MODEL` fetches a model"),
-    "/api/delete": RefusedError(403, "not_managed_here", f"{DISK}`lf rm MODEL` removes a model"),
+    "/api/pull": RefusedError(403, "not_managed_here", f"{DISK}`lf pull MODEL` fetches a model{MANAGE}"),
+    "/api/delete": RefusedError(403, "not_managed_here", f"{DISK}`lf rm MODEL` removes a model{MANAGE}"),
     "/api/create": RefusedError(501, "not_implemented", f"{DISK}`lf model import FILE` takes in a model of your own"),
     "/api/copy": RefusedError(501, "not_implemented", f"{DISK}a model may be called by any of its names as it is"),
     "/api/push": RefusedError(501, "not_implemented", "Models are not published from here"),
@@ -65,13 +67,14 @@ class Refusing:
         await make_failure(self._error, scope)(scope, receive, send)
 
 
-def make_routes(pool: Pool, log: Callable[[str], None]) -> list[Route]:
-    """The routes of the dialect, answered by `pool`."""
+def make_routes(pool: Pool, log: Callable[[str], None], *, manage: bool) -> list[Route]:
+    """The routes of the dialect, answered by `pool`; with `manage` those that change the disk, too."""
     posts = {"chat": _chat, "generate": _generate, "embed": _embed, "embeddings": _embed_one, "show": _show}
     gets = {"version": _tell_version, "tags": _list_models, "ps": _list_loaded}
     return [
         *(Route(f"/api/{path}", Endpoint(handle, pool, log), methods=["POST"]) for path, handle in posts.items()),
         *(Route(f"/api/{path}", Endpoint(handle, pool, log), methods=["GET"]) for path, handle in gets.items()),
+        *(make_managing_routes(pool, log) if manage else ()),
         *(Route(path, Refusing(error), methods=ANY) for path, error in REFUSED.items()),
     ]
 
