@@ -61,7 +61,7 @@ def test_a_client_fetches_a_model_asks_it_and_removes_it(server: Server, client:
 def test_who_leaves_a_download_ends_it_and_the_next_one_goes_on(
     server: Server, client: ollama.Client, hub: Hub
 ) -> None:
-    hub.fail("trickle", at=2000, times=1)
+    hub.fail("stall", at=2000, times=1, seconds=1.0)
     with httpx2.stream("POST", f"{server.root}/api/pull", json={"model": NAME}, trust_env=False, timeout=30) as told:
         lines = told.iter_lines()
         next(line for line in lines if json.loads(line).get("completed"))
