@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -248,13 +249,14 @@ def test_ctrl_c_in_a_chat_gives_up_a_place_in_the_queue_while_the_chat_goes_on(h
         chat.sendintr()
         wait_until(lambda: show(home)["endless"]["waiting"] == 0, within_s=5)  # sooner than a sign of life is sent
         chat.expect(">>> ")
-        chat.close(force=True)
+        chat.close()
 
 
-def start_chat(home: Lf, model: str) -> pexpect.spawn:
+def start_chat(home: Lf, model: str) -> Any:
+    from tests.fixtures.terminal import Terminal  # of POSIX
+
     environment = home.env() | {"TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
-    command = ["-m", "localfirst", "run", model]
-    return pexpect.spawn(sys.executable, command, env=environment, encoding="utf-8", timeout=30, dimensions=(40, 100))
+    return Terminal([sys.executable, "-m", "localfirst", "run", model], environment, (40, 100))
 
 
 def test_a_chat_goes_on_when_the_model_went_and_when_the_server_died(home: Lf) -> None:
@@ -272,3 +274,4 @@ def test_a_chat_goes_on_when_the_model_went_and_when_the_server_died(home: Lf) -
         chat.expect(">>> ")
         chat.sendeof()
         chat.expect(pexpect.EOF)
+        chat.close()
