@@ -15,9 +15,8 @@ from tests.fixtures.scripted import TEMPLATE, Shape, make_gguf, make_litert, mak
 
 from localfirst.conversation import Answer, Message, Sampling, TextDelta, Usage
 from localfirst.errors import LfError, ModelFileError, TemplateError, UsageError, WorkerCrashError
-from localfirst.worker import client, protocol
+from localfirst.worker import holder, protocol
 from localfirst.worker.client import Worker
-from localfirst.worker.holder import Reply
 
 BACKENDS = {
     "xllamacpp": make_gguf,
@@ -37,7 +36,7 @@ def make_load(backend: str, folder: Path, **options) -> protocol.Load:
     return protocol.Load(backend, str(path), None, 1, "cpu")
 
 
-def read_all(reply: client.Reply) -> tuple[list[TextDelta], Answer]:
+def read_all(reply: holder.Reply) -> tuple[list[TextDelta], Answer]:
     *pieces, answer = reply
     assert isinstance(answer, Answer)
     return pieces, answer
@@ -62,7 +61,7 @@ def test_a_worker_answers_exactly_the_scripted_text_and_counts_every_token(backe
 
 
 def count(worker: Worker, said: tuple[Message, ...]) -> int:
-    return Reply(worker, protocol.Count(protocol.Chat(said, GREEDY))).wait_for(protocol.Counted).prompt_tokens
+    return holder.Reply(worker, protocol.Count(protocol.Chat(said, GREEDY))).wait_for(protocol.Counted).prompt_tokens
 
 
 def test_a_prompt_is_counted_as_an_answer_counts_it_and_a_stop_string_is_told(backend: str, tmp_path: Path) -> None:
@@ -139,7 +138,7 @@ def test_cancel_ends_an_endless_answer_and_the_worker_goes_on(backend: str, tmp_
 
 
 def test_leaving_the_loop_early_stops_the_answer(backend: str, tmp_path: Path) -> None:
-    load = make_load(backend, tmp_path, text="round and round ", loop=True)
+    load = make_load(backend, tmp_path, text="round and round ", loop=True, shape=Shape(context=16384))
     with Worker(sys.executable) as worker:
         worker.load(load)
         for _ in worker.answer(protocol.Chat(HI, GREEDY)):
@@ -153,7 +152,7 @@ def test_leaving_the_loop_early_stops_the_answer(backend: str, tmp_path: Path) -
 def test_a_death_in_the_middle_of_an_answer_is_an_error_that_names_the_signal(
     backend: str, number: signal.Signals, tmp_path: Path
 ) -> None:
-    load = make_load(backend, tmp_path, text="round and round ", loop=True)
+    load = make_load(backend, tmp_path, text="round and round ", loop=True, shape=Shape(context=16384))
     with Worker(sys.executable) as worker:
         worker.load(load)
         pieces = iter(worker.answer(protocol.Chat(HI, GREEDY)))
@@ -167,7 +166,7 @@ def test_a_death_in_the_middle_of_an_answer_is_an_error_that_names_the_signal(
 
 
 def test_a_template_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "RENDER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(holder, "RENDER_TIMEOUT_S", 0.5)
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     load = make_load("onnx", tmp_path, text=REPLY, template=endless)
     with Worker(sys.executable) as worker:
@@ -244,7 +243,7 @@ for _ in worker.answer(protocol.Chat((Message("user", "hi"),), Sampling(temperat
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_no_worker_outlives_a_parent_that_was_killed(backend: str, tmp_path: Path) -> None:
-    load = make_load(backend, tmp_path, text="round and round ", loop=True)
+    load = make_load(backend, tmp_path, text="round and round ", loop=True, shape=Shape(context=16384))
     parent = subprocess.Popen([sys.executable, "-c", PARENT, backend, load.main], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
