@@ -5,10 +5,10 @@
 Run from the repository's root, on a quiet machine. The models are made first (10 GB, some minutes; `--make` does no
 more) and stay in the folder, as everything that was measured does, so that a second call goes on where the first ended:
 `--limit` ends one after so many seconds. What is foretold is what `lf model list` shows, the middle of its range, for a
-model of which only the size, the format and the layers are known; before is without any measurement, after is with one
-calibration, which knows none of these shapes. Each round measures every shape in every engine, one engine after the
-other, so that a machine that changes does so for all; a speed is the best of the rounds, as that of a calibration is: a
-cloud's other tenants slow a machine down, and nothing makes it faster than it is.
+model of which only the size, the format and the layers are known; before is without any measurement, after is with
+calibrations, which know none of these shapes. Each round calibrates and then measures every shape in every engine, one
+engine after the other, so that a machine that changes does so for all; a speed is the best of the rounds, that of a
+calibration's networks, too: a cloud's other tenants slow a machine down, and nothing makes it faster than it is.
 
 Bar: off by 10 % or less on average, after. Small networks are told apart from large ones: a processor whose last cache
 holds one reads its weights from there, and no model that people run is so small.
@@ -145,23 +145,25 @@ def main() -> int:
     if asked.make:
         return 0
     until = time.monotonic() + asked.limit
-    os.environ["LF_HOME"] = str(asked.folder / "home")
-    one = calibrate.Calibrator(tuple(asked.backend or ()))
-    one.prepare()
-    machine, runtimes = probe(), [row for row in one.runtimes if calibrate.find_format(row) in KINDS]
-    unknown: Mapping[tuple[str, str, str], Rates] = {}
-    if not measurements.find_rates(machine):
-        one.measure(lambda progress: print(progress.detail["line"], file=sys.stderr))
-        print(f"calibrated in {one.finish().wall_s:.0f} s", flush=True)
-    speeds = measure(asked.folder, networks, runtimes, asked.rounds, until)
-    known = measurements.find_rates(machine)
+    calibrator = calibrate.Calibrator(tuple(asked.backend or ()))
+    calibrator.prepare()
+    machine, runtimes = probe(), [row for row in calibrator.runtimes if calibrate.find_format(row) in KINDS]
+    speeds: dict[str, list[float]] = {}
+    known: dict[tuple[str, str, str], Rates] = {}
+    for number in range(asked.rounds):
+        if time.monotonic() > until:
+            break
+        for names, rates in calibrate_round(asked.folder / f"home-{number}", machine, asked.backend).items():
+            known[names] = max(rates, known.get(names, rates), key=lambda one: one.decode_tps)
+        for name, speed in measure(asked.folder / f"speeds-{number}.json", networks, runtimes, until).items():
+            speeds.setdefault(name, []).append(speed)
     rows = [
         Row(
             network,
             runtime.name,
             sum(one.stat().st_size for one in list_files(asked.folder, network, calibrate.find_format(runtime))),
             max(found),
-            foretell(asked.folder, network, runtime, machine, unknown),
+            foretell(asked.folder, network, runtime, machine, {}),
             foretell(asked.folder, network, runtime, machine, known),
         )
         for runtime in runtimes
@@ -180,21 +182,27 @@ def make(folder: Path, network: Network) -> None:
             done.touch()
 
 
-def measure(
-    folder: Path, networks: Sequence[Network], runtimes: Sequence[Runtime], rounds: int, until: float
-) -> dict[str, list[float]]:
-    """Tokens per second of each network in each runtime, one for each round; those of earlier calls count."""
-    path = folder / "speeds.json"
-    found: dict[str, list[float]] = json.loads(path.read_text()) if path.exists() else {}
-    for number in range(rounds):
-        for network in networks:
-            for runtime in runtimes:
-                speeds = found.setdefault(f"{runtime.name} {network.name}", [])
-                if len(speeds) > number:
-                    continue
-                if time.monotonic() > until:
-                    return found
-                speeds.append(measure_one(folder, network, runtime))
+def calibrate_round(
+    home: Path, machine: Machine, backends: Sequence[str] | None
+) -> Mapping[tuple[str, str, str], Rates]:
+    """What a calibration found that keeps its figures in a home of its own; one that is there is not made again."""
+    os.environ["LF_HOME"] = str(home)
+    if not measurements.find_rates(machine):
+        one = calibrate.Calibrator(tuple(backends or ()))
+        one.prepare()
+        one.measure()
+        print(f"calibrated in {one.finish().wall_s:.0f} s", flush=True)
+    return measurements.find_rates(machine)
+
+
+def measure(path: Path, networks: Sequence[Network], runtimes: Sequence[Runtime], until: float) -> dict[str, float]:
+    """Tokens per second of each network in each runtime; those that an earlier call left in the file count."""
+    found: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    for network in networks:
+        for runtime in runtimes:
+            name = f"{runtime.name} {network.name}"
+            if name not in found and time.monotonic() < until:
+                found[name] = measure_one(path.parent, network, runtime)
                 path.write_text(json.dumps(found))
     return found
 
