@@ -32,7 +32,7 @@ from localfirst.catalog.speed import find_speed
 from localfirst.hwprobe.probe import probe
 from localfirst.services.bench import calibrate
 from localfirst.services.threads import choose_threads
-from localfirst.store import measurements
+from localfirst.store import measurements, yardsticks
 from localfirst.types import Architecture, KvGroup, Model, Variant
 from localfirst.worker import protocol
 from localfirst.worker.client import Worker
@@ -235,7 +235,7 @@ def foretell(
     model = Model("x", "X", "x", network.parameters, None, "chat", "mit", None, "x", None, (), architecture, ())
     variant = Variant(
         "x", kind, KINDS[kind].quantization, "vendor-ptq", "vendor", "import", "", None, (), ("cpu",), size,
-        False, "verified", "",
+        False, "verified", "", context_tokens=CONTEXT_TOKENS if kind in yardsticks.FIXED_CACHE_BYTES else None,
     )  # fmt: skip
     reached = [rates for (*_, name), rates in known.items() if name == runtime.name]
     speed = find_speed(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from localfirst.catalog.fit import find_context, find_engine
 from localfirst.catalog.pace import Line, Reached, fit
-from localfirst.catalog.traffic import find_passed_bytes
+from localfirst.catalog.traffic import find_read_bytes
 from localfirst.types import Speed
 from localfirst.units import GB
 
@@ -83,10 +83,10 @@ RANGE = (0.70, 1.15)
 EXPERTS_RANGE = (0.50, 1.50)
 """Mixtures of experts spread wider: 0.36 to 0.9 of the bandwidth was seen."""
 CORRECTED_RANGE = (0.85, 1.15)
-"""Around what follows from measurements of other models in the same runtime. Of 22 networks of random weights in five
-builds of engines on a 2-core Xeon, a calibration told the speed within 15 % on average, those of 150 MB and more within
-9 % (without one 41 and 34 %), where the memory itself was read at 17 GB/s now and at 29 then; litert, which reads small
-networks from the cache at more than twice the memory's speed, was off most: `python -m benchmarks.speed_accuracy`."""
+"""Around what follows from measurements of other models in the same runtime. Of 22 networks of random weights in four
+engines on two cores of an AMD EPYC, three calibrations told the speed within 6.8 % on average, those of 100 MB and more
+within 4.8 % (without them 59 and 63 %), LiteRT-LM's, which was off most, within 8.2 %; a single one within 10 %, where
+the same network's speed differed by 19 % within a quarter of an hour: `python -m benchmarks.speed_accuracy`."""
 
 
 DISCRETE_BANDWIDTH_BYTES_PER_S = 112 * GB
@@ -124,7 +124,7 @@ def find_speed(  # noqa: PLR0913, PLR0917 - one argument per fact; a bundle of t
     if need is None:
         return Speed()
     low, high = EXPERTS_RANGE if model.active_parameters else RANGE
-    bytes_per_token = find_passed_bytes(model, variant, need.weights_bytes) + need.kv_bytes / 2
+    bytes_per_token = find_read_bytes(model, variant, need, filled=0.5)
     seen = _find_reached(reached)
     if seen and len(parts) == 1:
         tps = fit(parts[0].line, seen).find_tps(bytes_per_token, model.architecture.layers)

@@ -8,7 +8,7 @@ from localfirst.catalog.fit import find_need
 from localfirst.catalog.memory.build import describe
 
 if TYPE_CHECKING:
-    from localfirst.types import CacheType, Model, Variant
+    from localfirst.types import CacheType, Model, Need, Variant
 
 
 def find_token_bytes(model: Model, variant: Variant, cached_tokens: int, cache: CacheType = "f16") -> int | None:
@@ -32,6 +32,16 @@ def find_token_bytes(model: Model, variant: Variant, cached_tokens: int, cache: 
     if need is None:
         return None
     return find_passed_bytes(model, variant, need.weights_bytes) + need.kv_bytes
+
+
+def find_read_bytes(model: Model, variant: Variant, need: Need, *, filled: float) -> int:
+    """What a token reads where a share of the context is filled: the weights that it passes, and the cache.
+
+    A cache whose length is the build's is read whole, however much of it is filled.
+    """
+    return find_passed_bytes(model, variant, need.weights_bytes) + int(
+        need.kv_bytes * (1.0 if variant.context_tokens else filled)
+    )
 
 
 def find_passed_bytes(model: Model, variant: Variant, weights_bytes: int) -> int:

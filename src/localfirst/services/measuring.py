@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localfirst.catalog.traffic import find_passed_bytes
+from localfirst.catalog.traffic import find_read_bytes
 from localfirst.store import measurements
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def record(plan: Plan, loaded: LoadedInfo, machine: Machine, answer: Answer) -> 
             load_s=timings.load_s,
             prefill_tps=timings.prefill_tps,
             decode_tps=timings.decode_tps,
-            bytes_per_token=need and find_passed_bytes(plan.model, plan.variant, need.weights_bytes),
+            bytes_per_token=need and find_read_bytes(plan.model, plan.variant, need, filled=0.0),
             layers=plan.model.architecture.layers,
         )
     )

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.catalog.catalog_examples import QWEN3_4B, VARIANT, make_model
 
 from localfirst.catalog.fit import find_need
-from localfirst.catalog.traffic import find_passed_bytes, find_token_bytes
+from localfirst.catalog.traffic import find_passed_bytes, find_read_bytes, find_token_bytes
 from localfirst.types import Architecture
 
 
@@ -38,6 +38,17 @@ def test_an_embedding_that_stays_in_the_mapped_file_is_not_taken_off_twice() -> 
     need = find_need(untied, onnx, 1)
     assert need is not None
     assert find_passed_bytes(untied, onnx, need.weights_bytes) == weights_bytes
+
+
+def test_a_cache_of_the_builds_own_length_is_read_whole() -> None:
+    model = make_model(VARIANT)
+    need = find_need(model, VARIANT, 4096)
+    assert need is not None
+    weights_bytes = find_passed_bytes(model, VARIANT, need.weights_bytes)
+    assert find_read_bytes(model, VARIANT, need, filled=0.0) == weights_bytes
+    assert find_read_bytes(model, VARIANT, need, filled=0.5) == weights_bytes + need.kv_bytes // 2
+    fixed = VARIANT._replace(context_tokens=4096)
+    assert find_read_bytes(model, fixed, need, filled=0.0) == weights_bytes + need.kv_bytes
 
 
 def test_what_is_unknown_is_not_guessed() -> None:
