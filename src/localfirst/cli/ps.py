@@ -88,5 +88,5 @@ def stop(
         raise UsageError("Name one model, or `--all`", hint="`lf ps` shows what is loaded; `lf server stop` ends all")
     with Client(find_server()) as client:
         done = client.post(management.UNLOAD, {"model": model}, patient=True)
-    said = [f"Unloaded {name}" for name in done["unloaded"]] or ["Nothing is loaded"]
+    said = [f"Unloaded {name}" for name in dict.fromkeys(done["unloaded"])] or ["Nothing is loaded"]
     output.print_report(lambda _: said, lambda: done, json=json)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from localfirst import __version__
 from localfirst.cli import options
 from localfirst.errors import UsageError
 from localfirst.server import BACKGROUND, KEY
@@ -145,11 +146,15 @@ def serve(
             addresses=not local,
             manage=allow_manage,
         )
-        told = views.Serving(_make_url(host, bound), record.socket, local, key is not None, made)
+        told = views.Serving(record.url, record.socket, local, host in EVERYWHERE, key is not None, made)
         output.print_report(
             lambda _: [*views.render_serving(told, names)], lambda: views.serving_to_json(told, names), json=json
         )
+        if log is not None:  # else the lines above say so
+            write(f"serving at {record.place}, as process {record.pid}, by lf {__version__}")
         run(pool, listener, rules, About(record, rules.key), write)
+        if log is not None:
+            write("ended, as it was told")
 
 
 def _make_url(host: str, port: int | None) -> str:

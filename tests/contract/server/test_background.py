@@ -198,6 +198,9 @@ def test_the_log_is_followed(home: Lf) -> None:
         following.kill()
         following.communicate()
     home("server", "stop")
+    said = home("server", "logs").stdout.splitlines()
+    assert f"serving at {record['url']}, as process {record['pid']}" in said[0]
+    assert "ended, as it was told" in said[-1]
 
 
 @pytest.mark.parametrize("shell", ["bash", "sh"])

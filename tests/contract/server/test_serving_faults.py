@@ -244,6 +244,7 @@ def test_beyond_this_machine_only_a_key_is_answered_which_is_made_and_shown_wher
         key = server.told["made_key"]
         assert server.get("/v1/models").status_code == 401
         assert server.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        assert (server.told["url"], server.told["everywhere"]) == (f"http://127.0.0.1:{server.port}/v1", True)
         assert key not in server.stop()
     with serving(served_home) as server:
         assert (server.told["key"], server.told["made_key"]) == (False, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from localfirst.cli.screen import line
 from localfirst.cli.views.table import Column, fit, format_header, format_row
@@ -36,8 +37,11 @@ class Serving(NamedTuple):
     """Where a server listens, and to whom."""
 
     url: str
+    """As programs on this machine reach it."""
     socket: str | None
     local: bool
+    everywhere: bool
+    """Whether it listens at all addresses of this machine."""
     key: bool
     """Whether it answers only who shows the key that it was given."""
     made_key: str | None = None
@@ -55,6 +59,8 @@ def render_serving(serving: Serving, names: Sequence[str]) -> Iterator[str]:
         yield f"Serving {who}{keyed}"
         yield f"  {line(serving.url)}  OpenAI's API"
         yield f"  {line(serving.url.removesuffix('/v1'))}     Anthropic's, Ollama's, and a page to chat on"
+    if serving.everywhere:
+        yield f"  From other machines: with this one's address in the place of {urlsplit(serving.url).hostname}"
     yield from render_made_key(serving.made_key)
     yield line(f"Models: {', '.join(names[:SHOWN])}{more}")
     yield "Ctrl-C ends it"
