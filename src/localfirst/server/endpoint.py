@@ -143,22 +143,25 @@ async def _do_until_left(work: Coroutine[Any, Any, None], receive: Receive) -> N
     Raises:
         ClientLeftError: it is gone.
     """
-    doing = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_wait_until_left(receive))
+    doing, has_left = asyncio.current_task(), False
+    assert doing is not None  # noqa: S101 - a coroutine is run by one
+
+    async def wait_until_left() -> None:
+        nonlocal has_left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        has_left = True
+        doing.cancel()
+
+    leaving = asyncio.ensure_future(wait_until_left())
     try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done():
-            raise ClientLeftError
-        doing.result()
+        await work
+    except asyncio.CancelledError:
+        if not has_left or doing.uncancel():
+            raise
+        raise ClientLeftError from None
     finally:
-        for task in (doing, leaving):
-            task.cancel()
-        await asyncio.gather(doing, leaving, return_exceptions=True)
-
-
-async def _wait_until_left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        leaving.cancel()
 
 
 def _find_place(error: BaseException) -> str:

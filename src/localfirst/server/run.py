@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import h11
 import uvicorn
@@ -18,6 +18,7 @@ from localfirst.server import failures
 from localfirst.server.app import CROWDED, make_app
 from localfirst.server.dialects import dump
 from localfirst.server.failures import RefusedError
+from localfirst.turns import ask_for_short_turns
 
 if TYPE_CHECKING:
     import socket
@@ -54,15 +55,47 @@ MALFORMED_HEAD = (
 ).encode()
 
 
+class Joined:
+    """A transport that sends the head of an answer together with what follows it.
+
+    By itself it wakes its client, who takes the processor from the words that are to come.
+    """
+
+    def __init__(self, transport: asyncio.Transport, is_head: Callable[[], bool]) -> None:
+        """`is_head` tells of what is written now."""
+        self._transport, self._is_head = transport, is_head
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep for what comes next."""
+        if self._is_head():
+            self._head = data
+            return
+        self._transport.write(self._head + data)
+        self._head = b""
+
+    def close(self) -> None:
+        """Close, once all is sent."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else a transport does."""
+        return getattr(self._transport, name)
+
+
 class BoundedProtocol(H11Protocol):
     """A connection that is closed where no request comes or nothing is taken, and refused where there are too many."""
 
     _waiting: asyncio.TimerHandle | None = None
     _sending: asyncio.TimerHandle | None = None
+    _answered: RequestResponseCycle | None = None
+    """The request whose answer has begun to be written."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Accept a connection."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", Joined(transport, self._is_head)))
         if len(self.connections) > 2 * CONNECTIONS_MOST:
             transport.abort()
             return
@@ -104,6 +137,14 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
         if self._sending is not None:
             self._sending.cancel()
+
+    def _is_head(self) -> bool:
+        """Whether an answer has only just begun."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or not cycle.response_started or cycle is self._answered:
+            return False
+        self._answered = cycle
+        return True
 
     def _read_ahead(self) -> None:
         """Go on to read where a next request waits for its turn: else nobody sees that the client left."""
@@ -164,4 +205,5 @@ def run(pool: Pool, listener: socket.socket, rules: Rules, about: About, log: Ca
         **settings,
     )
     server = Server(config, pool)
+    ask_for_short_turns()  # the loop passes on words, and computes nothing
     asyncio.run(server.serve(sockets=[listener]))

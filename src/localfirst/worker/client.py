@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -23,7 +24,9 @@ from localfirst.worker.environment import make_environment
 from localfirst.worker.holder import CLOSE_TIMEOUT_S, Holder, Reply
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
+    from io import BufferedReader
 
     from localfirst.backends.base import LoadedInfo
 
@@ -31,6 +34,7 @@ LOAD_TIMEOUT_S = 900.0
 """A model of 100 GB from a slow disk; an engine that hangs is stopped."""
 LOOK_TIMEOUT_S = 20.0
 """A driver that wakes a sleeping GPU takes a second or two; one that hangs is not waited for."""
+READ_BYTES = 64 * 1024
 _AT_ONCE_BYTES = getattr(select, "PIPE_BUF", 0)
 """What a pipe that takes anything takes without waiting. Source: pipe(7)."""
 
@@ -71,7 +75,11 @@ class Worker(Holder):
         except OSError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise WorkerCrashError(f"The interpreter `{python}` could not be started", detail=str(error)) from error
-        self._stdin, self._stdout = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
+        self._stdin = cast("IO[bytes]", self._process.stdin)
+        self._stdout = cast("BufferedReader", self._process.stdout)
+        self._unread: list[bytes] = []
+        """The beginning of a frame, as it came."""
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._reader = threading.Thread(target=self._read_events, daemon=True)
         self._reader.start()
 
@@ -168,14 +176,46 @@ class Worker(Holder):
             code = self._process.wait()
         return self._killed_with or crash.explain(code, self._log)
 
+    def read_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let a loop read what the process says, from its next words on: no thread stands between, where none has to.
+
+        Events are then given to those who wait by the loop's thread.
+        """
+        if sys.platform != "win32":  # whose loop reads no pipes
+            self._loop = loop
+
     def _read_events(self) -> None:
-        with self._stdout:
-            for line in self._stdout:
-                try:
-                    request_id, event = protocol.decode_event(line)
-                except ValueError:
-                    self.kill(FOREIGN)
-                    break
-                self.pass_on(request_id, event)
+        """Read in a thread."""
+        while self._read_some():
+            if (loop := self._loop) is not None:
+                with suppress(RuntimeError):  # the loop is closed: nobody waits
+                    loop.call_soon_threadsafe(loop.add_reader, self._stdout, self._read_in_loop, loop)
+                return
+        self._end()
+
+    def _read_in_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._read_some():
+            loop.remove_reader(self._stdout)
+            threading.Thread(target=self._end, daemon=True).start()  # it waits for the process
+
+    def _read_some(self) -> bool:
+        """Pass on what came meanwhile; whether more may come."""
+        data = self._stdout.read1(READ_BYTES)
+        *ended, rest = data.split(b"\n")
+        for line in ended:
+            frame = b"".join((*self._unread, line))
+            self._unread.clear()
+            try:
+                request_id, event = protocol.decode_event(frame)
+            except ValueError:
+                self.kill(FOREIGN)
+                return False
+            self.pass_on(request_id, event)
+        self._unread.append(rest)
+        return bool(data)
+
+    def _end(self) -> None:
+        """Tell those who wait that the process is gone, once it is."""
+        self._stdout.close()
         self._process.wait()
         self.tell_gone()

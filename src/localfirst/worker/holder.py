@@ -18,6 +18,7 @@ from localfirst.errors import EngineError, LfError, TemplateError, error_for
 from localfirst.worker import protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterator
 
     from localfirst.backends.base import LoadedInfo
@@ -145,6 +146,9 @@ class Holder(ABC):
     def send_at_once(self, request: protocol.Request, request_id: int) -> bool:  # noqa: ARG002 - for those that can
         """Send a request, if nothing has to be waited for; whether it was sent."""
         return False
+
+    def read_in(self, loop: asyncio.AbstractEventLoop) -> None:  # noqa: B027 - for those that can
+        """Let a loop read its events."""
 
     def subscribe(self, put: Put) -> int:
         """A new request's id; `put` is given its events, by another thread. `None` means that the holder is gone."""

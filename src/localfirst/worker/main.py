@@ -19,12 +19,13 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from localfirst.backends import base, constraints, registry
 from localfirst.chat import call_writing, calls, render
 from localfirst.conversation import TextDelta, ToolCall
 from localfirst.errors import ConstraintError, LfError, RuntimeMissingError, UsageError
+from localfirst.turns import ask_for_short_turns
 from localfirst.worker import called, held, protocol
 from localfirst.worker.telling import Telling
 
@@ -47,11 +48,19 @@ def main() -> None:
     frames_in, frames_out = _claim_pipes()
     _harden()
     child = Child(frames_out)
+    ask_for_short_turns()
     for line in frames_in:
         child.accept(*protocol.decode_request(line))
     child.leave()
     shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
     os._exit(0)
+
+
+class Send(Protocol):
+    """Writes events of one request, together."""
+
+    def __call__(self, *events: protocol.Event) -> None:
+        """Write them."""
 
 
 class Child:
@@ -81,10 +90,10 @@ class Child:
             end()
 
     def _run(self, request_id: int, request: protocol.Request) -> None:
-        def send(event: protocol.Event) -> None:
-            frame = protocol.encode(event, request_id)
+        def send(*events: protocol.Event) -> None:
+            frames = b"".join(protocol.encode(event, request_id) for event in events)
             with self._write_lock:
-                self._out.write(frame)
+                self._out.write(frames)
                 self._out.flush()
 
         try:
@@ -100,7 +109,7 @@ class Child:
         finally:
             self._cancelled.pop(request_id, None)
 
-    def _answer(self, request_id: int, request: protocol.Request, send: Callable[[protocol.Event], None]) -> None:
+    def _answer(self, request_id: int, request: protocol.Request, send: Send) -> None:
         match request:
             case protocol.Load():
                 send(protocol.Loaded(self._load(request, lambda *told: send(protocol.Loading(*told)))))
@@ -149,12 +158,10 @@ class Child:
         )
         self._model = backend.load(base.ModelFiles(request.main, request.draft), options)
         info = self._model.info
-        self._pool = ThreadPoolExecutor(max_workers=info.parallel)
+        self._pool = ThreadPoolExecutor(info.parallel, initializer=ask_for_short_turns if info.computes_apart else None)
         return info
 
-    def _complete(
-        self, request: protocol.Complete, cancelled: Callable[[], bool], send: Callable[[protocol.Event], None]
-    ) -> None:
+    def _complete(self, request: protocol.Complete, cancelled: Callable[[], bool], send: Send) -> None:
         asked = base.GenerateRequest(
             prompt=request.prompt,
             sampling=request.sampling,
@@ -165,16 +172,16 @@ class Child:
             ignore_end=request.ignore_end,
             likeliest=request.likeliest,
         )
-        send(protocol.Begun())
-        send(protocol.Rendered())
         texts = _Texts(send)
+        begun: tuple[protocol.Event, ...] = (protocol.Begun(), protocol.Rendered())
         with contextlib.closing(texts):
             for chunk in held.generate(self._loaded(), asked):
-                _send_chunk(chunk, texts, lambda piece: texts.add(TextDelta(piece.text, weighed=piece.weighed)))
+                if isinstance(chunk, base.Started):  # together: each write wakes the parent, for which the engine waits
+                    texts.send(*begun, protocol.Started(chunk.prompt_tokens))
+                else:
+                    _send_chunk(chunk, texts, lambda piece: texts.add(TextDelta(piece.text, weighed=piece.weighed)))
 
-    def _chat(
-        self, request: protocol.Chat, cancelled: Callable[[], bool], send: Callable[[protocol.Event], None]
-    ) -> None:
+    def _chat(self, request: protocol.Chat, cancelled: Callable[[], bool], send: Send) -> None:
         send(protocol.Begun())
         model = self._loaded()
         if isinstance(model, base.Converser):
@@ -233,7 +240,7 @@ class Child:
             model=self._title,
         )
 
-    def _count(self, request: protocol.Chat, send: Callable[[protocol.Event], None]) -> int:
+    def _count(self, request: protocol.Chat, send: Send) -> int:
         """The tokens of a prompt as its engine begins to read it, which goes no further."""
         send(protocol.Begun())
         model = self._loaded()
@@ -268,7 +275,7 @@ class Child:
         model: base.Converser,
         request: protocol.Chat,
         cancelled: Callable[[], bool],
-        send: Callable[[protocol.Event], None],
+        send: Send,
     ) -> None:
         """Hand the messages to a server that renders them itself, and tells thinking from the answer if it can."""
         name = self._loaded().info.engine
@@ -313,7 +320,7 @@ class _Texts:
     than this many frames.
     """
 
-    def __init__(self, send: Callable[[protocol.Event], None]) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
         self._pending: list[TextDelta] = []
         self._next_s = 0.0
@@ -329,7 +336,9 @@ class _Texts:
         self.flush()
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send what waits. Where nothing does, the next piece is sent at once: the first one follows another event."""
+        if not self._pending:
+            return
         for reasoning, group in itertools.groupby(self._pending, key=lambda piece: piece.reasoning):
             pieces = list(group)
             text = "".join(piece.text for piece in pieces)
@@ -337,10 +346,10 @@ class _Texts:
         self._pending.clear()
         self._next_s = time.monotonic() + FRAME_INTERVAL_S
 
-    def send(self, event: protocol.Event) -> None:
-        """Send another event, after the text before it."""
+    def send(self, *events: protocol.Event) -> None:
+        """Send other events, after the text before them."""
         self.flush()
-        self._send(event)
+        self._send(*events)
 
 
 def _find_offered(request: protocol.Chat) -> tuple[dict[str, Any], ...]:

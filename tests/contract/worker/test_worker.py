@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -118,6 +119,31 @@ def test_token_ids_are_told_and_read_and_an_answer_goes_on_past_its_end(backend:
         _, answer = read_all(worker.answer(protocol.Complete(ids, GREEDY, max_tokens=30, ignore_end=endless)))
     assert answer.usage.prompt_tokens == 5
     assert (answer.finish_reason, answer.usage.completion_tokens == 30) == ("length" if endless else "stop", endless)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="loops read no pipes there")
+def test_a_loop_reads_what_a_worker_says_once_it_is_told_to(tmp_path: Path) -> None:
+    """A thread until then; whoever waits is told by the loop of the worker's end, too."""
+    load = make_load("xllamacpp", tmp_path, text=REPLY)
+
+    async def main() -> tuple[list[str], WorkerCrashError]:
+        def ask() -> str:
+            return read_all(worker.answer(protocol.Chat(HI, GREEDY)))[1].text
+
+        loop = asyncio.get_running_loop()
+        with Worker(sys.executable) as worker:
+            worker.load(load)
+            worker.read_in(loop)
+            said = [await loop.run_in_executor(None, ask) for _ in range(3)]
+            assert not worker._reader.is_alive()
+            os.kill(worker.pid, signal.SIGKILL)
+            with pytest.raises(WorkerCrashError) as raised:
+                await loop.run_in_executor(None, ask)
+            return said, raised.value
+
+    said, error = asyncio.run(main())
+    assert said == [REPLY] * 3
+    assert "SIGKILL" in f"{error.message} {error.detail}"
 
 
 def test_cancel_ends_an_endless_answer_and_the_worker_goes_on(backend: str, tmp_path: Path) -> None:

@@ -201,3 +201,27 @@ def test_what_is_sent_in_parts_is_sent_at_once() -> None:
                 return await accepted
 
     assert asyncio.run(main())
+
+
+def test_a_head_is_sent_together_with_the_first_words_after_it() -> None:
+
+    async def answer_in_parts(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await asyncio.sleep(0.05)
+        await send({"type": "http.response.body", "body": b"last"})
+
+    async def test(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+            first = await loop.sock_recv(client, 65536)
+            assert first.startswith(b"HTTP/1.1 200")
+            assert first.endswith(b"first\r\n")
+            rest = b""
+            while more := await loop.sock_recv(client, 65536):
+                rest += more
+            assert b"last" in rest  # also where the connection is closed right after it
+
+    with_server(answer_in_parts, test)

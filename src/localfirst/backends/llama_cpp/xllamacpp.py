@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from localfirst.backends.text import Pieces, begin_with
 from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.conversation import MOST_LIKELIEST, Embedding, Usage
 from localfirst.errors import EngineError
+from localfirst.turns import ask_for_short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +33,9 @@ POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""
 PACE_S = 0.03
 """Events that come faster are taken together: on few cores, whoever wakes for each takes the time from the engine."""
+MANY = 8
+"""Requests at a time from which on each of them is woken for less often, so that all together are not more often: of 16
+that are answered in 40 ms a token, those woken for each took a twentieth of the engine's speed."""
 GPU_KINDS = ("GGML_BACKEND_DEVICE_TYPE_GPU", "GGML_BACKEND_DEVICE_TYPE_IGPU")
 
 
@@ -90,8 +95,9 @@ class LlamaModel:
         self._server = server
         self._path = Path(files.main)
         self._vocabulary: tuple[bytes, ...] | None = None
-        self._threads: set[threading.Thread] = set()
-        self._threads_lock = threading.Lock()
+        self._running: set[_Completion] = set()
+        # A completion that was cancelled keeps its slot in the engine, and its thread here, until it sees that.
+        self._completing = ThreadPoolExecutor(options.requests, initializer=ask_for_short_turns)
         properties = server.get("/props")
         self._bos = self._find_added_bos(properties["bos_token"])
         self.info = LoadedInfo(
@@ -109,6 +115,7 @@ class LlamaModel:
             constraints=grammar.find_kinds(xllamacpp),
             vocabulary_size=int(server.get("/v1/models")["data"][0]["meta"]["n_vocab"]),
             likeliest=None if files.draft else MOST_LIKELIEST,
+            computes_apart=True,
         )
 
     def tokenize(self, text: str) -> list[int]:
@@ -136,6 +143,7 @@ class LlamaModel:
                 return
             answer.take_reading(trial)
         completion = self._start(body | grammar.describe(request.constraint))
+        self._running.add(completion)
         pieces = Pieces(request.stop)
         try:
             reason: FinishReason | None = None
@@ -147,10 +155,11 @@ class LlamaModel:
                     piece = pieces.feed(*answer.take(event))
                     if piece is not None:
                         yield piece
-                        completion.gather()
+                        completion.gather(PACE_S * max(1.0, len(self._running) / MANY))
                     ended = {"length": allowance.finish_reason, "stop": "stop", None: None}[answer.ended]
                     reason = "stop" if pieces.matched else ended
         finally:
+            self._running.discard(completion)
             completion.stop()
         if (held := pieces.flush()) is not None:
             yield held
@@ -158,8 +167,7 @@ class LlamaModel:
 
     def _start(self, body: dict[str, Any]) -> _Completion:
         completion = _Completion(self._server, body)
-        with self._threads_lock:
-            self._threads = {thread for thread in self._threads if thread.is_alive()} | {completion.thread}
+        self._completing.submit(completion.run)
         return completion
 
     def _try(self, body: dict[str, Any], constraint: Constraint, cancelled: Callable[[], bool]) -> _Answer:
@@ -211,8 +219,7 @@ class LlamaModel:
 
     def close(self) -> None:
         """Free the model, once the engine has ended what was cancelled."""
-        for thread in self._threads:
-            thread.join()
+        self._completing.shutdown()
         self._server.close()
 
     def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
@@ -239,14 +246,13 @@ class LlamaModel:
 
 
 class _Completion:
-    """One completion, computed in a thread of its own, for the engine calls back from inside a blocking call."""
+    """One completion, run in a thread of its own, for the engine calls back from inside a blocking call."""
 
     def __init__(self, server: LlamaServer, body: dict[str, Any]) -> None:
+        self._server, self._body = server, body
         self._events: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._over = threading.Event()
-        self.thread = threading.Thread(target=self._run, args=(server, body), daemon=True)
-        self.thread.start()
 
     def wait(self) -> dict[str, Any] | None:
         """The next event, or `None` when there is none for a while.
@@ -264,18 +270,20 @@ class _Completion:
             raise EngineError("llama.cpp could not answer", detail=str(error.get("message", error)))
         return event
 
-    def gather(self) -> None:
+    def gather(self, seconds: float) -> None:
         """Let more events come before the next one is taken, if none is there; the end is not waited for."""
         if self._events.empty():
-            self._over.wait(PACE_S)
+            self._over.wait(seconds)
 
     def stop(self) -> None:
         """Let the engine stop at its next event."""
         self._stopped.set()
 
-    def _run(self, server: LlamaServer, body: dict[str, Any]) -> None:
+    def run(self) -> None:
+        """Compute, to the end; one that is stopped before does not begin."""
         try:
-            server.stream(body, self._accept)
+            if not self._stopped.is_set():
+                self._server.stream(self._body, self._accept)
         except Exception as error:  # noqa: BLE001 - the border of a thread: what is not handed over is lost
             self._events.put(error)
         else:

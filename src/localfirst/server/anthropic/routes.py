@@ -58,11 +58,10 @@ async def _stream(pool: Pool, asked: Asked, response: Response) -> AsyncGenerato
     begun = False
     async with lease.job as job:
         async for _, piece in job:
-            if not begun:
-                begun = True
-                yield _tell(response.begin(job.prompt_tokens))
-            for event in response.make(piece):
-                yield _tell(event)
+            opening = "" if begun else _tell(response.begin(job.prompt_tokens))
+            begun = True
+            if written := opening + "".join(map(_tell, response.make(piece))):
+                yield written
 
 
 def _tell(event: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from localfirst.services.serving.job import in_thread
 from localfirst.services.serving.outlook import find_outlooks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 
     from starlette.responses import Response
 
@@ -95,8 +95,10 @@ async def _stream(
     chunks = make_chunks(lease.plan)
     async with lease.job as job:
         async for index, piece in job:
-            for chunk in chunks.make(index, piece):
-                yield make_event(dump(chunk))
-    for chunk in chunks.end():
-        yield make_event(dump(chunk))
-    yield make_event("[DONE]")
+            if written := _write(chunks.make(index, piece)):
+                yield written
+    yield _write(chunks.end()) + make_event("[DONE]")
+
+
+def _write(chunks: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(make_event(dump(chunk)) for chunk in chunks)

@@ -72,7 +72,7 @@ class Inbox:
     """From other threads into the loop: what is put in while the loop is busy costs one waking of it together."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._lock = threading.Lock()
         self._waiting: list[Callable[[], None]] = []
 
@@ -81,9 +81,13 @@ class Inbox:
         with self._lock:
             is_first = not self._waiting
             self._waiting.append(call)
-        if is_first:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(self._empty)
+        if not is_first:
+            return
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(self._empty)  # not at once: whoever puts in may not be ready for it
+            return
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._empty)
 
     def _empty(self) -> None:
         with self._lock:

@@ -303,6 +303,7 @@ class Pool:
             )
             places = asyncio.Semaphore(max(1, session.loaded.parallel))
             held = Held(session, places, Inbox(), self._keep_alive_s)
+            session.worker.read_in(loop)
             self._claims[held] = self._claims.pop(key)
             self._held[key] = held
             session.observe = partial(self.meter.count_done, key.model)

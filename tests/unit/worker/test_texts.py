@@ -1,0 +1,33 @@
+"""When the pieces of an answer leave the worker: the first at once, and those that follow closely together."""
+
+from __future__ import annotations
+
+from localfirst.conversation import TextDelta
+from localfirst.worker import main, protocol
+
+
+def test_the_first_piece_is_sent_at_once_whatever_was_told_before(monkeypatch) -> None:
+    monkeypatch.setattr(main, "FRAME_INTERVAL_S", 60.0)
+    sent: list[protocol.Event] = []
+    texts = main._Texts(lambda *events: sent.extend(events))
+    texts.send(protocol.Begun(), protocol.Started(3))
+    texts.add(TextDelta("a"))
+    assert sent == [protocol.Begun(), protocol.Started(3), protocol.Text("a", False)]
+    texts.add(TextDelta("b"))
+    texts.add(TextDelta("c"))
+    assert len(sent) == 3
+    texts.add(TextDelta("d", True))
+    texts.close()
+    assert sent[3:] == [protocol.Text("bc", False), protocol.Text("d", True)]
+    texts.close()
+    assert len(sent) == 5
+
+
+def test_what_else_is_told_comes_after_the_text_before_it(monkeypatch) -> None:
+    monkeypatch.setattr(main, "FRAME_INTERVAL_S", 60.0)
+    sent: list[protocol.Event] = []
+    texts = main._Texts(lambda *events: sent.extend(events))
+    for word in "ab":
+        texts.add(TextDelta(word))
+    texts.send(protocol.Begun())
+    assert [type(one) for one in sent] == [protocol.Text, protocol.Text, protocol.Begun]
