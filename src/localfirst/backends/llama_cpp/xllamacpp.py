@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -136,8 +135,6 @@ class LlamaModel:
         # Of a prompt of one batch it tells nothing, and the text waits for it.
         body["return_progress"] = len(prompt) > LLAMA_BATCH_TOKENS
         body |= likely.describe(request.likeliest)
-        # Counts with each token cost as much as all else that is done with it; an end that is waited for has them.
-        body["timings_per_token"] = bool(request.stop) or request.likeliest is not None
         answer = _Answer(len(prompt), likely.Reader(request.likeliest, self._name))
         if request.constraint is not None:
             trial = self._try(dict(body), request.constraint, request.cancelled)
@@ -304,8 +301,6 @@ class _Answer:
     def __init__(self, prompt_tokens: int, reader: likely.Reader) -> None:
         self._prompt_tokens, self._reader = prompt_tokens, reader
         self._timings: dict[str, Any] = {}
-        self._seen, self._began_s, self._first_s, self._last_s = 0, time.monotonic(), 0.0, 0.0
-        """Tokens and times as they came, for an answer that is left before its end."""
         self._cached_tokens = 0
         self._reading: Finished | None = None
         self.ended: str | None = None
@@ -321,28 +316,18 @@ class _Answer:
         choice = event["choices"][0]
         self.ended = choice["finish_reason"]
         text: str = choice["text"]
-        if text:
-            self._last_s = time.monotonic()
-            self._first_s = self._first_s or self._last_s
-            self._seen += 1
         return text, *self._reader.read(choice, text, int(self._timings.get("predicted_n", 0)))
 
     def finish(self, reason: FinishReason) -> Finished:
         """The end of the answer, as far as it came."""
-        generated = int(self._timings.get("predicted_n", self._seen))
+        generated = int(self._timings.get("predicted_n", 0))
         cached = max(self._cached_tokens, int(self._timings.get("cache_n", 0)))
-        prefill_s, decode_s = self._find_seconds() if generated else (None, None)
+        prefill_s = self._timings["prompt_ms"] / 1000 if generated else None
         if self._reading is not None:
             cached, prefill_s = self._reading.usage.cached_tokens, self._reading.prefill_s
         return Finished(
             finish_reason=reason,
             usage=Usage(self._prompt_tokens, generated, cached, int(self._timings.get("draft_n_accepted", 0))),
             prefill_s=prefill_s,
-            decode_s=decode_s,
+            decode_s=self._timings["predicted_ms"] / 1000 if generated else None,
         )
-
-    def _find_seconds(self) -> tuple[float, float]:
-        """What reading and generating took, by the engine where it told."""
-        if self._timings:
-            return self._timings["prompt_ms"] / 1000, self._timings["predicted_ms"] / 1000
-        return self._first_s - self._began_s, self._last_s - self._first_s
