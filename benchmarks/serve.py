@@ -158,7 +158,7 @@ def main() -> int:
             taken_bytes.append(ours.process.memory_full_info().pss)
     later_s = median(pair.ours - pair.theirs for pair in firsts)
     each = " and ".join(f"{median(column) * 1000:.1f}" for column in zip(*firsts, strict=True))
-    missed = _say(f"first token {later_s * 1000:+.1f} ms ({each} ms)", later_s <= FIRST_BAR_S)
+    missed = _say(f"first words {later_s * 1000:+.1f} ms ({each} ms)", later_s <= FIRST_BAR_S)
     for (name, count), pairs in rates.items():
         ratio = median(pair.ours / pair.theirs for pair in pairs)
         each = " and ".join(f"{median(column):.0f}" for column in zip(*pairs, strict=True))

@@ -12,6 +12,7 @@ import os
 import platform
 import struct
 import sys
+from contextlib import suppress
 
 TURN_NS = 100_000
 """The shortest that Linux grants."""
@@ -24,13 +25,19 @@ _RESET_ON_FORK = 1
 
 
 def ask_for_short_turns() -> None:
-    """Let this thread run soon after it is woken, where the system can; it should never compute for long."""
-    number = _SET_ATTRIBUTES.get(platform.machine())
-    if sys.platform != "linux" or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
-        return  # who gave it another policy knows why
-    import ctypes  # noqa: PLC0415 - 5 ms
+    """Let this thread run soon after it is woken, where the system can; it should never compute for long.
 
-    nice = os.getpriority(os.PRIO_PROCESS, 0)  # else it would be set as well
-    size = struct.calcsize(_ATTRIBUTES)
-    attributes = struct.pack(_ATTRIBUTES, size, os.SCHED_OTHER, _RESET_ON_FORK, nice, 0, TURN_NS, 0, 0)
-    ctypes.CDLL(None).syscall(number, 0, attributes, 0)  # where that is refused, turns stay as they are
+    One that was given a policy or a preference of its own keeps it: whoever did so knows why.
+    """
+    number = _SET_ATTRIBUTES.get(platform.machine())
+    if sys.platform != "linux" or number is None:
+        return
+    with suppress(OSError, ImportError, AttributeError):  # C libraries and sandboxes that lack a part of it
+        import ctypes  # noqa: PLC0415 - 5 ms
+
+        nice = os.getpriority(os.PRIO_PROCESS, 0)  # else it would be set as well
+        if os.sched_getscheduler(0) != os.SCHED_OTHER or nice < 0:  # which those that it starts would not inherit
+            return
+        size = struct.calcsize(_ATTRIBUTES)
+        attributes = struct.pack(_ATTRIBUTES, size, os.SCHED_OTHER, _RESET_ON_FORK, nice, 0, TURN_NS, 0, 0)
+        ctypes.CDLL(None).syscall(number, 0, attributes, 0)  # where that is refused, turns stay as they are

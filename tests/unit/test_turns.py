@@ -28,6 +28,10 @@ def read_attributes() -> tuple[int, int]:
     return nice, turn_ns
 
 
+def refuse(_: int) -> int:
+    raise OSError("as musl does")
+
+
 def run(function) -> list:
     said: list = []
     thread = threading.Thread(target=lambda: said.append(function()))
@@ -65,3 +69,7 @@ def test_where_the_system_refuses_nothing_happens(monkeypatch: pytest.MonkeyPatc
     assert read_attributes() == before
     monkeypatch.setattr(turns, "_SET_ATTRIBUTES", {})
     turns.ask_for_short_turns()
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "sched_getscheduler", refuse)
+    turns.ask_for_short_turns()
+    assert read_attributes() == before

@@ -127,6 +127,8 @@ class Worker(Holder):
             self._process.kill()
         self._process.wait()
         self._reader.join(timeout=1)
+        if self._loop is not None:  # which may turn no more
+            self.tell_gone()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self, error: LfError) -> None:
@@ -188,9 +190,9 @@ class Worker(Holder):
         """Read in a thread."""
         while self._read_some():
             if (loop := self._loop) is not None:
-                with suppress(RuntimeError):  # the loop is closed: nobody waits
+                with suppress(RuntimeError):  # the loop is closed
                     loop.call_soon_threadsafe(loop.add_reader, self._stdout, self._read_in_loop, loop)
-                return
+                    return
         self._end()
 
     def _read_in_loop(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -207,7 +209,7 @@ class Worker(Holder):
             self._unread.clear()
             try:
                 request_id, event = protocol.decode_event(frame)
-            except ValueError:
+            except (ValueError, KeyError, TypeError):
                 self.kill(FOREIGN)
                 return False
             self.pass_on(request_id, event)

@@ -151,7 +151,7 @@ class Holder(ABC):
         """Let a loop read its events."""
 
     def subscribe(self, put: Put) -> int:
-        """A new request's id; `put` is given its events, by another thread. `None` means that the holder is gone."""
+        """A new request's id; `put` is given its events, by whichever thread. `None` means that the holder is gone."""
         request_id = next(self._ids)
         self._listeners[request_id] = put
         if not self.alive:

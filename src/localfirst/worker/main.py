@@ -172,14 +172,11 @@ class Child:
             ignore_end=request.ignore_end,
             likeliest=request.likeliest,
         )
+        send(protocol.Begun(), protocol.Rendered())  # together: each write wakes the parent
         texts = _Texts(send)
-        begun: tuple[protocol.Event, ...] = (protocol.Begun(), protocol.Rendered())
         with contextlib.closing(texts):
             for chunk in held.generate(self._loaded(), asked):
-                if isinstance(chunk, base.Started):  # together: each write wakes the parent, for which the engine waits
-                    texts.send(*begun, protocol.Started(chunk.prompt_tokens))
-                else:
-                    _send_chunk(chunk, texts, lambda piece: texts.add(TextDelta(piece.text, weighed=piece.weighed)))
+                _send_chunk(chunk, texts, lambda piece: texts.add(TextDelta(piece.text, weighed=piece.weighed)))
 
     def _chat(self, request: protocol.Chat, cancelled: Callable[[], bool], send: Send) -> None:
         send(protocol.Begun())
@@ -346,10 +343,10 @@ class _Texts:
         self._pending.clear()
         self._next_s = time.monotonic() + FRAME_INTERVAL_S
 
-    def send(self, *events: protocol.Event) -> None:
-        """Send other events, after the text before them."""
+    def send(self, event: protocol.Event) -> None:
+        """Send another event, after the text before it."""
         self.flush()
-        self._send(*events)
+        self._send(event)
 
 
 def _find_offered(request: protocol.Chat) -> tuple[dict[str, Any], ...]:

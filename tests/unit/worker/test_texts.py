@@ -10,17 +10,17 @@ def test_the_first_piece_is_sent_at_once_whatever_was_told_before(monkeypatch) -
     monkeypatch.setattr(main, "FRAME_INTERVAL_S", 60.0)
     sent: list[protocol.Event] = []
     texts = main._Texts(lambda *events: sent.extend(events))
-    texts.send(protocol.Begun(), protocol.Started(3))
+    texts.send(protocol.Started(3))
     texts.add(TextDelta("a"))
-    assert sent == [protocol.Begun(), protocol.Started(3), protocol.Text("a", False)]
+    assert sent == [protocol.Started(3), protocol.Text("a", False)]
     texts.add(TextDelta("b"))
     texts.add(TextDelta("c"))
-    assert len(sent) == 3
+    assert len(sent) == 2
     texts.add(TextDelta("d", True))
     texts.close()
-    assert sent[3:] == [protocol.Text("bc", False), protocol.Text("d", True)]
+    assert sent[2:] == [protocol.Text("bc", False), protocol.Text("d", True)]
     texts.close()
-    assert len(sent) == 5
+    assert len(sent) == 4
 
 
 def test_what_else_is_told_comes_after_the_text_before_it(monkeypatch) -> None:

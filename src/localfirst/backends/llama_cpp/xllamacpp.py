@@ -33,6 +33,8 @@ POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""
 PACE_S = 0.03
 """Events that come faster are taken together: on few cores, whoever wakes for each takes the time from the engine."""
+MOST_PACE_S = 0.12
+"""Nobody waits longer than this for text that is there."""
 MANY = 8
 """Requests at a time from which on each of them is woken for less often, so that all together are not more often: of 16
 that are answered in 40 ms a token, those woken for each took a twentieth of the engine's speed."""
@@ -153,11 +155,12 @@ class LlamaModel:
                     reason = "cancelled"
                 elif event is not None:
                     piece = pieces.feed(*answer.take(event))
-                    if piece is not None:
-                        yield piece
-                        completion.gather(PACE_S * max(1.0, len(self._running) / MANY))
                     ended = {"length": allowance.finish_reason, "stop": "stop", None: None}[answer.ended]
                     reason = "stop" if pieces.matched else ended
+                    if piece is not None:
+                        yield piece
+                        if reason is None:
+                            completion.gather(min(MOST_PACE_S, PACE_S * max(1.0, len(self._running) / MANY)))
         finally:
             self._running.discard(completion)
             completion.stop()

@@ -1,8 +1,7 @@
 """Work by a loaded model, in the loop that serves clients: what is asked of its worker, and the pieces that come of it.
 
 A thread that waited for a worker for each request would be two switches more for every token, on cores that an engine
-keeps busy: what a worker says goes straight from the thread that reads its pipe into the loop, all that came meanwhile
-at once.
+keeps busy: what a worker says goes straight from its pipe into the loop, all that came meanwhile at once.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ async def in_thread(function: Callable[[], Result]) -> Result:
 
 
 class Inbox:
-    """From other threads into the loop: what is put in while the loop is busy costs one waking of it together."""
+    """From whichever thread into the loop: what is put in while the loop is busy costs one waking of it together."""
 
     def __init__(self) -> None:
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
