@@ -111,8 +111,6 @@ class LoadedInfo:
     likeliest: int | None = None
     """The most that it tells of what was likeliest in the place of each token; `None`: it does not even tell how likely
     the token itself was."""
-    computes_apart: bool = False
-    """Whether a thread that asks it only waits and passes on, and others compute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from localfirst.server import failures
 from localfirst.server.app import CROWDED, make_app
 from localfirst.server.dialects import dump
 from localfirst.server.failures import RefusedError
-from localfirst.turns import ask_for_short_turns
 
 if TYPE_CHECKING:
     import socket
@@ -205,5 +204,4 @@ def run(pool: Pool, listener: socket.socket, rules: Rules, about: About, log: Ca
         **settings,
     )
     server = Server(config, pool)
-    ask_for_short_turns()  # the loop passes on words, and computes nothing
     asyncio.run(server.serve(sockets=[listener]))

@@ -25,7 +25,6 @@ from localfirst.backends import base, constraints, registry
 from localfirst.chat import call_writing, calls, render
 from localfirst.conversation import TextDelta, ToolCall
 from localfirst.errors import ConstraintError, LfError, RuntimeMissingError, UsageError
-from localfirst.turns import ask_for_short_turns
 from localfirst.worker import called, held, protocol
 from localfirst.worker.telling import Telling
 
@@ -48,7 +47,6 @@ def main() -> None:
     frames_in, frames_out = _claim_pipes()
     _harden()
     child = Child(frames_out)
-    ask_for_short_turns()
     for line in frames_in:
         child.accept(*protocol.decode_request(line))
     child.leave()
@@ -158,7 +156,7 @@ class Child:
         )
         self._model = backend.load(base.ModelFiles(request.main, request.draft), options)
         info = self._model.info
-        self._pool = ThreadPoolExecutor(info.parallel, initializer=ask_for_short_turns if info.computes_apart else None)
+        self._pool = ThreadPoolExecutor(max_workers=info.parallel)
         return info
 
     def _complete(self, request: protocol.Complete, cancelled: Callable[[], bool], send: Send) -> None:

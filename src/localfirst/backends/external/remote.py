@@ -70,7 +70,6 @@ class RemoteModel(limits.ScoresNothing):
             parallel=table.REMOTE.requests,
             template=None,
             lacks=table.REMOTE.lacks,
-            computes_apart=True,
         )
 
     def tokenize(self, text: str) -> list[int]:

@@ -143,7 +143,6 @@ class ServedModel(limits.ScoresNothing, limits.EmbedsNothing):
                 lacks=self.server.lacks,
                 vocabulary_size=described.vocabulary_size,
                 likeliest=self.server.likeliest,
-                computes_apart=True,
             )
             self._first = self._find_first_tokens()
         except BaseException:

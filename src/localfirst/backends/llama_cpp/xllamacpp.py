@@ -19,7 +19,6 @@ from localfirst.backends.text import Pieces, begin_with
 from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.conversation import MOST_LIKELIEST, Embedding, Usage
 from localfirst.errors import EngineError
-from localfirst.turns import ask_for_short_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -99,7 +98,7 @@ class LlamaModel:
         self._vocabulary: tuple[bytes, ...] | None = None
         self._running: set[_Completion] = set()
         # A completion that was cancelled keeps its slot in the engine, and its thread here, until it sees that.
-        self._completing = ThreadPoolExecutor(options.requests, initializer=ask_for_short_turns)
+        self._completing = ThreadPoolExecutor(options.requests)
         properties = server.get("/props")
         self._bos = self._find_added_bos(properties["bos_token"])
         self.info = LoadedInfo(
@@ -117,7 +116,6 @@ class LlamaModel:
             constraints=grammar.find_kinds(xllamacpp),
             vocabulary_size=int(server.get("/v1/models")["data"][0]["meta"]["n_vocab"]),
             likeliest=None if files.draft else MOST_LIKELIEST,
-            computes_apart=True,
         )
 
     def tokenize(self, text: str) -> list[int]:
