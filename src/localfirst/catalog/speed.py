@@ -85,8 +85,8 @@ EXPERTS_RANGE = (0.50, 1.50)
 CORRECTED_RANGE = (0.85, 1.15)
 """Around what follows from measurements of other models in the same runtime. Of 22 networks of random weights in four
 engines on two cores of an AMD EPYC, three calibrations told the speed within 6.8 % on average, those of 100 MB and more
-within 4.8 % (without them 59 and 63 %), LiteRT-LM's, which was off most, within 8.2 %; a single one within 10 %, where
-the same network's speed differed by 19 % within a quarter of an hour: `python -m benchmarks.speed_accuracy`."""
+within 4.8 % (without them 59 and 63 %), LiteRT-LM's, which was off most, within 8.2 %; single ones within 8.5, 10.5 and
+11.5 %. The same network's speed differed by 19 % within a quarter of an hour: `python -m benchmarks.speed_accuracy`."""
 
 
 DISCRETE_BANDWIDTH_BYTES_PER_S = 112 * GB

@@ -7,19 +7,17 @@ The main thread only reads frames, so that a cancel is seen while the engine com
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import secrets
 import shutil
 import string
 import sys
 import threading
-import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from localfirst.backends import base, constraints, registry
 from localfirst.chat import call_writing, calls, render
@@ -27,6 +25,7 @@ from localfirst.conversation import TextDelta, ToolCall
 from localfirst.errors import ConstraintError, LfError, RuntimeMissingError, UsageError
 from localfirst.worker import called, held, protocol
 from localfirst.worker.telling import Telling
+from localfirst.worker.texts import Texts
 
 if sys.platform != "win32":
     import resource
@@ -34,9 +33,8 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-FRAME_INTERVAL_S = 0.03
-"""Text is sent on this often at the most. On 2 cores of which both compute, 15 ms cost an engine of 240 tokens/s three
-hundredths of its speed, and 30 ms one."""
+    from localfirst.worker.texts import Send
+
 ID_CHARACTERS = string.ascii_letters + string.digits
 ID_LENGTH = 9
 """As Mistral's templates want ids of calls: others take any."""
@@ -52,13 +50,6 @@ def main() -> None:
     child.leave()
     shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
     os._exit(0)
-
-
-class Send(Protocol):
-    """Writes events of one request, together."""
-
-    def __call__(self, *events: protocol.Event) -> None:
-        """Write them."""
 
 
 class Child:
@@ -171,7 +162,7 @@ class Child:
             likeliest=request.likeliest,
         )
         send(protocol.Begun(), protocol.Rendered())  # together: each write wakes the parent
-        texts = _Texts(send)
+        texts = Texts(send)
         with contextlib.closing(texts):
             for chunk in held.generate(self._loaded(), asked):
                 _send_chunk(chunk, texts, lambda piece: texts.add(TextDelta(piece.text, weighed=piece.weighed)))
@@ -201,7 +192,7 @@ class Child:
             request.ignore_end,
             request.likeliest,
         )
-        texts, telling = _Texts(send), Telling()
+        texts, telling = Texts(send), Telling()
 
         def send_pieces(pieces: Iterable[TextDelta | ToolCall]) -> None:
             for piece in pieces:
@@ -294,7 +285,7 @@ class Child:
             ignore_end=request.ignore_end,
             likeliest=request.likeliest,
         )
-        texts = _Texts(send)
+        texts = Texts(send)
         with contextlib.closing(texts):
             for chunk in model.converse(request.messages, asked):
                 if isinstance(chunk, base.Piece):
@@ -306,45 +297,6 @@ class Child:
         if self._model is None:
             raise UsageError("This worker holds no model yet")
         return self._model
-
-
-class _Texts:
-    """Pieces of an answer on their way out, those of a few milliseconds in one frame.
-
-    Each frame wakes the parent, which takes its time from an engine that keeps every core busy; nobody reads faster
-    than this many frames.
-    """
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._pending: list[TextDelta] = []
-        self._next_s = 0.0
-
-    def add(self, piece: TextDelta) -> None:
-        """Send a piece, at once or with those that follow."""
-        self._pending.append(piece)
-        if time.monotonic() >= self._next_s:
-            self.flush()
-
-    def close(self) -> None:
-        """Send what waits; after an engine's failure too."""
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what waits. Where nothing does, the next piece is sent at once: the first one follows another event."""
-        if not self._pending:
-            return
-        for reasoning, group in itertools.groupby(self._pending, key=lambda piece: piece.reasoning):
-            pieces = list(group)
-            text = "".join(piece.text for piece in pieces)
-            self._send(protocol.Text(text, reasoning, tuple(one for piece in pieces for one in piece.weighed)))
-        self._pending.clear()
-        self._next_s = time.monotonic() + FRAME_INTERVAL_S
-
-    def send(self, event: protocol.Event) -> None:
-        """Send another event, after the text before it."""
-        self.flush()
-        self._send(event)
 
 
 def _find_offered(request: protocol.Chat) -> tuple[dict[str, Any], ...]:
@@ -375,7 +327,7 @@ def _explain_import(error: ImportError) -> RuntimeMissingError:
     )
 
 
-def _send_chunk(chunk: base.Chunk, texts: _Texts, send_piece: Callable[[base.Piece], None]) -> None:
+def _send_chunk(chunk: base.Chunk, texts: Texts, send_piece: Callable[[base.Piece], None]) -> None:
     match chunk:
         case base.Started():
             texts.send(protocol.Started(chunk.prompt_tokens))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from localfirst.conversation import TextDelta
-from localfirst.worker import main, protocol
+from localfirst.worker import protocol
+from localfirst.worker import texts as pacing
 
 
 def test_the_first_piece_is_sent_at_once_whatever_was_told_before(monkeypatch) -> None:
-    monkeypatch.setattr(main, "FRAME_INTERVAL_S", 60.0)
+    monkeypatch.setattr(pacing, "FRAME_INTERVAL_S", 60.0)
     sent: list[protocol.Event] = []
-    texts = main._Texts(lambda *events: sent.extend(events))
+    texts = pacing.Texts(lambda *events: sent.extend(events))
     texts.send(protocol.Started(3))
     texts.add(TextDelta("a"))
     assert sent == [protocol.Started(3), protocol.Text("a", False)]
@@ -24,9 +25,9 @@ def test_the_first_piece_is_sent_at_once_whatever_was_told_before(monkeypatch) -
 
 
 def test_what_else_is_told_comes_after_the_text_before_it(monkeypatch) -> None:
-    monkeypatch.setattr(main, "FRAME_INTERVAL_S", 60.0)
+    monkeypatch.setattr(pacing, "FRAME_INTERVAL_S", 60.0)
     sent: list[protocol.Event] = []
-    texts = main._Texts(lambda *events: sent.extend(events))
+    texts = pacing.Texts(lambda *events: sent.extend(events))
     for word in "ab":
         texts.add(TextDelta(word))
     texts.send(protocol.Begun())

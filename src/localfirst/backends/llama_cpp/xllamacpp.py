@@ -35,8 +35,8 @@ PACE_S = 0.03
 MOST_PACE_S = 0.12
 """Nobody waits longer than this for text that is there."""
 MANY = 8
-"""Requests at a time from which on each of them is woken for less often, so that all together are not more often: of 16
-that are answered in 40 ms a token, those woken for each took a twentieth of the engine's speed."""
+"""Requests at a time from which on each of them is woken for less often, so that all together are not more often: 16
+that get a token every 40 ms would else be woken twice for each, by it and by the pace."""
 GPU_KINDS = ("GGML_BACKEND_DEVICE_TYPE_GPU", "GGML_BACKEND_DEVICE_TYPE_IGPU")
 
 
