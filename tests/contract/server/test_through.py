@@ -247,7 +247,7 @@ def test_ctrl_c_in_a_chat_gives_up_a_place_in_the_queue_while_the_chat_goes_on(h
         chat.sendline("hi")
         wait_until(lambda: show(home)["endless"]["waiting"] == 1)
         chat.sendintr()
-        wait_until(lambda: show(home)["endless"]["waiting"] == 0, within_s=5)  # sooner than a sign of life is sent
+        wait_until(lambda: show(home)["endless"]["waiting"] == 0, within_s=9)  # sooner than a sign of life is sent
         chat.expect(">>> ")
         chat.close()
 
