@@ -132,6 +132,8 @@ class Session:
         self.observe: Callable[[Answer | Embedding], None] = lambda _: None
         """Told of each that is finished, in the thread that asked."""
         self._reply: Reply | None = None
+        self._cancelled = False
+        """Whether the newest question is to have no answer; also before its worker is asked, which may load first."""
         self._report = report
         self._restarting = threading.Lock()
         self._start(holder or Worker(python))
@@ -173,7 +175,6 @@ class Session:
         By the session's own sampling and maximum where none are given. A worker that died while it answered before is
         replaced first. Several threads may ask; `plan.requests` are answered at a time.
         """
-        self._restart()
         asked = protocol.Chat(
             tuple(messages),
             sampling or self.sampling,
@@ -183,11 +184,14 @@ class Session:
             tools=tools or self.tools,
             choice=choice or self.choice,
         )
-        yield from self.answer(asked)
+        self._cancelled = False
+        return self._answer(asked)
 
-    def answer(self, asked: protocol.Chat | protocol.Complete) -> Iterator[TextDelta | ToolCall | Answer]:
-        """Answer one request by the worker as it is, dead or alive."""
+    def _answer(self, asked: protocol.Chat) -> Iterator[TextDelta | ToolCall | Answer]:
+        self._restart()
         self._reply = self.worker.answer(asked)
+        if self._cancelled:
+            self._reply.cancel()
         for piece in self._reply:
             yield (said := self.note(piece))
             if isinstance(said, Answer) and (keep := self.find_keeping(asked, said)):
@@ -218,7 +222,8 @@ class Session:
             yield from self.note(self._reply.wait_for(protocol.Embedded)).embeddings
 
     def cancel(self) -> None:
-        """Let the answer that is being generated end now. Safe from a signal handler."""
+        """Let the answer to the newest question end now. Safe from a signal handler."""
+        self._cancelled = True
         if self._reply is not None:
             self._reply.cancel()
 
@@ -282,10 +287,13 @@ class Session:
 
     def _converse(self) -> Iterator[TextDelta]:
         system = (Message("system", self.system),) if self.system else ()
+        return self._remember(self.ask((*system, *self.messages), choice=self.choice.find_for(self.messages[-1])))
+
+    def _remember(self, answer: Iterator[TextDelta | ToolCall | Answer]) -> Iterator[TextDelta]:
         said: list[str] = []
         self.last = None
         try:
-            for piece in self.ask((*system, *self.messages), choice=self.choice.find_for(self.messages[-1])):
+            for piece in answer:
                 if isinstance(piece, Answer):
                     self.last = piece
                     continue

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -241,15 +241,17 @@ def test_another_file_of_the_name_is_not_taken_for_it(home: Lf, tmp_path: Path) 
 
 
 def test_ctrl_c_in_a_chat_gives_up_a_place_in_the_queue_while_the_chat_goes_on(home: Lf) -> None:
-    with loaded(home, *LONG, model="endless") as server, start_endless(server):
-        chat = start_chat(home, "endless")
+    with (
+        loaded(home, *LONG, model="endless") as server,
+        start_endless(server),
+        closing(start_chat(home, "endless")) as chat,
+    ):
         chat.expect(">>> ")
         chat.sendline("hi")
         wait_until(lambda: show(home)["endless"]["waiting"] == 1)
         chat.sendintr()
         wait_until(lambda: show(home)["endless"]["waiting"] == 0, within_s=9)  # sooner than a sign of life is sent
         chat.expect(">>> ")
-        chat.close()
 
 
 def start_chat(home: Lf, model: str) -> Any:
