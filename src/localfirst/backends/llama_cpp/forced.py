@@ -21,8 +21,8 @@ FORCE = 1e6
 """Added to a logit: more than any two differ by."""
 
 
-def score(
-    server: LlamaServer, prompt: Sequence[int], scored: int, likeliest: int, cancelled: Callable[[], bool]
+def score(  # noqa: PLR0913, PLR0917 - as the contract has it, and where
+    server: LlamaServer, slot: int, prompt: Sequence[int], scored: int, likeliest: int, cancelled: Callable[[], bool]
 ) -> Scores:
     """The scores of the last `scored` tokens of a prompt but the first of them.
 
@@ -33,13 +33,13 @@ def score(
     for at in range(len(prompt) - scored + 1, len(prompt)):
         if cancelled():
             return Scores(())
-        told = _force(server, prompt[:at], prompt[at], max(1, likeliest))
+        told = _force(server, slot, prompt[:at], prompt[at], max(1, likeliest))
         log_probs.append(float(told["logprob"]))
         places.append(tuple((int(one["id"]), float(one["logprob"])) for one in told["top_logprobs"]))
     return Scores(tuple(log_probs), tuple(places) if likeliest else ())
 
 
-def _force(server: LlamaServer, before: Sequence[int], token: int, likeliest: int) -> dict[str, Any]:
+def _force(server: LlamaServer, slot: int, before: Sequence[int], token: int, likeliest: int) -> dict[str, Any]:
     """What the engine tells of a token that it had to draw."""
     answer = server.complete(
         {
@@ -51,6 +51,7 @@ def _force(server: LlamaServer, before: Sequence[int], token: int, likeliest: in
             "n_probs": likeliest,
             "logprobs": likeliest,
             "cache_prompt": True,
+            "id_slot": slot,
         }
     )
     told: list[dict[str, Any]] = (answer["choices"][0].get("logprobs") or {}).get("content") or []

@@ -15,6 +15,7 @@ from localfirst.backends.base import Chunk, Finished, LoadedInfo, Started
 from localfirst.backends.llama_cpp import drafts, forced, grammar, likely, options
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.llama_cpp.server import LlamaServer
+from localfirst.backends.llama_cpp.slots import Slots
 from localfirst.backends.text import Pieces, begin_with
 from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.conversation import MOST_LIKELIEST, Embedding, Usage
@@ -97,6 +98,7 @@ class LlamaModel:
         self._path = Path(files.main)
         self._vocabulary: tuple[bytes, ...] | None = None
         self._running: set[_Completion] = set()
+        self._slots = Slots(options.requests)
         # A completion that was cancelled keeps its slot in the engine, and its thread here, until it sees that.
         self._completing = ThreadPoolExecutor(options.requests)
         properties = server.get("/props")
@@ -167,7 +169,7 @@ class LlamaModel:
         yield replace(answer.finish(reason), stopped_by=pieces.word)
 
     def _start(self, body: dict[str, Any]) -> _Completion:
-        completion = _Completion(self._server, body)
+        completion = _Completion(self._server, self._slots, body)
         self._completing.submit(completion.run)
         return completion
 
@@ -216,7 +218,11 @@ class LlamaModel:
             raise limits.refuse_as_loaded(embeds=True)
         prompt = begin_with(self._bos, list(tokens))
         limits.check_scored(prompt, tokens, self.info.context_tokens)
-        return forced.score(self._server, prompt, len(tokens), likeliest, cancelled)
+        slot = self._slots.take(prompt)
+        try:
+            return forced.score(self._server, slot, prompt, len(tokens), likeliest, cancelled)
+        finally:
+            self._slots.leave(slot)
 
     def close(self) -> None:
         """Free the model, once the engine has ended what was cancelled."""
@@ -249,8 +255,8 @@ class LlamaModel:
 class _Completion:
     """One completion, run in a thread of its own, for the engine calls back from inside a blocking call."""
 
-    def __init__(self, server: LlamaServer, body: dict[str, Any]) -> None:
-        self._server, self._body = server, body
+    def __init__(self, server: LlamaServer, slots: Slots, body: dict[str, Any]) -> None:
+        self._server, self._slots, self._body = server, slots, body
         self._events: queue.SimpleQueue[dict[str, Any] | Exception] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._over = threading.Event()
@@ -282,13 +288,15 @@ class _Completion:
 
     def run(self) -> None:
         """Compute, to the end; one that is stopped before does not begin."""
+        slot = self._slots.take(self._body["prompt"])
         try:
             if not self._stopped.is_set():
-                self._server.stream(self._body, self._accept)
+                self._server.stream(self._body | {"id_slot": slot}, self._accept)
         except Exception as error:  # noqa: BLE001 - the border of a thread: what is not handed over is lost
             self._events.put(error)
         else:
             self._events.put(RuntimeError("the answer ended without an end"))
+        self._slots.leave(slot)
         self._over.set()
 
     def _accept(self, event: dict[str, Any]) -> bool:

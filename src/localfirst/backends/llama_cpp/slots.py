@@ -1,0 +1,80 @@
+"""Which of its slots llama.cpp's server answers a request in.
+
+A slot is a sequence with cache cells of its own. In one step the engine computes together only sequences that follow
+each other without a gap: `llama_batch_allocr::split_equal` with `sequential`, which a cache that is divided by
+sequences asks for (`src/llama-kv-cache.cpp`, ggml-org/llama.cpp). Four requests in slots 0, 4, 8, 12 are four steps,
+each of which reads all weights. Left to itself, the server takes the slot that was left first.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from typing import TYPE_CHECKING
+
+from localfirst.choices import LLAMA_BATCH_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ANY = -1
+"""The server is to choose, and to wait for one."""
+LEAST_SHARE = 0.1
+"""How much of a prompt a slot has to know to be taken for that: what any two prompts begin with is no reason. As the
+server's own `slot_prompt_similarity`."""
+
+
+class Slots:
+    """Gives out slots: one that knows the prompt's beginning, else one beside those in use."""
+
+    def __init__(self, count: int) -> None:
+        """All are free, and know nothing."""
+        self._lock = threading.Lock()
+        self._known = [array("i") for _ in range(count)]
+        """The prompt that each of them read last."""
+        self._busy: set[int] = set()
+        self._left = [0] * count
+        self._turn = 0
+        """Counts leavings; each slot has that of its own last one."""
+
+    def take(self, prompt: Sequence[int]) -> int:
+        """A slot for a prompt, or `ANY` where none is free.
+
+        What it knows counts by whole batches: to read less than one again costs less than steps of its own.
+        """
+        tokens = array("i", prompt)
+
+        def rank(number: int) -> tuple[int, int, int, int]:
+            known = count_common(self._known[number], tokens)
+            known = known if known >= LEAST_SHARE * len(tokens) else 0
+            neighbours = len(self._busy & {number - 1, number + 1})
+            return -(known // LLAMA_BATCH_TOKENS), -neighbours, -known, self._left[number]
+
+        with self._lock:
+            free = [number for number in range(len(self._known)) if number not in self._busy]
+            if not free:
+                return ANY
+            taken = min(free, key=rank)
+            self._busy.add(taken)
+            self._known[taken] = tokens
+            return taken
+
+    def leave(self, number: int) -> None:
+        """Free a slot that was taken."""
+        with self._lock:
+            self._busy.discard(number)
+            if number != ANY:
+                self._turn += 1
+                self._left[number] = self._turn
+
+
+def count_common(one: array[int], other: array[int]) -> int:
+    """How many numbers both begin with alike."""
+    alike, most = 0, min(len(one), len(other))
+    while alike < most:
+        middle = (alike + most + 1) // 2
+        if one[alike:middle] == other[alike:middle]:
+            alike = middle
+        else:
+            most = middle - 1
+    return alike
