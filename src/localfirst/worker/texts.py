@@ -6,14 +6,11 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from localfirst.backends.pace import find_wait_s
 from localfirst.worker import protocol
 
 if TYPE_CHECKING:
     from localfirst.conversation import TextDelta
-
-FRAME_INTERVAL_S = 0.03
-"""Text is sent on this often at the most. On 2 cores of which both compute, 15 ms cost an engine of 240 tokens/s three
-hundredths of its speed, and 30 ms one."""
 
 
 class Send(Protocol):
@@ -24,11 +21,7 @@ class Send(Protocol):
 
 
 class Texts:
-    """Pieces of an answer on their way out, those of a few milliseconds in one frame.
-
-    Each frame wakes the parent, which takes its time from an engine that keeps every core busy; nobody reads faster
-    than this many frames.
-    """
+    """Pieces of an answer on their way out, those of a few milliseconds in one frame: each frame wakes the parent."""
 
     def __init__(self, send: Send) -> None:
         """Send nothing yet."""
@@ -55,7 +48,7 @@ class Texts:
             text = "".join(piece.text for piece in pieces)
             self._send(protocol.Text(text, reasoning, tuple(one for piece in pieces for one in piece.weighed)))
         self._pending.clear()
-        self._next_s = time.monotonic() + FRAME_INTERVAL_S
+        self._next_s = time.monotonic() + find_wait_s()
 
     def send(self, event: protocol.Event) -> None:
         """Send another event, after the text before it."""

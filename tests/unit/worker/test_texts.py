@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from localfirst.conversation import TextDelta
 from localfirst.worker import protocol
 from localfirst.worker import texts as pacing
 
 
 def test_the_first_piece_is_sent_at_once_whatever_was_told_before(monkeypatch) -> None:
-    monkeypatch.setattr(pacing, "FRAME_INTERVAL_S", 60.0)
+    monkeypatch.setattr(pacing, "find_wait_s", lambda: math.inf)
     sent: list[protocol.Event] = []
     texts = pacing.Texts(lambda *events: sent.extend(events))
     texts.send(protocol.Started(3))
@@ -25,7 +27,7 @@ def test_the_first_piece_is_sent_at_once_whatever_was_told_before(monkeypatch) -
 
 
 def test_what_else_is_told_comes_after_the_text_before_it(monkeypatch) -> None:
-    monkeypatch.setattr(pacing, "FRAME_INTERVAL_S", 60.0)
+    monkeypatch.setattr(pacing, "find_wait_s", lambda: math.inf)
     sent: list[protocol.Event] = []
     texts = pacing.Texts(lambda *events: sent.extend(events))
     for word in "ab":

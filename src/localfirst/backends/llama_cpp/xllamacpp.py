@@ -16,6 +16,7 @@ from localfirst.backends.llama_cpp import drafts, forced, grammar, likely, optio
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.llama_cpp.server import LlamaServer
 from localfirst.backends.llama_cpp.slots import Slots
+from localfirst.backends.pace import PACE_S, find_wait_s
 from localfirst.backends.text import Pieces, begin_with
 from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.conversation import MOST_LIKELIEST, Embedding, Usage
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""
-PACE_S = 0.03
-"""Events that come faster are taken together: on few cores, whoever wakes for each takes the time from the engine."""
 MOST_PACE_S = 0.12
 """Nobody waits longer than this for text that is there."""
 MANY = 8
@@ -160,7 +159,8 @@ class LlamaModel:
                     if piece is not None:
                         yield piece
                         if reason is None:
-                            completion.gather(min(MOST_PACE_S, PACE_S * max(1.0, len(self._running) / MANY)))
+                            crowding = max(1.0, len(self._running) / MANY)
+                            completion.gather(find_wait_s(min(MOST_PACE_S, PACE_S * crowding)))
         finally:
             self._running.discard(completion)
             completion.stop()
