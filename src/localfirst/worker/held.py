@@ -40,6 +40,24 @@ def generate(
     yield from think_first(model, asked, thinking, hold)
 
 
+def follow(
+    model: base.LoadedModel,
+    asked: base.GenerateRequest,
+    take: Callable[[base.Chunk], None],
+    thinking: ReasoningFormat | None = None,
+) -> None:
+    """As `generate`, each chunk given to `take`: by the engine itself where it can, and nothing stands between.
+
+    Raises:
+        LfError: as `generate`.
+    """
+    if asked.constraint is None and isinstance(model, base.Pusher):
+        model.push(asked, take)
+        return
+    for chunk in generate(model, asked, thinking):
+        take(chunk)
+
+
 def think_first(  # noqa: PLR0913 - what is generated, and what stands between
     model: base.LoadedModel,
     asked: base.GenerateRequest,

@@ -8,36 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
-import string
 import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from localfirst.backends import base, constraints, registry
 from localfirst.chat import call_writing, calls, render
-from localfirst.conversation import TextDelta, ToolCall
+from localfirst.conversation import TextDelta
 from localfirst.errors import ConstraintError, LfError, RuntimeMissingError, UsageError
 from localfirst.worker import called, held, protocol
-from localfirst.worker.telling import Telling
+from localfirst.worker.chat_answer import ChatAnswer
 from localfirst.worker.texts import Texts
 
 if sys.platform != "win32":
     import resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from localfirst.worker.texts import Send
-
-ID_CHARACTERS = string.ascii_letters + string.digits
-ID_LENGTH = 9
-"""As Mistral's templates want ids of calls: others take any."""
 
 
 def main() -> None:
@@ -59,7 +52,7 @@ class Child:
         self._out = frames_out
         self._write_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=1)
-        self._cancelled: dict[int, threading.Event] = {}
+        self._cancels: dict[int, _Cancel] = {}
         self._model: base.LoadedModel | None = None
         self._title = "This model"
         self._starting: set[Callable[[], None]] = set()
@@ -67,10 +60,10 @@ class Child:
     def accept(self, request_id: int, request: protocol.Request) -> None:
         """Start a request, or cancel one."""
         if isinstance(request, protocol.Cancel):
-            if (flag := self._cancelled.get(request.target)) is not None:
-                flag.set()
+            if (cancel := self._cancels.get(request.target)) is not None:
+                cancel.ask()
             return
-        self._cancelled[request_id] = threading.Event()
+        self._cancels[request_id] = _Cancel()
         self._pool.submit(self._run, request_id, request)
 
     def leave(self) -> None:
@@ -96,9 +89,10 @@ class Child:
             traceback.print_exc()
             send(protocol.Failed("engine", f"{type(error).__name__}: {error}", _find_place(error), None))
         finally:
-            self._cancelled.pop(request_id, None)
+            self._cancels.pop(request_id, None)
 
     def _answer(self, request_id: int, request: protocol.Request, send: Send) -> None:
+        cancel = self._cancels[request_id]
         match request:
             case protocol.Load():
                 send(protocol.Loaded(self._load(request, lambda *told: send(protocol.Loading(*told)))))
@@ -106,20 +100,18 @@ class Child:
                 backend = registry.make_backend(request.backend, request.program)
                 send(protocol.Seen(backend.list_devices(), backend.describe_build()))
             case protocol.Chat():
-                self._chat(request, self._cancelled[request_id].is_set, send)
+                self._chat(request, cancel, send)
             case protocol.Complete():
-                self._complete(request, self._cancelled[request_id].is_set, send)
+                self._complete(request, cancel, send)
             case protocol.Count():
                 send(protocol.Counted(self._count(request.chat, send)))
             case protocol.Tokenize():
                 send(protocol.Tokens(tuple(self._loaded().tokenize(request.text))))
             case protocol.Embed():
-                cancelled = self._cancelled[request_id].is_set
                 send(protocol.Begun())
-                send(protocol.Embedded(tuple(self._loaded().embed(request.texts, cancelled))))
+                send(protocol.Embedded(tuple(self._loaded().embed(request.texts, cancel.is_asked))))
             case protocol.Score():
-                cancelled = self._cancelled[request_id].is_set
-                send(protocol.Scored(self._loaded().score(request.tokens, request.likeliest, cancelled)))
+                send(protocol.Scored(self._loaded().score(request.tokens, request.likeliest, cancel.is_asked)))
             case protocol.Cancel():
                 raise AssertionError("a cancel is never queued")
 
@@ -150,29 +142,33 @@ class Child:
         self._pool = ThreadPoolExecutor(max_workers=info.parallel)
         return info
 
-    def _complete(self, request: protocol.Complete, cancelled: Callable[[], bool], send: Send) -> None:
+    def _complete(self, request: protocol.Complete, cancel: _Cancel, send: Send) -> None:
         asked = base.GenerateRequest(
             prompt=request.prompt,
             sampling=request.sampling,
             max_tokens=request.max_tokens,
             stop=request.stop,
-            cancelled=cancelled,
+            cancelled=cancel.is_asked,
             constraint=request.constraint,
             ignore_end=request.ignore_end,
             likeliest=request.likeliest,
+            heed=cancel.heed,
         )
         send(protocol.Begun(), protocol.Rendered())  # together: each write wakes the parent
-        texts = Texts(send)
-        with contextlib.closing(texts):
-            for chunk in held.generate(self._loaded(), asked):
-                _send_chunk(chunk, texts, lambda piece: texts.add(TextDelta(piece.text, weighed=piece.weighed)))
+        texts = Texts(send, self._cancels.__len__)
 
-    def _chat(self, request: protocol.Chat, cancelled: Callable[[], bool], send: Send) -> None:
+        def take(chunk: base.Chunk) -> None:
+            texts.take(chunk, lambda piece: texts.add(TextDelta(piece.text, weighed=piece.weighed)))
+
+        with contextlib.closing(texts):
+            held.follow(self._loaded(), asked, take)
+
+    def _chat(self, request: protocol.Chat, cancel: _Cancel, send: Send) -> None:
         send(protocol.Begun())
         model = self._loaded()
         if isinstance(model, base.Converser):
             send(protocol.Rendered())
-            self._converse(model, request, cancelled, send)
+            self._converse(model, request, cancel.is_asked, send)
             return
         template = model.info.template or render.FALLBACK_TEMPLATE
         stop = request.stop if model.info.template else (*request.stop, *render.FALLBACK_STOP)
@@ -180,39 +176,26 @@ class Child:
         prompt = self._render(request, template)
         send(protocol.Rendered())
         reader = calls.AnswerReader(template, prompt, offered)
-        enough = threading.Event()
+        texts = Texts(send, self._cancels.__len__)
+        answer = ChatAnswer(texts, reader, request.choice, cancel.is_asked)
         asked = base.GenerateRequest(
             prompt,
             request.sampling,
             request.max_tokens,
             stop,
-            lambda: enough.is_set() or cancelled(),
+            answer.is_to_end,
             request.constraint,
             reader.special,
             request.ignore_end,
             request.likeliest,
+            cancel.heed,
         )
-        texts, telling = Texts(send), Telling()
-
-        def send_pieces(pieces: Iterable[TextDelta | ToolCall]) -> None:
-            for piece in pieces:
-                if enough.is_set():
-                    return
-                if isinstance(piece, ToolCall):
-                    texts.send(protocol.Called(replace(piece, id=_make_id())))
-                    if not request.choice.parallel:
-                        enough.set()
-                else:
-                    texts.add(piece)
-
         with contextlib.closing(texts):
-            for chunk in self._generate(request, template, asked, reader):
-                if not isinstance(chunk, base.Finished):
-                    _send_chunk(chunk, texts, lambda piece: send_pieces(telling.feed(piece, reader)))
-                    continue
-                send_pieces(telling.flush(reader))
-                ended = enough.is_set() and not cancelled()
-                _send_chunk(replace(chunk, finish_reason="stop") if ended else chunk, texts, lambda _: None)
+            if request.choice.use == "required":
+                for chunk in self._call(request, template, asked, reader):
+                    answer.take(chunk)
+            else:
+                held.follow(model, asked, answer.take, reader.thinking)
 
     def _render(self, request: protocol.Chat, template: str) -> str:
         info = self._loaded().info
@@ -240,13 +223,10 @@ class Child:
                 return first.prompt_tokens
         raise UsageError(f"{model.info.engine} does not tell how long a prompt is before it has answered")
 
-    def _generate(
+    def _call(
         self, request: protocol.Chat, template: str, asked: base.GenerateRequest, reader: calls.AnswerReader
     ) -> Iterator[base.Chunk]:
-        """The answer, held to whatever it has to be."""
-        model = self._loaded()
-        if request.choice.use != "required":
-            return held.generate(model, asked, reader.thinking)
+        """The answer, held to a call of a tool."""
         schemas = called.find_schemas(request.tools, request.choice)
         if not schemas:
             raise UsageError(f"There is no tool {f'`{request.choice.name}` ' if request.choice.name else ''}to call")
@@ -254,7 +234,7 @@ class Child:
         if writing is None or writing.spell is not None:
             raise called.refuse(self._title)
         number = sum(len(message.tool_calls) for message in request.messages)
-        return called.generate(model, asked, schemas, writing.at(number), reader.thinking)
+        return called.generate(self._loaded(), asked, schemas, writing.at(number), reader.thinking)
 
     def _converse(
         self,
@@ -285,13 +265,10 @@ class Child:
             ignore_end=request.ignore_end,
             likeliest=request.likeliest,
         )
-        texts = Texts(send)
+        texts = Texts(send, self._cancels.__len__)
         with contextlib.closing(texts):
             for chunk in model.converse(request.messages, asked):
-                if isinstance(chunk, base.Piece):
-                    texts.add(TextDelta(chunk.text, chunk.reasoning, chunk.weighed))
-                else:
-                    _send_chunk(chunk, texts, lambda _: None)
+                texts.take(chunk, lambda piece: texts.add(TextDelta(piece.text, piece.reasoning, piece.weighed)))
 
     def _loaded(self) -> base.LoadedModel:
         if self._model is None:
@@ -299,12 +276,34 @@ class Child:
         return self._model
 
 
+class _Cancel:
+    """Whether a request is to end soon, and what is to be done then."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked = False
+        self._then: Callable[[], None] | None = None
+
+    def is_asked(self) -> bool:
+        return self._asked
+
+    def ask(self) -> None:
+        with self._lock:
+            self._asked = True
+            then, self._then = self._then, None
+        if then is not None:
+            then()
+
+    def heed(self, then: Callable[[], None]) -> None:
+        """Have something done when it is asked, by who asks; at once where it was."""
+        with self._lock:
+            self._then = then
+        if self._asked:
+            self.ask()
+
+
 def _find_offered(request: protocol.Chat) -> tuple[dict[str, Any], ...]:
     return () if request.choice.use == "none" else request.tools
-
-
-def _make_id() -> str:
-    return "".join(secrets.choice(ID_CHARACTERS) for _ in range(ID_LENGTH))
 
 
 def _tell(error: LfError) -> protocol.Failed:
@@ -325,18 +324,6 @@ def _explain_import(error: ImportError) -> RuntimeMissingError:
         hint="If an `LF_RUNTIME_...` variable names this Python, name one that has the engine, or unset it; "
         "else remove and install the engine again: `lf runtime list`",
     )
-
-
-def _send_chunk(chunk: base.Chunk, texts: Texts, send_piece: Callable[[base.Piece], None]) -> None:
-    match chunk:
-        case base.Started():
-            texts.send(protocol.Started(chunk.prompt_tokens))
-        case base.Piece():
-            send_piece(chunk)
-        case base.Finished():
-            texts.send(
-                protocol.Finished(chunk.finish_reason, chunk.usage, chunk.prefill_s, chunk.decode_s, chunk.stopped_by)
-            )
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -6,10 +6,13 @@ import itertools
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from localfirst.backends.pace import find_wait_s
+from localfirst.backends import base
+from localfirst.backends.pace import find_pace_s, find_wait_s
 from localfirst.worker import protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localfirst.conversation import TextDelta
 
 
@@ -23,17 +26,28 @@ class Send(Protocol):
 class Texts:
     """Pieces of an answer on their way out, those of a few milliseconds in one frame: each frame wakes the parent."""
 
-    def __init__(self, send: Send) -> None:
-        """Send nothing yet."""
-        self._send = send
+    def __init__(self, send: Send, count_requests: Callable[[], int]) -> None:
+        """Send nothing yet. `count_requests` tells how many are answered at the time."""
+        self._send, self._count_requests = send, count_requests
         self._pending: list[TextDelta] = []
         self._next_s = 0.0
 
+    def take(self, chunk: base.Chunk, add: Callable[[base.Piece], None]) -> None:
+        """Send what an engine says; `add` puts the text of a piece in here."""
+        match chunk:
+            case base.Started():
+                self.send(protocol.Started(chunk.prompt_tokens))
+            case base.Piece():
+                add(chunk)
+                if not chunk.more and time.monotonic() >= self._next_s:
+                    self.flush()
+            case base.Finished():
+                seconds = chunk.prefill_s, chunk.decode_s
+                self.send(protocol.Finished(chunk.finish_reason, chunk.usage, *seconds, chunk.stopped_by))
+
     def add(self, piece: TextDelta) -> None:
-        """Send a piece, at once or with those that follow."""
+        """Keep text, to be sent with what follows."""
         self._pending.append(piece)
-        if time.monotonic() >= self._next_s:
-            self.flush()
 
     def close(self) -> None:
         """Send what waits; after an engine's failure too."""
@@ -48,7 +62,7 @@ class Texts:
             text = "".join(piece.text for piece in pieces)
             self._send(protocol.Text(text, reasoning, tuple(one for piece in pieces for one in piece.weighed)))
         self._pending.clear()
-        self._next_s = time.monotonic() + find_wait_s()
+        self._next_s = time.monotonic() + find_wait_s(find_pace_s(self._count_requests()))
 
     def send(self, event: protocol.Event) -> None:
         """Send another event, after the text before it."""

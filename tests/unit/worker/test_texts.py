@@ -4,33 +4,48 @@ from __future__ import annotations
 
 import math
 
-from localfirst.conversation import TextDelta
+import pytest
+
+from localfirst.backends.base import Finished, Piece, Started
+from localfirst.conversation import TextDelta, Usage
 from localfirst.worker import protocol
 from localfirst.worker import texts as pacing
 
 
-def test_the_first_piece_is_sent_at_once_whatever_was_told_before(monkeypatch) -> None:
-    monkeypatch.setattr(pacing, "find_wait_s", lambda: math.inf)
-    sent: list[protocol.Event] = []
-    texts = pacing.Texts(lambda *events: sent.extend(events))
-    texts.send(protocol.Started(3))
-    texts.add(TextDelta("a"))
+class Sent(list[protocol.Event]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts = pacing.Texts(lambda *events: self.extend(events), lambda: 1)
+
+    def take(self, *chunks: Started | Piece | Finished) -> None:
+        for chunk in chunks:
+            self.texts.take(chunk, lambda piece: self.texts.add(TextDelta(piece.text, piece.reasoning)))
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
+    monkeypatch.setattr(pacing, "find_wait_s", lambda _: math.inf)
+    return Sent()
+
+
+def test_the_first_piece_is_sent_at_once_whatever_was_told_before(sent: Sent) -> None:
+    sent.take(Started(3), Piece("a"))
     assert sent == [protocol.Started(3), protocol.Text("a", False)]
-    texts.add(TextDelta("b"))
-    texts.add(TextDelta("c"))
+    sent.take(Piece("b"), Piece("c"))
     assert len(sent) == 2
-    texts.add(TextDelta("d", True))
-    texts.close()
+    sent.take(Piece("d", True))
+    sent.texts.close()
     assert sent[2:] == [protocol.Text("bc", False), protocol.Text("d", True)]
-    texts.close()
+    sent.texts.close()
     assert len(sent) == 4
 
 
-def test_what_else_is_told_comes_after_the_text_before_it(monkeypatch) -> None:
-    monkeypatch.setattr(pacing, "find_wait_s", lambda: math.inf)
-    sent: list[protocol.Event] = []
-    texts = pacing.Texts(lambda *events: sent.extend(events))
-    for word in "ab":
-        texts.add(TextDelta(word))
-    texts.send(protocol.Begun())
-    assert [type(one) for one in sent] == [protocol.Text, protocol.Text, protocol.Begun]
+def test_what_else_is_told_comes_after_the_text_before_it(sent: Sent) -> None:
+    sent.take(Piece("a"), Piece("b"), Finished("stop", Usage(1, 2)))
+    assert [type(one) for one in sent] == [protocol.Text, protocol.Text, protocol.Finished]
+
+
+def test_a_piece_waits_for_what_is_there_already(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "find_wait_s", lambda _: 0.0)
+    sent.take(Piece("a", more=True), Piece("b", more=True), Piece("c"), Piece("d"))
+    assert sent == [protocol.Text("abc", False), protocol.Text("d", False)]

@@ -30,12 +30,17 @@ class Slots:
     def __init__(self, count: int) -> None:
         """All are free, and know nothing."""
         self._lock = threading.Lock()
+        self._busy: set[int] = set()
         self._known = [array("i") for _ in range(count)]
         """The prompt that each of them read last."""
-        self._busy: set[int] = set()
         self._left = [0] * count
         self._turn = 0
         """Counts leavings; each slot has that of its own last one."""
+
+    @property
+    def busy(self) -> int:
+        """How many are in use."""
+        return len(self._busy)
 
     def take(self, prompt: Sequence[int]) -> int:
         """A slot for a prompt, or `ANY` where none is free.

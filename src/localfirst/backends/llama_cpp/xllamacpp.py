@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from localfirst import gguf
 from localfirst.backends import constraints, limits
-from localfirst.backends.base import Chunk, Finished, LoadedInfo, Started
+from localfirst.backends.base import Chunk, Finished, LoadedInfo, Piece, Started
 from localfirst.backends.llama_cpp import drafts, forced, grammar, likely, options
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.llama_cpp.server import LlamaServer
 from localfirst.backends.llama_cpp.slots import Slots
-from localfirst.backends.pace import PACE_S, find_wait_s
+from localfirst.backends.pace import MANY, find_pace_s, find_wait_s
 from localfirst.backends.text import Pieces, begin_with
 from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.conversation import MOST_LIKELIEST, Embedding, Usage
@@ -26,17 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from localfirst.backends.base import GenerateRequest, LoadOptions, ModelFiles
-    from localfirst.conversation import Constraint, FinishReason, Scores, Weighed
+    from localfirst.conversation import Constraint, FinishReason, Scores
     from localfirst.errors import ConstraintError
     from localfirst.types import Pooling
 
 POLL_S = 0.05
 """How often a cancel is looked for while the engine is busy."""
-MOST_PACE_S = 0.12
-"""Nobody waits longer than this for text that is there."""
-MANY = 8
-"""Requests at a time from which on each of them is woken for less often, so that all together are not more often: 16
-that get a token every 40 ms would else be woken twice for each, by it and by the pace."""
+AT_ONCE_S = 0.001
+"""What the engine gives sooner than this after what it gave before was there already."""
+UNENDED = "the answer ended without an end"
 GPU_KINDS = ("GGML_BACKEND_DEVICE_TYPE_GPU", "GGML_BACKEND_DEVICE_TYPE_IGPU")
 
 
@@ -96,7 +95,6 @@ class LlamaModel:
         self._server = server
         self._path = Path(files.main)
         self._vocabulary: tuple[bytes, ...] | None = None
-        self._running: set[_Completion] = set()
         self._slots = Slots(options.requests)
         # A completion that was cancelled keeps its slot in the engine, and its thread here, until it sees that.
         self._completing = ThreadPoolExecutor(options.requests)
@@ -125,48 +123,58 @@ class LlamaModel:
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt. A cancelled answer ends at once; the engine stops with the batch that it computes."""
+        answer, body = self._prepare(request)
+        yield Started(answer.prompt_tokens)
+        if request.constraint is not None:
+            trial = self._try(dict(body), request.constraint, request.cancelled)
+            if trial.ended is None:
+                yield trial.end("cancelled")
+                return
+            answer.take_reading(trial)
+        completion = self._start(body | grammar.describe(request.constraint))
+        try:
+            while answer.ended is None:
+                event = completion.wait()
+                if request.cancelled():
+                    answer.ended = "cancelled"
+                elif event is not None and (piece := answer.take(event, more=completion.has_more())) is not None:
+                    yield piece
+                    if answer.ended is None:
+                        completion.gather(find_wait_s())
+        finally:
+            completion.stop()
+        yield from answer.finish()
+
+    def push(self, request: GenerateRequest, put: Callable[[Chunk], None]) -> None:
+        """As `generate`, in the thread in which the engine calls back."""
+        answer, body = self._prepare(request)
+        pushing = _Pushing(answer, put, request.cancelled, self._slots)
+        put(Started(answer.prompt_tokens))
+        request.heed(pushing.cancel)
+        slot = self._slots.take(body["prompt"])
+        try:
+            if not pushing.is_over:
+                self._server.stream(body | {"id_slot": slot}, pushing.accept)
+        except RuntimeError as error:
+            raise _fail(error) from error
+        finally:
+            self._slots.leave(slot)
+        pushing.check()
+
+    def _prepare(self, request: GenerateRequest) -> tuple[_Answer, dict[str, Any]]:
+        """What is known of an answer before it begins, and what the engine is asked."""
         if self.info.pooling is not None:
             raise limits.refuse_as_loaded(embeds=True)
         limits.check_asked(request, self.info)
         prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
         allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
-        yield Started(len(prompt))
         body = {"prompt": prompt, "max_tokens": allowance.tokens, "preserved_tokens": list(request.special)}
         body |= options.OPTIONS | options.describe(request.sampling) | options.describe_end(request)
         # Of a prompt of one batch it tells nothing, and the text waits for it.
         body["return_progress"] = len(prompt) > LLAMA_BATCH_TOKENS
         body |= likely.describe(request.likeliest)
-        answer = _Answer(len(prompt), likely.Reader(request.likeliest, self._name))
-        if request.constraint is not None:
-            trial = self._try(dict(body), request.constraint, request.cancelled)
-            if trial.ended is None:
-                yield trial.finish("cancelled")
-                return
-            answer.take_reading(trial)
-        completion = self._start(body | grammar.describe(request.constraint))
-        self._running.add(completion)
-        pieces = Pieces(request.stop)
-        try:
-            reason: FinishReason | None = None
-            while reason is None:
-                event = completion.wait()
-                if request.cancelled():
-                    reason = "cancelled"
-                elif event is not None:
-                    piece = pieces.feed(*answer.take(event))
-                    ended = {"length": allowance.finish_reason, "stop": "stop", None: None}[answer.ended]
-                    reason = "stop" if pieces.matched else ended
-                    if piece is not None:
-                        yield piece
-                        if reason is None:
-                            crowding = max(1.0, len(self._running) / MANY)
-                            completion.gather(find_wait_s(min(MOST_PACE_S, PACE_S * crowding)))
-        finally:
-            self._running.discard(completion)
-            completion.stop()
-        if (held := pieces.flush()) is not None:
-            yield held
-        yield replace(answer.finish(reason), stopped_by=pieces.word)
+        reader = likely.Reader(request.likeliest, self._name)
+        return _Answer(len(prompt), allowance, Pieces(request.stop), reader), body
 
     def _start(self, body: dict[str, Any]) -> _Completion:
         completion = _Completion(self._server, self._slots, body)
@@ -181,12 +189,13 @@ class LlamaModel:
         """
         body |= grammar.describe_trial(constraint)
         completion = self._start(body)
-        trial = _Answer(len(body["prompt"]), likely.Reader(None, self._name))
+        trial = _Answer(len(body["prompt"]), limits.Allowance(1, "length"), Pieces(()), likely.Reader(None, self._name))
         text = ""
         try:
             while trial.ended is None and not cancelled():
                 event = completion.wait()
-                text += trial.take(event)[0] if event is not None else ""
+                if event is not None and (piece := trial.take(event)) is not None:
+                    text += piece.text
         except EngineError as error:
             if "grammar" not in str(error.detail):
                 raise
@@ -272,14 +281,16 @@ class _Completion:
         except queue.Empty:
             return None
         if isinstance(event, Exception):
-            raise EngineError("llama.cpp failed while answering", detail=str(event)) from event
-        if (error := event.get("error")) is not None:
-            raise EngineError("llama.cpp could not answer", detail=str(error.get("message", error)))
+            raise _fail(event)
         return event
+
+    def has_more(self) -> bool:
+        """Whether the next event is there already."""
+        return not self._events.empty()
 
     def gather(self, seconds: float) -> None:
         """Let more events come before the next one is taken, if none is there; the end is not waited for."""
-        if self._events.empty():
+        if not self.has_more():
             self._over.wait(seconds)
 
     def stop(self) -> None:
@@ -295,7 +306,7 @@ class _Completion:
         except Exception as error:  # noqa: BLE001 - the border of a thread: what is not handed over is lost
             self._events.put(error)
         else:
-            self._events.put(RuntimeError("the answer ended without an end"))
+            self._events.put(RuntimeError(UNENDED))
         self._slots.leave(slot)
         self._over.set()
 
@@ -304,31 +315,145 @@ class _Completion:
         return self._stopped.is_set()
 
 
+class _Pushing:
+    """An answer on its way from the engine's calls to who takes it: until it ends, or is cancelled meanwhile.
+
+    Events are kept until the next moment to pass something on: beside an engine that pushes all else out of the caches,
+    to look at each as it comes costs far more than to look at several in a row.
+
+    Every token of any request wakes all who wait in the engine for theirs (`server_response::send` in
+    `tools/server/server-queue.cpp`, ggml-org/llama.cpp): of 16 that wait, that is a third of what all this costs. So
+    where there are many, none waits there before that moment; what came meanwhile the engine then gives at once.
+    """
+
+    def __init__(
+        self, answer: _Answer, put: Callable[[Chunk], None], cancelled: Callable[[], bool], slots: Slots
+    ) -> None:
+        self._answer, self._put, self._cancelled, self._slots = answer, put, cancelled, slots
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._error: Exception | None = None
+        self._kept: list[dict[str, Any]] = []
+        self._due_s = 0.0
+        self._called_s = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the end was passed on, or an error stands in its place."""
+        return self._over.is_set()
+
+    def accept(self, event: dict[str, Any]) -> bool:
+        """Take an event; whether the engine is to stop."""
+        now_s = time.monotonic()
+        self._kept.append(event)
+        is_last = now_s - self._called_s > AT_ONCE_S  # of those that are there
+        if (is_last and now_s >= self._due_s) or _is_end(event):
+            self._go_on(self._take_kept)
+            if self._slots.busy >= MANY:
+                self._over.wait(min(self._find_wait_s(), self._answer.find_left_s()))
+        self._called_s = time.monotonic()
+        return self.is_over
+
+    def _find_wait_s(self) -> float:
+        return find_wait_s(find_pace_s(self._slots.busy))
+
+    def _take_kept(self) -> None:
+        kept, self._kept = self._kept, []
+        for number, event in enumerate(kept, 1):
+            if (piece := self._answer.take(event, more=number < len(kept))) is not None:
+                self._put(piece)
+                self._due_s = time.monotonic() + self._find_wait_s()
+            if self._answer.ended is None and self._cancelled():
+                self._answer.ended = "cancelled"
+            if self._answer.ended is not None:
+                return
+
+    def cancel(self) -> None:
+        """End it, from whatever thread."""
+
+        def end() -> None:
+            self._answer.ended = "cancelled"
+
+        self._go_on(end)
+
+    def check(self) -> None:
+        """See that it ended well, once the engine calls no more.
+
+        Raises:
+            LfError: it did not.
+        """
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if not self.is_over:
+                raise _fail(RuntimeError(UNENDED))
+
+    def _go_on(self, step: Callable[[], None]) -> None:
+        """Do something, unless it is over, and pass the end on where it has come."""
+        with self._lock:
+            if self.is_over:
+                return
+            try:
+                step()
+                if self._answer.ended is not None:
+                    self._over.set()
+                    for chunk in self._answer.finish():
+                        self._put(chunk)
+            except Exception as error:  # noqa: BLE001 - raised again when the engine has returned: it knows none
+                self._error = error
+                self._over.set()
+
+
 class _Answer:
     """What the events of a completion say: text, counts, times, and why it ended."""
 
-    def __init__(self, prompt_tokens: int, reader: likely.Reader) -> None:
-        self._prompt_tokens, self._reader = prompt_tokens, reader
+    def __init__(self, prompt_tokens: int, allowance: limits.Allowance, pieces: Pieces, reader: likely.Reader) -> None:
+        self.prompt_tokens = prompt_tokens
+        self._most_tokens = allowance.tokens
+        self._reasons: dict[str | None, FinishReason | None]
+        self._reasons = {None: None, "stop": "stop", "length": allowance.finish_reason}
+        self._pieces, self._reader = pieces, reader
         self._timings: dict[str, Any] = {}
         self._cached_tokens = 0
         self._reading: Finished | None = None
-        self.ended: str | None = None
+        self.ended: FinishReason | None = None
 
     def take_reading(self, trial: _Answer) -> None:
         """The prompt was read by that one."""
-        self._reading = trial.finish("stop")
+        self._reading = trial.end("stop")
 
-    def take(self, event: dict[str, Any]) -> tuple[str, *tuple[Weighed, ...]]:
-        """The text of an event, and the tokens that it tells of."""
+    def find_left_s(self) -> float:
+        """How long it goes on at the most, as fast as it came so far."""
+        tokens = int(self._timings.get("predicted_n", 0))
+        each_s = self._timings["predicted_ms"] / 1000 / tokens if tokens else 0.0
+        return (self._most_tokens - tokens) * each_s
+
+    def take(self, event: dict[str, Any], *, more: bool = False) -> Piece | None:
+        """The text of an event that is safe to show, and the tokens that it tells of.
+
+        Raises:
+            EngineError: it says that the engine failed.
+        """
+        if (error := event.get("error")) is not None:
+            raise EngineError("llama.cpp could not answer", detail=str(error.get("message", error)))
         self._timings = event.get("timings", self._timings)
         self._cached_tokens = event.get("prompt_progress", {}).get("cache", self._cached_tokens)
         choice = event["choices"][0]
-        self.ended = choice["finish_reason"]
         text: str = choice["text"]
-        return text, *self._reader.read(choice, text, int(self._timings.get("predicted_n", 0)))
+        weighed = self._reader.read(choice, text, int(self._timings.get("predicted_n", 0)))
+        piece = self._pieces.feed(text, *weighed, more=more)
+        self.ended = "stop" if self._pieces.matched else self._reasons[choice["finish_reason"]]
+        return piece
 
-    def finish(self, reason: FinishReason) -> Finished:
+    def finish(self) -> Iterator[Chunk]:
+        """What was held back, and the end."""
+        if (held := self._pieces.flush()) is not None:
+            yield held
+        yield self.end(self.ended)
+
+    def end(self, reason: FinishReason | None) -> Finished:
         """The end of the answer, as far as it came."""
+        assert reason is not None  # noqa: S101 - nothing ends without
         generated = int(self._timings.get("predicted_n", 0))
         cached = max(self._cached_tokens, int(self._timings.get("cache_n", 0)))
         prefill_s = self._timings["prompt_ms"] / 1000 if generated else None
@@ -336,7 +461,18 @@ class _Answer:
             cached, prefill_s = self._reading.usage.cached_tokens, self._reading.prefill_s
         return Finished(
             finish_reason=reason,
-            usage=Usage(self._prompt_tokens, generated, cached, int(self._timings.get("draft_n_accepted", 0))),
+            usage=Usage(self.prompt_tokens, generated, cached, int(self._timings.get("draft_n_accepted", 0))),
             prefill_s=prefill_s,
             decode_s=self._timings["predicted_ms"] / 1000 if generated else None,
+            stopped_by=self._pieces.word,
         )
+
+
+def _is_end(event: dict[str, Any]) -> bool:
+    return "error" in event or event["choices"][0]["finish_reason"] is not None
+
+
+def _fail(error: Exception) -> EngineError:
+    failure = EngineError("llama.cpp failed while answering", detail=str(error))
+    failure.__cause__ = error
+    return failure
