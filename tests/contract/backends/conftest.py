@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.contract.backends.engines import BINDINGS, BITNET, ENGINES, Engine
+from tests.contract.backends.engines import BINDINGS, BITNET, ENGINES, PUSHED, Engine
 from tests.contract.backends.llama_bindings import MISSING, find_bindings
 from tests.fixtures import scripted
 from tests.fixtures.engines import need_engine
@@ -30,8 +30,8 @@ SKIP = pytest.mark.skipif(not find_bindings(), reason=MISSING)
 
 @pytest.fixture(
     scope="session",
-    params=[*ENGINES, *(pytest.param(one, marks=SKIP) for one in (BINDINGS, BITNET))],
-    ids=lambda one: one.backend,
+    params=[*ENGINES, PUSHED, *(pytest.param(one, marks=SKIP) for one in (BINDINGS, BITNET))],
+    ids=lambda one: f"{one.backend}-pushed" if one.pushes else one.backend,
 )
 def engine(request: pytest.FixtureRequest) -> Engine:
     need_engine(request.param.backend)

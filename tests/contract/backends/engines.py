@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import tempfile
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +14,16 @@ from tests.contract.backends.llama_bindings import find_bindings
 from tests.fixtures import scripted, servers
 from tests.fixtures.engines import need_engine
 
-from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Started
+from localfirst.backends.base import Finished, GenerateRequest, LoadOptions, ModelFiles, Piece, Pusher, Started
 from localfirst.backends.registry import make_backend
 from localfirst.choices import PENALTY_WINDOW
 from localfirst.conversation import MOST_LIKELIEST, Sampling
+from localfirst.errors import LfError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from localfirst.backends.base import LoadedModel
+    from localfirst.backends.base import Chunk, LoadedModel
     from localfirst.conversation import Weighed
 
 GREEDY = Sampling(temperature=0)
@@ -69,6 +72,8 @@ class Engine:
     """It also tells of tokens that end inside a character."""
     batches: bool = False
     drafts: bool = False
+    pushes: bool = False
+    """Its answers are taken where the engine calls back, as the worker takes them."""
 
     def load(
         self, path: Path, context_tokens: int | None = None, *, draft: Path | None = None, **options: Any
@@ -76,7 +81,52 @@ class Engine:
         """Load a file or folder as the worker would."""
         need_engine(self.backend)
         files = ModelFiles(str(path), draft and str(draft))
-        return make_backend(self.backend, self.program).load(files, LoadOptions(context_tokens, threads=2, **options))
+        model = make_backend(self.backend, self.program).load(files, LoadOptions(context_tokens, threads=2, **options))
+        return Pushed(model) if self.pushes else model
+
+
+class Pushed:
+    """A model that gives by `generate` what `push` gives."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        assert isinstance(model, Pusher)
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
+        """As `LoadedModel.generate`."""
+        if request.constraint is not None:
+            yield from self._model.generate(request)
+            return
+        told: queue.SimpleQueue[Chunk | LfError] = queue.SimpleQueue()
+        ends: list[Callable[[], None]] = []
+
+        def push() -> None:
+            try:
+                self._model.push(replace(request, heed=ends.append), told.put)
+            except LfError as error:
+                told.put(error)
+
+        pushing = threading.Thread(target=push)
+        pushing.start()
+        try:
+            got: Chunk | LfError | None = None
+            while not isinstance(got, Finished):
+                if request.cancelled() and ends:
+                    ends.pop()()
+                try:
+                    got = told.get(timeout=0.01)
+                except queue.Empty:
+                    continue
+                if isinstance(got, LfError):
+                    raise got
+                yield got
+        finally:
+            for end in ends:
+                end()
+            pushing.join()
 
 
 ENGINES = (
@@ -142,6 +192,7 @@ ENGINES = (
         weighs_parts=False,
     ),
 )
+PUSHED = replace(ENGINES[0], pushes=True)
 BINDINGS = Engine(
     "llama-cpp-python", "model.gguf", scripted.make_gguf, scripted.make_random_gguf, embeds=True, scores=3e-4
 )

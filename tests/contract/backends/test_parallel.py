@@ -77,6 +77,17 @@ def test_requests_at_the_same_time_have_the_answers_that_each_has_alone(
     assert {one.end.usage.completion_tokens for one in found} == {40}
 
 
+def test_many_at_the_same_time_have_theirs_too(engine: Engine, path: Path) -> None:
+    """More than those from which on their text is passed on less often."""
+    prompts = [f"{prompt}{number}" for number in range(2) for prompt in PROMPTS]
+    crowded = engine.load(path, requests=len(prompts))
+    found = ask_at_once(crowded, prompts, max_tokens=40)
+    expected = [ask(crowded, prompt, max_tokens=40) for prompt in prompts]
+    crowded.close()
+    assert [one.text for one in found] == [one.text for one in expected]
+    assert {one.end.usage.completion_tokens for one in found} == {40}
+
+
 def test_each_request_has_the_whole_context(engine: Engine, path: Path) -> None:
     loaded = engine.load(path, 300, requests=2)
     prompts = [render("a" * 200), render("b" * 150)]
