@@ -366,7 +366,7 @@ def decode_event(line: bytes) -> tuple[int, Event]:
 
 def _decode(line: bytes, key: str, classes: Mapping[str, type[_Frame]]) -> tuple[int, _Frame]:
     try:
-        frame = json.loads(line)
+        frame = _DECODER.decode(line.decode())  # which `json.loads` does after a look for other encodings
         cls = classes[frame.pop(key)]
         request_id = int(frame.pop("id"))
         return request_id, cls(**_read_fields(frame))
@@ -380,6 +380,7 @@ def _find_items(value: Any) -> dict[str, Any]:
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=_find_items)
+_DECODER = json.JSONDecoder()
 
 
 def _read_fields(items: dict[str, Any]) -> dict[str, Any]:

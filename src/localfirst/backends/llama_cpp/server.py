@@ -8,21 +8,20 @@ Source: `src/xllamacpp/server.cpp` in xorbitsai/xllamacpp.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import secrets
-import select
-import socket
 import sys
 import tempfile
 import threading
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from localfirst.backends.llama_cpp.local_http import CancelledError, LocalConnection
 from localfirst.backends.llama_cpp.options import CACHE_TYPES
 from localfirst.backends.llama_cpp.place import SocketPlace
 from localfirst.choices import CONTEXT_STEP_TOKENS, LLAMA_BATCH_TOKENS, LLAMA_CHECKPOINTS
@@ -44,11 +43,8 @@ PLACEMENTS = {
     "GGML_BACKEND_DEVICE_TYPE_IGPU": ("gpu", "igpu"),
 }
 """What a device may serve; ggml calls Apple's integrated GPUs plain GPUs."""
-REQUEST_TIMEOUT_S = 60.0
 LOG_S = 2.0
 """How long to wait for the reason of a failure in the engine's log."""
-POLL_S = 0.05
-"""How often a cancel is looked for while an answer is computed."""
 POOLINGS = {"mean": "MEAN", "cls": "CLS", "last": "LAST"}
 _CAPTURE = threading.Lock()
 """There is one standard error, and several requests may fail at the same time."""
@@ -74,7 +70,7 @@ class LlamaServer:
         self.device = _find_device(xllamacpp, options.placement)
         self._place = SocketPlace()
         self._key = secrets.token_urlsafe(32)
-        self._kept: list[_UnixConnection] = []
+        self._kept: list[LocalConnection] = []
         """Connections that nobody uses now: a new one for every prompt would take longer than to tokenize it."""
         params = _make_params(xllamacpp, path, context_tokens, options)
         params.hostnames = [self._place.path]
@@ -120,7 +116,7 @@ class LlamaServer:
 
     def post(self, route: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer of a route."""
-        return self._request("POST", route, json.dumps(body))
+        return self._request("POST", route, body)
 
     def embed(self, prompts: list[list[int]], cancelled: Callable[[], bool]) -> list[list[float]]:
         """The vectors of texts, as their token ids; none where it was cancelled.
@@ -128,8 +124,8 @@ class LlamaServer:
         The engine sees that nobody waits any more when it is done with a text.
         """
         try:
-            answer = self._request("POST", "/v1/embeddings", json.dumps({"input": prompts}), cancelled)
-        except _CancelledError:
+            answer = self._request("POST", "/v1/embeddings", {"input": prompts}, cancelled)
+        except CancelledError:
             return []
         return [item["embedding"] for item in answer["data"]]
 
@@ -140,7 +136,7 @@ class LlamaServer:
         told to end. The list of adapters comes from that loop: once it is there, the loop runs.
         Source: llama.cpp, `tools/server/server-queue.cpp`, `start_loop` and `terminate`.
         """
-        with suppress(OSError, EngineError, http.client.HTTPException):  # it has crashed: there is no loop to wait for
+        with suppress(OSError, EngineError):  # it has crashed: there is no loop to wait for
             self.get("/lora-adapters")
         for kept in self._kept:
             kept.close()
@@ -159,61 +155,32 @@ class LlamaServer:
             return
 
     def _request(
-        self, method: str, route: str, body: str | None, cancelled: Callable[[], bool] | None = None
+        self, method: str, route: str, body: dict[str, Any] | None, cancelled: Callable[[], bool] | None = None
     ) -> dict[str, Any]:
-        """One request; one that can be cancelled may take any time, others `REQUEST_TIMEOUT_S`."""
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        """One request; one that can be cancelled may take any time."""
         connection = self._connect()
         try:
-            connection.request(method, route, body, headers)
-            if cancelled is not None:
-                _wait(connection, cancelled)
-            response = connection.getresponse()
-            answer: dict[str, Any] = json.loads(response.read())
+            status, text = connection.ask(method, route, b"" if body is None else json.dumps(body).encode(), cancelled)
+            answer: dict[str, Any] = json.loads(text)
         except BaseException:
             connection.close()
             raise
-        self._kept.append(connection)
-        if response.status != http.HTTPStatus.OK:
+        if connection.stays:
+            self._kept.append(connection)
+        else:
+            connection.close()
+        if status != HTTPStatus.OK:
             raise EngineError("llama.cpp refused a request", detail=f"{route}: {answer}")
         return answer
 
-    def _connect(self) -> _UnixConnection:
+    def _connect(self) -> LocalConnection:
         """A connection, kept or new; of those kept, none that the engine has closed meanwhile."""
         with suppress(IndexError):  # several threads may take one
             while (kept := self._kept.pop()) is not None:
-                if kept.sock is not None and not select.select([kept.sock], [], [], 0)[0]:
+                if not kept.has_input(0):
                     return kept
                 kept.close()
-        return _UnixConnection(self._place.path)
-
-
-class _CancelledError(Exception):
-    """Nobody waits for the answer any more."""
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=REQUEST_TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def _wait(connection: _UnixConnection, cancelled: Callable[[], bool]) -> None:
-    """Until there is an answer.
-
-    Raises:
-        _CancelledError: it was cancelled before.
-    """
-    while not select.select([connection.sock], [], [], POLL_S)[0]:
-        if cancelled():
-            raise _CancelledError
+        return LocalConnection(self._place.path, self._key)
 
 
 def _find_device(xllamacpp: Any, placement: str) -> str:

@@ -68,7 +68,10 @@ async def in_thread(function: Callable[[], Result]) -> Result:
 
 
 class Inbox:
-    """From whichever thread into the loop: what is put in while the loop is busy costs one waking of it together."""
+    """From whichever thread into the loop: what is put in while the loop is busy costs one waking of it together.
+
+    What the loop itself puts in is done at once, unless something waits before it.
+    """
 
     def __init__(self) -> None:
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
@@ -77,16 +80,16 @@ class Inbox:
 
     def put(self, call: Callable[[], None]) -> None:
         """Have the loop do something, after what was put in before."""
+        is_at_once = threading.get_ident() == self._thread
         with self._lock:
             is_first = not self._waiting
-            self._waiting.append(call)
-        if not is_first:
-            return
-        if threading.get_ident() == self._thread:
-            self._loop.call_soon(self._empty)  # not at once: whoever puts in may not be ready for it
-            return
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._empty)
+            if not (is_first and is_at_once):
+                self._waiting.append(call)
+        if is_first and is_at_once:
+            call()
+        elif is_first:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(self._empty)
 
     def _empty(self) -> None:
         with self._lock:
@@ -188,8 +191,15 @@ class Job(Generic[Piece]):
 
     def _ask(self, index: int, request: protocol.Request) -> None:
         self._index, self._request, self._hearing = index, request, (hearing := Hearing())
-        # A worker that is gone says so before the request has a number.
-        self._id = self._session.worker.subscribe(lambda event: self._inbox.put(partial(self._hear, hearing, event)))
+
+        def put(event: protocol.Event | None) -> None:
+            if event is None:  # a worker that is gone says so before the request has a number
+                with suppress(RuntimeError):  # the loop is closed: nobody waits
+                    self._loop.call_soon_threadsafe(self._hear, hearing, None)
+            else:
+                self._inbox.put(partial(self._hear, hearing, event))
+
+        self._id = self._session.worker.subscribe(put)
         self._send(request)
 
     def _send(self, request: protocol.Request) -> None:
