@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from localfirst.server.anthropic import routes as anthropic
 from localfirst.server.dialects import ANTHROPIC, OPENAI, find_dialect
@@ -28,7 +28,6 @@ from localfirst.terminal import make_inert
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from localfirst.server.dialects import Dialect
@@ -77,7 +76,27 @@ def make_app(pool: Pool, rules: Rules, about: About, log: Callable[[str], None])
         ("/v1/models/{model:path}", openai.show_model, anthropic.show_model),
     ):
         routes.append(Route(path, _Shared({OPENAI: serve(ours), ANTHROPIC: serve(theirs)}), methods=["GET"]))
-    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _refuse_route}), rules, pool.meter, log)
+    return Guard(_Routes(routes), rules, pool.meter, log)
+
+
+class _Routes:
+    """Finds the route of a request; one without parameters by its path, and not by trying one after the other."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        self.router = Router(routes)
+        paths = Counter(route.path for route in routes)
+        self._plain = {route.path: route for route in routes if "{" not in route.path and paths[route.path] == 1}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # without which the router would answer by itself, in no dialect
+        try:
+            if (route := self._plain.get(scope["path"])) is not None:
+                scope.update(route=route, path_params={})
+                await route.handle(scope, receive, send)
+            else:
+                await self.router(scope, receive, send)
+        except HTTPException as error:
+            await _refuse_route(scope, error)(scope, receive, send)
 
 
 class _Shared:
@@ -112,9 +131,9 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                sent = MutableHeaders(scope=message)
-                sent.update(more)
-                sent.setdefault("cache-control", "no-store")
+                given = {b"cache-control": b"no-store", **dict(message["headers"])}
+                ours = {name.encode(): value.encode("latin-1") for name, value in more.items()}
+                message["headers"] = [*(given | ours).items()]
             await send(message)
 
         try:
@@ -136,9 +155,8 @@ async def _tell_health(_pool: Pool, _asked: Mapping[str, Any]) -> Response:
     return make_json({"status": "ok"})
 
 
-async def _refuse_route(request: Request, error: Exception) -> Response:
+def _refuse_route(scope: Scope, error: HTTPException) -> Response:
     """What the router says of a path or a method that there is not."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
     kinds = {404: "not_found", 405: "method_not_allowed"}
-    text = f"There is no {request.method[:SHOWN_METHOD]} {request.scope['path'][:SHOWN_PATH]} here"
-    return make_failure(RefusedError(status, kinds.get(status, "bad_request"), text), request.scope)
+    text = f"There is no {scope['method'][:SHOWN_METHOD]} {scope['path'][:SHOWN_PATH]} here"
+    return make_failure(RefusedError(error.status_code, kinds.get(error.status_code, "bad_request"), text), scope)

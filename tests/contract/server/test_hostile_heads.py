@@ -24,7 +24,7 @@ KEY = "0123456789abcdef-key"
 def list_routes() -> list[tuple[str, str]]:
     """The method and path of all that is served, as the application itself has it."""
     about = About(make_record("", None, background=False), None)
-    routes = make_app(Pool(), Rules(port=1), about, str)._app.routes
+    routes = make_app(Pool(), Rules(port=1), about, str)._app.router.routes
     found = [(method, route.path) for route in routes if isinstance(route, Route) for method in route.methods or ()]
     return [(method, re.sub(r"{\w+(:path)?}", "greeter", path)) for method, path in found]
 
