@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +121,7 @@ class Guard:
         headers = Headers(scope=scope)
         found = find_refusal(scope["method"], scope["path"], scope["headers"], self._rules)
         refusal = RefusedError(*found) if found else TOO_MANY if CROWDED in scope.get("state", ()) else None
-        more = {**FIXED_HEADERS, **dict.fromkeys(ID_HEADERS, uuid.uuid4().hex)}
+        more = {**FIXED_HEADERS, **dict.fromkeys(ID_HEADERS, secrets.token_hex(16))}
         if refusal is None:
             more |= allow_origin(headers.get("origin"), headers)
         elif refusal.status in LAST:

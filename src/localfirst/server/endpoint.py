@@ -70,14 +70,7 @@ class Stream(Response):
                 sent += 1
                 await send({"type": "http.response.body", "body": text.encode("utf-8", "replace"), "more_body": True})
 
-        async def keep_alive(sign: str) -> None:
-            while True:
-                last = sent
-                await asyncio.sleep(KEEP_ALIVE_S)
-                if sent == last:
-                    await put(sign)
-
-        keeping = None if dialect.alive is None else asyncio.ensure_future(keep_alive(dialect.alive))
+        signs = _LifeSigns(put, lambda: sent, dialect.alive)
         try:
             async for piece in self._pieces:
                 await put(piece)
@@ -86,11 +79,40 @@ class Stream(Response):
                 raise
             await put(dialect.end_with(dialect.tell(error).body))
         finally:
-            if keeping is not None:
-                keeping.cancel()
-                await asyncio.gather(keeping, return_exceptions=True)
+            await signs.end()
             await self._pieces.aclose()
         await send({"type": "http.response.body", "body": b""})
+
+
+class _LifeSigns:
+    """Shows of a stream that it lives, whenever it had nothing to say for a while."""
+
+    def __init__(self, put: Callable[[str], Awaitable[None]], count_sent: Callable[[], int], sign: str | None) -> None:
+        """`None`: there is no sign that its clients understand."""
+        self._put, self._count_sent = put, count_sent
+        self._showing: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if sign is not None:  # a task only for the few that take so long
+            self._timer = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._begin, sign)
+
+    def _begin(self, sign: str) -> None:
+        self._showing = asyncio.ensure_future(self._show(sign))
+
+    async def _show(self, sign: str) -> None:
+        last = 0
+        while True:
+            if self._count_sent() == last:
+                await self._put(sign)
+            last = self._count_sent()
+            await asyncio.sleep(KEEP_ALIVE_S)
+
+    async def end(self) -> None:
+        """Show no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._showing is not None:
+            self._showing.cancel()
+            await asyncio.gather(self._showing, return_exceptions=True)
 
 
 class Endpoint:

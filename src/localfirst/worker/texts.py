@@ -29,14 +29,15 @@ class Texts:
     def __init__(self, send: Send, count_requests: Callable[[], int]) -> None:
         """Send nothing yet. `count_requests` tells how many are answered at the time."""
         self._send, self._count_requests = send, count_requests
+        self._started: tuple[protocol.Event, ...] = ()
         self._pending: list[TextDelta] = []
         self._next_s = 0.0
 
     def take(self, chunk: base.Chunk, add: Callable[[base.Piece], None]) -> None:
         """Send what an engine says; `add` puts the text of a piece in here."""
         match chunk:
-            case base.Started():
-                self.send(protocol.Started(chunk.prompt_tokens))
+            case base.Started():  # goes with what is said first: to wake the parent now would delay the engine
+                self._started = (protocol.Started(chunk.prompt_tokens),)
             case base.Piece():
                 add(chunk)
                 if not chunk.more and time.monotonic() >= self._next_s:
@@ -60,11 +61,16 @@ class Texts:
         for reasoning, group in itertools.groupby(self._pending, key=lambda piece: piece.reasoning):
             pieces = list(group)
             text = "".join(piece.text for piece in pieces)
-            self._send(protocol.Text(text, reasoning, tuple(one for piece in pieces for one in piece.weighed)))
+            weighed = tuple(one for piece in pieces for one in piece.weighed)
+            self._send(*self._take_started(), protocol.Text(text, reasoning, weighed))
         self._pending.clear()
         self._next_s = time.monotonic() + find_wait_s(find_pace_s(self._count_requests()))
 
     def send(self, event: protocol.Event) -> None:
         """Send another event, after the text before it."""
         self.flush()
-        self._send(event)
+        self._send(*self._take_started(), event)
+
+    def _take_started(self) -> tuple[protocol.Event, ...]:
+        started, self._started = self._started, ()
+        return started

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
@@ -105,8 +106,9 @@ class Job(Generic[Piece]):
         """`over` is told when the worker is free again, however that came. Nothing is done before `begin`."""
         self._session, self._work, self._inbox, self._over = session, work, inbox, over
         self._loop = asyncio.get_running_loop()
-        self._pieces: asyncio.Queue[tuple[Piece] | BaseException | None] = asyncio.Queue()
-        self._first: list[tuple[Piece] | BaseException | None] = []
+        self._pieces: deque[tuple[Piece] | BaseException | None] = deque()
+        self._awaited: asyncio.Future[None] | None = None
+        """What whoever iterates waits for, while there is no piece."""
         self._requests = self._make_requests()
         self._index, self._id = 0, 0
         self._request: protocol.Request | None = None
@@ -128,7 +130,8 @@ class Job(Generic[Piece]):
         return self
 
     async def __anext__(self) -> Piece:
-        got = self._first.pop() if self._first else await self._pieces.get()
+        await self._wait_for_piece()
+        got = self._pieces.popleft()
         if got is None:
             raise StopAsyncIteration
         if isinstance(got, BaseException):
@@ -140,9 +143,19 @@ class Job(Generic[Piece]):
 
         Nothing of the work was done then, nor can it be what the worker died of.
         """
-        first = await self._pieces.get()
-        self._first.append(first)
+        await self._wait_for_piece()
+        first = self._pieces[0]
         return self._left or self._hearing.has_begun or self._session.alive or not isinstance(first, LfError)
+
+    async def _wait_for_piece(self) -> None:
+        while not self._pieces:
+            self._awaited = self._loop.create_future()
+            await self._awaited
+
+    def _put(self, piece: tuple[Piece] | BaseException | None) -> None:
+        self._pieces.append(piece)
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
 
     async def __aenter__(self) -> Self:
         return self
@@ -171,7 +184,7 @@ class Job(Generic[Piece]):
 
     def fail(self, error: BaseException) -> None:
         """Stop, and let whoever iterates see `error`."""
-        self._pieces.put_nowait(error)
+        self._put(error)
         self.leave()
 
     def _make_requests(self) -> Iterator[tuple[int, protocol.Request]]:
@@ -256,7 +269,7 @@ class Job(Generic[Piece]):
         heard = self._session.note(heard)
         if not self._left:
             for piece in self._work.take(self._index, heard):
-                self._pieces.put_nowait((piece,))
+                self._put((piece,))
         if isinstance(heard, Answer) and (keep := self._session.find_keeping(self._request, heard)):
             threading.Thread(target=keep, daemon=True).start()
 
@@ -277,5 +290,5 @@ class Job(Generic[Piece]):
         self._ended = True
         self._set_timer(None)
         self._session.worker.unsubscribe(self._id)
-        self._pieces.put_nowait(error)
+        self._put(error)
         self._over(self)
