@@ -8,6 +8,7 @@ each of which reads all weights. Left to itself, the server takes the slot that 
 
 from __future__ import annotations
 
+import math
 import threading
 from array import array
 from typing import TYPE_CHECKING
@@ -48,10 +49,11 @@ class Slots:
         What it knows counts by whole batches: to read less than one again costs less than steps of its own.
         """
         tokens = array("i", prompt)
+        beginning = tokens[: math.ceil(LEAST_SHARE * len(tokens))]
 
         def rank(number: int) -> tuple[int, int, int, int]:
-            known = count_common(self._known[number], tokens)
-            known = known if known >= LEAST_SHARE * len(tokens) else 0
+            read = self._known[number]
+            known = count_common(read, tokens) if read[: len(beginning)] == beginning else 0
             neighbours = len(self._busy & {number - 1, number + 1})
             return -(known // LLAMA_BATCH_TOKENS), -neighbours, -known, self._left[number]
 
