@@ -133,9 +133,6 @@ class GenerateRequest:
     """Go on past what ends an answer by itself, up to `max_tokens`; only asked of engines that can."""
     likeliest: int | None = None
     """How many of the likeliest tokens to tell in the place of each, beside how likely it was; `None`: neither."""
-    heed: Callable[[Callable[[], None]], None] = field(default=lambda _: None)
-    """Given what is to be called when the request is cancelled, by whatever thread; at once where it is already. Only
-    by `push`, which has no step between which to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +151,6 @@ class Piece:
     """Whether a server that tells them apart itself says that this is thinking, not the answer."""
     weighed: tuple[Weighed, ...] = ()
     """The tokens whose text begins here, where that was asked for; what ends the answer is none of them."""
-    more: bool = False
-    """Whether what follows it is there already, so that both may be passed on together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +166,7 @@ class Finished:
 
 
 Chunk = Started | Piece | Finished
-"""`generate` yields one `Started`, any number of `Piece`s (none empty: it has text or tokens), one `Finished`."""
+"""An answer is one `Started`, any number of `Piece`s (none empty: it has text or tokens), one `Finished`."""
 
 
 class LoadedModel(Protocol):
@@ -235,11 +230,11 @@ class Converser(Protocol):
 class Pusher(Protocol):
     """A loaded model whose engine calls back: what it says need not wake a thread that waits for it."""
 
-    def push(self, request: GenerateRequest, put: Callable[[Chunk], None]) -> None:
-        """Answer a prompt without a constraint: `put` is given what `generate` yields, by one thread at a time.
+    def push(self, request: GenerateRequest, put: Callable[[Chunk], None], pass_on: Callable[[], None]) -> None:
+        """Answer a prompt without a constraint; returns when it has ended.
 
-        The thread that calls this one, as a rule; the end of a request that is cancelled comes by the thread that
-        cancels, and this returns when the engine has seen it. Raises as `LoadedModel.generate`.
+        `put` is given what `generate` yields, and `pass_on` is called whenever nothing more is there at the moment:
+        both by one thread at a time, not always the same, and not after the end. Raises as `LoadedModel.generate`.
         """
         ...
 

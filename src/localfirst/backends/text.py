@@ -36,21 +36,21 @@ class Pieces:
         """The one that was met."""
         return self._stop.word
 
-    def feed(self, text: str, *weighed: Weighed, more: bool = False) -> Piece | None:
+    def feed(self, text: str, *weighed: Weighed) -> Piece | None:
         """The piece that is now safe to show, after so much text of so many tokens; `None`: there is none."""
         self._waiting += [(self._fed, one) for one in weighed]
         self._fed += len(text)
-        return self._show(self._stop.feed(text), final=False, more=more)
+        return self._show(self._stop.feed(text), final=False)
 
     def flush(self) -> Piece | None:
         """What was held back, when no more can come."""
         return self._show(self._stop.flush(), final=not self._stop.matched)
 
-    def _show(self, text: str, *, final: bool, more: bool = False) -> Piece | None:
+    def _show(self, text: str, *, final: bool) -> Piece | None:
         self._shown += len(text)
         told = [one for begin, one in self._waiting if begin < self._shown or final]
         self._waiting = self._waiting[len(told) :]
-        return Piece(text, weighed=tuple(told), more=more) if text or told else None
+        return Piece(text, weighed=tuple(told)) if text or told else None
 
 
 class StopFilter:

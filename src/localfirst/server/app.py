@@ -80,7 +80,10 @@ def make_app(pool: Pool, rules: Rules, about: About, log: Callable[[str], None])
 
 
 class _Routes:
-    """Finds the route of a request; one without parameters by its path, and not by trying one after the other."""
+    """Finds the route of a request; one without parameters by its path, and not by trying one after the other.
+
+    Such a one comes before any with parameters that would take its path as well.
+    """
 
     def __init__(self, routes: list[Route]) -> None:
         self.router = Router(routes)
@@ -131,9 +134,11 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                given = {b"cache-control": b"no-store", **dict(message["headers"])}
                 ours = {name.encode(): value.encode("latin-1") for name, value in more.items()}
-                message["headers"] = [*(given | ours).items()]
+                others = [(name, value) for name, value in message["headers"] if name not in ours]
+                if not any(name == b"cache-control" for name, _ in others):
+                    ours[b"cache-control"] = b"no-store"
+                message["headers"] = [*others, *ours.items()]
             await send(message)
 
         try:

@@ -43,19 +43,21 @@ def generate(
 def follow(
     model: base.LoadedModel,
     asked: base.GenerateRequest,
-    take: Callable[[base.Chunk], None],
+    put: Callable[[base.Chunk], None],
+    pass_on: Callable[[], None],
     thinking: ReasoningFormat | None = None,
 ) -> None:
-    """As `generate`, each chunk given to `take`: by the engine itself where it can, and nothing stands between.
+    """As `generate`, but told as `base.Pusher` tells: by the engine itself where it can, and nothing stands between.
 
     Raises:
         LfError: as `generate`.
     """
     if asked.constraint is None and isinstance(model, base.Pusher):
-        model.push(asked, take)
+        model.push(asked, put, pass_on)
         return
     for chunk in generate(model, asked, thinking):
-        take(chunk)
+        put(chunk)
+        pass_on()
 
 
 def think_first(  # noqa: PLR0913 - what is generated, and what stands between

@@ -52,7 +52,7 @@ class Child:
         self._out = frames_out
         self._write_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=1)
-        self._cancels: dict[int, _Cancel] = {}
+        self._cancelled: dict[int, threading.Event] = {}
         self._model: base.LoadedModel | None = None
         self._title = "This model"
         self._starting: set[Callable[[], None]] = set()
@@ -60,10 +60,10 @@ class Child:
     def accept(self, request_id: int, request: protocol.Request) -> None:
         """Start a request, or cancel one."""
         if isinstance(request, protocol.Cancel):
-            if (cancel := self._cancels.get(request.target)) is not None:
-                cancel.ask()
+            if (flag := self._cancelled.get(request.target)) is not None:
+                flag.set()
             return
-        self._cancels[request_id] = _Cancel()
+        self._cancelled[request_id] = threading.Event()
         self._pool.submit(self._run, request_id, request)
 
     def leave(self) -> None:
@@ -89,10 +89,10 @@ class Child:
             traceback.print_exc()
             send(protocol.Failed("engine", f"{type(error).__name__}: {error}", _find_place(error), None))
         finally:
-            self._cancels.pop(request_id, None)
+            self._cancelled.pop(request_id, None)
 
     def _answer(self, request_id: int, request: protocol.Request, send: Send) -> None:
-        cancel = self._cancels[request_id]
+        cancelled = self._cancelled[request_id].is_set
         match request:
             case protocol.Load():
                 send(protocol.Loaded(self._load(request, lambda *told: send(protocol.Loading(*told)))))
@@ -100,18 +100,18 @@ class Child:
                 backend = registry.make_backend(request.backend, request.program)
                 send(protocol.Seen(backend.list_devices(), backend.describe_build()))
             case protocol.Chat():
-                self._chat(request, cancel, send)
+                self._chat(request, cancelled, send)
             case protocol.Complete():
-                self._complete(request, cancel, send)
+                self._complete(request, cancelled, send)
             case protocol.Count():
                 send(protocol.Counted(self._count(request.chat, send)))
             case protocol.Tokenize():
                 send(protocol.Tokens(tuple(self._loaded().tokenize(request.text))))
             case protocol.Embed():
                 send(protocol.Begun())
-                send(protocol.Embedded(tuple(self._loaded().embed(request.texts, cancel.is_asked))))
+                send(protocol.Embedded(tuple(self._loaded().embed(request.texts, cancelled))))
             case protocol.Score():
-                send(protocol.Scored(self._loaded().score(request.tokens, request.likeliest, cancel.is_asked)))
+                send(protocol.Scored(self._loaded().score(request.tokens, request.likeliest, cancelled)))
             case protocol.Cancel():
                 raise AssertionError("a cancel is never queued")
 
@@ -142,33 +142,32 @@ class Child:
         self._pool = ThreadPoolExecutor(max_workers=info.parallel)
         return info
 
-    def _complete(self, request: protocol.Complete, cancel: _Cancel, send: Send) -> None:
+    def _complete(self, request: protocol.Complete, cancelled: Callable[[], bool], send: Send) -> None:
         asked = base.GenerateRequest(
             prompt=request.prompt,
             sampling=request.sampling,
             max_tokens=request.max_tokens,
             stop=request.stop,
-            cancelled=cancel.is_asked,
+            cancelled=cancelled,
             constraint=request.constraint,
             ignore_end=request.ignore_end,
             likeliest=request.likeliest,
-            heed=cancel.heed,
         )
         send(protocol.Begun(), protocol.Rendered())  # together: each write wakes the parent
-        texts = Texts(send, self._cancels.__len__)
+        texts = Texts(send)
 
         def take(chunk: base.Chunk) -> None:
             texts.take(chunk, lambda piece: texts.add(TextDelta(piece.text, weighed=piece.weighed)))
 
         with contextlib.closing(texts):
-            held.follow(self._loaded(), asked, take)
+            held.follow(self._loaded(), asked, take, texts.pass_on)
 
-    def _chat(self, request: protocol.Chat, cancel: _Cancel, send: Send) -> None:
+    def _chat(self, request: protocol.Chat, cancelled: Callable[[], bool], send: Send) -> None:
         send(protocol.Begun())
         model = self._loaded()
         if isinstance(model, base.Converser):
             send(protocol.Rendered())
-            self._converse(model, request, cancel.is_asked, send)
+            self._converse(model, request, cancelled, send)
             return
         template = model.info.template or render.FALLBACK_TEMPLATE
         stop = request.stop if model.info.template else (*request.stop, *render.FALLBACK_STOP)
@@ -176,8 +175,8 @@ class Child:
         prompt = self._render(request, template)
         send(protocol.Rendered())
         reader = calls.AnswerReader(template, prompt, offered)
-        texts = Texts(send, self._cancels.__len__)
-        answer = ChatAnswer(texts, reader, request.choice, cancel.is_asked)
+        texts = Texts(send)
+        answer = ChatAnswer(texts, reader, request.choice, cancelled)
         asked = base.GenerateRequest(
             prompt,
             request.sampling,
@@ -188,14 +187,14 @@ class Child:
             reader.special,
             request.ignore_end,
             request.likeliest,
-            cancel.heed,
         )
         with contextlib.closing(texts):
             if request.choice.use == "required":
                 for chunk in self._call(request, template, asked, reader):
                     answer.take(chunk)
+                    texts.pass_on()
             else:
-                held.follow(model, asked, answer.take, reader.thinking)
+                held.follow(model, asked, answer.take, texts.pass_on, reader.thinking)
 
     def _render(self, request: protocol.Chat, template: str) -> str:
         info = self._loaded().info
@@ -265,41 +264,16 @@ class Child:
             ignore_end=request.ignore_end,
             likeliest=request.likeliest,
         )
-        texts = Texts(send, self._cancels.__len__)
+        texts = Texts(send)
         with contextlib.closing(texts):
             for chunk in model.converse(request.messages, asked):
                 texts.take(chunk, lambda piece: texts.add(TextDelta(piece.text, piece.reasoning, piece.weighed)))
+                texts.pass_on()
 
     def _loaded(self) -> base.LoadedModel:
         if self._model is None:
             raise UsageError("This worker holds no model yet")
         return self._model
-
-
-class _Cancel:
-    """Whether a request is to end soon, and what is to be done then."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._asked = False
-        self._then: Callable[[], None] | None = None
-
-    def is_asked(self) -> bool:
-        return self._asked
-
-    def ask(self) -> None:
-        with self._lock:
-            self._asked = True
-            then, self._then = self._then, None
-        if then is not None:
-            then()
-
-    def heed(self, then: Callable[[], None]) -> None:
-        """Have something done when it is asked, by who asks; at once where it was."""
-        with self._lock:
-            self._then = then
-        if self._asked:
-            self.ask()
 
 
 def _find_offered(request: protocol.Chat) -> tuple[dict[str, Any], ...]:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from localfirst.backends import base
-from localfirst.backends.pace import find_pace_s, find_wait_s
+from localfirst.backends.pace import find_wait_s
 from localfirst.worker import protocol
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ class Send(Protocol):
 class Texts:
     """Pieces of an answer on their way out, those of a few milliseconds in one frame: each frame wakes the parent."""
 
-    def __init__(self, send: Send, count_requests: Callable[[], int]) -> None:
-        """Send nothing yet. `count_requests` tells how many are answered at the time."""
-        self._send, self._count_requests = send, count_requests
+    def __init__(self, send: Send) -> None:
+        """Send nothing yet."""
+        self._send = send
         self._started: tuple[protocol.Event, ...] = ()
         self._pending: list[TextDelta] = []
         self._next_s = 0.0
@@ -40,15 +40,18 @@ class Texts:
                 self._started = (protocol.Started(chunk.prompt_tokens),)
             case base.Piece():
                 add(chunk)
-                if not chunk.more and time.monotonic() >= self._next_s:
-                    self.flush()
             case base.Finished():
                 seconds = chunk.prefill_s, chunk.decode_s
                 self.send(protocol.Finished(chunk.finish_reason, chunk.usage, *seconds, chunk.stopped_by))
 
     def add(self, piece: TextDelta) -> None:
-        """Keep text, to be sent with what follows."""
+        """Keep text until it is passed on, or another event is sent."""
         self._pending.append(piece)
+
+    def pass_on(self) -> None:
+        """Send what waits, if some time has gone since that was done last."""
+        if time.monotonic() >= self._next_s:
+            self.flush()
 
     def close(self) -> None:
         """Send what waits; after an engine's failure too."""
@@ -64,7 +67,7 @@ class Texts:
             weighed = tuple(one for piece in pieces for one in piece.weighed)
             self._send(*self._take_started(), protocol.Text(text, reasoning, weighed))
         self._pending.clear()
-        self._next_s = time.monotonic() + find_wait_s(find_pace_s(self._count_requests()))
+        self._next_s = time.monotonic() + find_wait_s()
 
     def send(self, event: protocol.Event) -> None:
         """Send another event, after the text before it."""

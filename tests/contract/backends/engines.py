@@ -101,11 +101,12 @@ class Pushed:
             yield from self._model.generate(request)
             return
         told: queue.SimpleQueue[Chunk | LfError] = queue.SimpleQueue()
-        ends: list[Callable[[], None]] = []
+        left = threading.Event()
 
         def push() -> None:
+            asked = replace(request, cancelled=lambda: left.is_set() or request.cancelled())
             try:
-                self._model.push(replace(request, heed=ends.append), told.put)
+                self._model.push(asked, told.put, lambda: None)
             except LfError as error:
                 told.put(error)
 
@@ -114,18 +115,11 @@ class Pushed:
         try:
             got: Chunk | LfError | None = None
             while not isinstance(got, Finished):
-                if request.cancelled() and ends:
-                    ends.pop()()
-                try:
-                    got = told.get(timeout=0.01)
-                except queue.Empty:
-                    continue
-                if isinstance(got, LfError):
+                if isinstance(got := told.get(), LfError):
                     raise got
                 yield got
         finally:
-            for end in ends:
-                end()
+            left.set()
             pushing.join()
 
 

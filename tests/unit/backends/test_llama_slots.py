@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localfirst.backends.llama_cpp.slots import ANY, Slots, count_common
+from localfirst.backends.llama_cpp.slots import Slots, count_common
 from localfirst.choices import LLAMA_BATCH_TOKENS
 
 LONG = tuple(range(1000, 1000 + 4 * LLAMA_BATCH_TOKENS))
 TOKENS = st.lists(st.integers(0, 3))
 
 
-def take_all(slots: Slots, *prompts: int) -> list[int]:
-    return [slots.take((prompt,)) for prompt in prompts]
+class Taken:
+    """Slots that are taken and left by hand."""
+
+    def __init__(self, count: int) -> None:
+        self.slots = Slots(count)
+        self._held: dict[int, ExitStack] = {}
+
+    def take(self, prompt: Sequence[int]) -> int:
+        with ExitStack() as stack:
+            number = stack.enter_context(self.slots.taken(prompt))
+            assert number not in self._held
+            self._held[number] = stack.pop_all()
+        assert self.slots.busy == len(self._held)
+        return number
+
+    def leave(self, *numbers: int) -> None:
+        for number in numbers:
+            self._held.pop(number).close()
+
+    def take_each(self, *tokens: int) -> list[int]:
+        return [self.take((token,)) for token in tokens]
 
 
 def test_requests_at_a_time_lie_side_by_side() -> None:
-    slots = Slots(8)
-    for number in (6, 1, 4):  # as others left them
-        take_all(slots, *range(8))
-        for one in range(8):
-            slots.leave((one + number) % 8)
-        taken = sorted(take_all(slots, 11, 12, 13, 14))
+    slots = Taken(8)
+    for shift in (6, 1, 4):  # as others left them
+        slots.take_each(*range(8))
+        slots.leave(*((number + shift) % 8 for number in range(8)))
+        taken = sorted(slots.take_each(11, 12, 13, 14))
         assert taken == list(range(taken[0], taken[0] + 4))
-        for one in taken:
-            slots.leave(one)
+        slots.leave(*taken)
 
 
 def test_a_gap_is_filled() -> None:
-    slots = Slots(8)
-    take_all(slots, *range(8))
-    for one in (0, 3, 7):
-        slots.leave(one)
+    slots = Taken(8)
+    slots.take_each(*range(8))
+    slots.leave(0, 3, 7)
     assert slots.take((20,)) == 3
 
 
 def test_who_comes_again_finds_what_was_read() -> None:
-    slots = Slots(4)
+    slots = Taken(4)
     first = slots.take(LONG)
     slots.leave(first)
     for prompt in ((1, 2), (3, 4), (5, 6)):
@@ -48,7 +66,7 @@ def test_who_comes_again_finds_what_was_read() -> None:
 
 
 def test_a_new_prompt_spares_what_was_read_last() -> None:
-    slots = Slots(3)
+    slots = Taken(3)
     taken = []
     for prompt in ((1, *LONG[:40]), (1, *LONG[50:90]), (1, *LONG[100:140])):  # all begin with one token
         taken.append(slots.take(prompt))
@@ -58,43 +76,29 @@ def test_a_new_prompt_spares_what_was_read_last() -> None:
 
 
 def test_less_than_a_batch_is_no_reason_to_lie_apart() -> None:
-    slots = Slots(8)
+    slots = Taken(8)
     knowing = slots.take(LONG)
-    between, busy = take_all(slots, 1, 2)
-    slots.leave(knowing)
-    slots.leave(between)
+    between, busy = slots.take_each(1, 2)
+    slots.leave(knowing, between)
     assert abs(knowing - busy) == 2
     assert abs(slots.take((*LONG[: LLAMA_BATCH_TOKENS - 1], 9)) - busy) == 1
     assert slots.take((*LONG, 9)) == knowing
 
 
-def test_all_taken_leaves_the_choice_to_the_server() -> None:
-    slots = Slots(2)
-    taken = take_all(slots, 1, 2, 3)
-    assert taken == [0, 1, ANY]
-    slots.leave(ANY)
-    assert slots.take((4,)) == ANY
-    slots.leave(1)
-    assert slots.take((4,)) == 1
-
-
 @given(st.lists(st.one_of(st.integers(0, 5), TOKENS)), st.integers(1, 5))
 def test_no_slot_is_given_twice(steps: list[int | list[int]], count: int) -> None:
-    slots, busy = Slots(count), set()
+    slots, busy = Taken(count), set()
     for step in steps:
-        if isinstance(step, int):
-            if step in busy:
-                busy.remove(step)
-                slots.leave(step)
-            continue
-        taken = slots.take(step)
-        assert (taken == ANY) == (len(busy) == count)
-        assert taken not in busy
-        busy |= {taken} - {ANY}
+        if isinstance(step, list):
+            if len(busy) < count:
+                busy.add(slots.take(step))
+        elif step in busy:
+            busy.remove(step)
+            slots.leave(step)
 
 
 @given(TOKENS, TOKENS)
 def test_what_both_begin_with(one: list[int], other: list[int]) -> None:
-    common = count_common(array("i", one), array("i", other))
+    common = count_common(array("q", one), array("q", other))
     assert one[:common] == other[:common]
     assert common in {len(one), len(other)} or one[common] != other[common]

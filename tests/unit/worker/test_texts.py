@@ -15,21 +15,23 @@ from localfirst.worker import texts as pacing
 class Sent(list[protocol.Event]):
     def __init__(self) -> None:
         super().__init__()
-        self.texts = pacing.Texts(lambda *events: self.extend(events), lambda: 1)
+        self.texts = pacing.Texts(lambda *events: self.extend(events))
 
     def take(self, *chunks: Started | Piece | Finished) -> None:
         for chunk in chunks:
             self.texts.take(chunk, lambda piece: self.texts.add(TextDelta(piece.text, piece.reasoning)))
+        self.texts.pass_on()
 
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> Sent:
-    monkeypatch.setattr(pacing, "find_wait_s", lambda _: math.inf)
+    monkeypatch.setattr(pacing, "find_wait_s", lambda: math.inf)
     return Sent()
 
 
 def test_the_first_piece_is_sent_at_once_whatever_was_told_before(sent: Sent) -> None:
-    sent.take(Started(3), Piece("a"))
+    sent.take(Started(3))
+    sent.take(Piece("a"))
     assert sent == [protocol.Started(3), protocol.Text("a", False)]
     sent.take(Piece("b"), Piece("c"))
     assert len(sent) == 2
@@ -41,11 +43,13 @@ def test_the_first_piece_is_sent_at_once_whatever_was_told_before(sent: Sent) ->
 
 
 def test_what_else_is_told_comes_after_the_text_before_it(sent: Sent) -> None:
-    sent.take(Piece("a"), Piece("b"), Finished("stop", Usage(1, 2)))
+    sent.take(Piece("a"))
+    sent.take(Piece("b"), Finished("stop", Usage(1, 2)))
     assert [type(one) for one in sent] == [protocol.Text, protocol.Text, protocol.Finished]
 
 
-def test_a_piece_waits_for_what_is_there_already(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pacing, "find_wait_s", lambda _: 0.0)
-    sent.take(Piece("a", more=True), Piece("b", more=True), Piece("c"), Piece("d"))
+def test_pieces_that_are_there_together_are_sent_together(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "find_wait_s", lambda: 0.0)
+    sent.take(Piece("a"), Piece("b"), Piece("c"))
+    sent.take(Piece("d"))
     assert sent == [protocol.Text("abc", False), protocol.Text("d", False)]

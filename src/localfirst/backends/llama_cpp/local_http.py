@@ -18,6 +18,7 @@ POLL_S = 0.05
 """How often a cancel is looked for while an answer is computed."""
 REQUEST_TIMEOUT_S = 60.0
 READ_BYTES = 64 * 1024
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -77,12 +78,13 @@ class LocalConnection:
             data += self._receive()
         head, body = bytes(data[:end]), data[end + 4 :]
         length = _LENGTH.search(head)
-        if length is None or not head.startswith(b"HTTP/1."):
+        status = _STATUS.match(head)
+        if length is None or status is None:
             raise ConnectionError(f"not an answer: {head[:100]!r}")
         self.stays = _CLOSE.search(head) is None
         while len(body) < int(length[1]):
             body += self._receive()
-        return int(head[9:12]), bytes(body)
+        return int(status[1]), bytes(body[: int(length[1])])
 
     def _receive(self) -> bytes:
         data = self._socket.recv(READ_BYTES)

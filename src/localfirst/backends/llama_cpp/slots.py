@@ -11,15 +11,14 @@ from __future__ import annotations
 import math
 import threading
 from array import array
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from localfirst.choices import LLAMA_BATCH_TOKENS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-ANY = -1
-"""The server is to choose, and to wait for one."""
 LEAST_SHARE = 0.1
 """How much of a prompt a slot has to know to be taken for that: what any two prompts begin with is no reason. As the
 server's own `slot_prompt_similarity`."""
@@ -32,7 +31,7 @@ class Slots:
         """All are free, and know nothing."""
         self._lock = threading.Lock()
         self._busy: set[int] = set()
-        self._known = [array("i") for _ in range(count)]
+        self._known = [array("q") for _ in range(count)]
         """The prompt that each of them read last."""
         self._left = [0] * count
         self._turn = 0
@@ -43,12 +42,13 @@ class Slots:
         """How many are in use."""
         return len(self._busy)
 
-    def take(self, prompt: Sequence[int]) -> int:
-        """A slot for a prompt, or `ANY` where none is free.
+    @contextmanager
+    def taken(self, prompt: Sequence[int]) -> Iterator[int]:
+        """A slot for a prompt that is now read. No more than there are may be in use.
 
         What it knows counts by whole batches: to read less than one again costs less than steps of its own.
         """
-        tokens = array("i", prompt)
+        tokens = array("q", prompt)
         beginning = tokens[: math.ceil(LEAST_SHARE * len(tokens))]
 
         def rank(number: int) -> tuple[int, int, int, int]:
@@ -58,21 +58,16 @@ class Slots:
             return -(known // LLAMA_BATCH_TOKENS), -neighbours, -known, self._left[number]
 
         with self._lock:
-            free = [number for number in range(len(self._known)) if number not in self._busy]
-            if not free:
-                return ANY
-            taken = min(free, key=rank)
+            taken = min((number for number in range(len(self._known)) if number not in self._busy), key=rank)
             self._busy.add(taken)
             self._known[taken] = tokens
-            return taken
-
-    def leave(self, number: int) -> None:
-        """Free a slot that was taken."""
-        with self._lock:
-            self._busy.discard(number)
-            if number != ANY:
+        try:
+            yield taken
+        finally:
+            with self._lock:
+                self._busy.remove(taken)
                 self._turn += 1
-                self._left[number] = self._turn
+                self._left[taken] = self._turn
 
 
 def count_common(one: array[int], other: array[int]) -> int:

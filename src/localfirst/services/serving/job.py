@@ -87,7 +87,7 @@ class Inbox:
             if not (is_first and is_at_once):
                 self._waiting.append(call)
         if is_first and is_at_once:
-            call()
+            self._do(call)
         elif is_first:
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._loop.call_soon_threadsafe(self._empty)
@@ -96,7 +96,14 @@ class Inbox:
         with self._lock:
             calls, self._waiting = self._waiting, []
         for call in calls:
+            self._do(call)
+
+    def _do(self, call: Callable[[], None]) -> None:
+        """Whoever put it in reads on for others, whatever comes of it."""
+        try:
             call()
+        except Exception as error:  # noqa: BLE001 - as the loop does with what it calls
+            self._loop.call_exception_handler({"message": "what a worker said was not taken", "exception": error})
 
 
 class Job(Generic[Piece]):

@@ -1,0 +1,125 @@
+"""An answer that is passed on where the engine calls back: no thread is woken for what it says.
+
+Events are kept until the next moment to pass something on: beside an engine that pushes all else out of the caches, to
+look at each as it comes costs far more than to look at several in a row.
+
+Every token of any request wakes all who wait in the engine for theirs (`server_response::send` in
+`tools/server/server-queue.cpp`, ggml-org/llama.cpp): of 16 that wait, that is a third of what all this costs. So where
+there are many, none waits there before that moment; what came meanwhile the engine then gives at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from localfirst.backends.llama_cpp.answer import explain, is_last
+from localfirst.backends.pace import MANY, find_pace_s, find_wait_s
+from localfirst.errors import LfError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localfirst.backends.base import Chunk
+    from localfirst.backends.llama_cpp.answer import Answer
+
+AT_ONCE_S = 0.001
+"""What the engine gives sooner than this after what it gave before was there already."""
+BURST_S = 0.005
+"""How long what is there already is waited for, before what came is passed on all the same."""
+LOOK_S = 0.2
+"""How often a cancel is looked for, and text for which no next event has come."""
+
+
+class Pushed:
+    """Gives the chunks of an answer to `put`, until it ends, fails or is cancelled."""
+
+    def __init__(
+        self,
+        answer: Answer,
+        put: Callable[[Chunk], None],
+        pass_on: Callable[[], None],
+        cancelled: Callable[[], bool],
+        count_requests: Callable[[], int],
+    ) -> None:
+        """`put` and `pass_on` are called by one thread at a time, as `base.Pusher` has it."""
+        self._answer, self._put, self._pass_on, self._cancelled = answer, put, pass_on, cancelled
+        self._count_requests = count_requests
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._error: Exception | None = None
+        self._kept: deque[dict[str, Any]] = deque()
+        self._has_put = False
+        self._due_s = 0.0
+        self._called_s = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the end was put, or an error stands in its place."""
+        return self._over.is_set()
+
+    def accept(self, event: dict[str, Any]) -> bool:
+        """Take an event; whether the engine is to stop. An error stays here: the engine would drop it."""
+        try:
+            if not self.is_over:
+                self._accept(event)
+        except Exception as error:  # noqa: BLE001 - the border to native code
+            self.fail(error)
+        return self.is_over
+
+    def fail(self, error: Exception) -> None:
+        """No event comes any more; the error counts where the last one was no end."""
+        with self._lock:
+            if not self.is_over:
+                self._error = error if isinstance(error, LfError) else explain(error)
+                self._over.set()
+
+    def follow(self) -> None:
+        """Wait for the end, which a cancel brings at once.
+
+        Raises:
+            LfError: it failed.
+        """
+        while not self._over.wait(LOOK_S):
+            with self._lock:
+                if not self.is_over and (self._cancelled() or time.monotonic() > self._due_s + LOOK_S):
+                    self._take_kept()
+        if self._error is not None:
+            raise self._error
+
+    def _accept(self, event: dict[str, Any]) -> None:
+        now_s = time.monotonic()
+        self._kept.append(event)
+        was_waited_for = now_s - self._called_s > AT_ONCE_S  # so none is there after it
+        is_due = now_s >= self._due_s + (0 if was_waited_for else BURST_S)
+        if is_due or not self._has_put or is_last(event):
+            with self._lock:
+                if not self.is_over:
+                    self._take_kept()
+            if self._has_put and (requests := self._count_requests()) >= MANY:
+                self._over.wait(min(find_wait_s(find_pace_s(requests)), self._answer.find_left_s()))
+        self._called_s = time.monotonic()
+
+    def _take_kept(self) -> None:
+        """Put what is kept, up to the end where that has come, or where no more is wanted."""
+        answer, has_put = self._answer, False
+        try:
+            while answer.ended is None:
+                if self._cancelled():
+                    answer.ended = "cancelled"
+                elif not self._kept:
+                    break
+                elif (piece := answer.take(self._kept.popleft())) is not None:
+                    self._put(piece)
+                    self._has_put = has_put = True
+            for chunk in answer.finish() if answer.ended is not None else ():
+                self._put(chunk)
+        except Exception as error:  # noqa: BLE001 - raised again by who waits for the end
+            self._error = error if isinstance(error, LfError) else explain(error)
+        if has_put:
+            self._pass_on()
+            self._due_s = time.monotonic() + find_wait_s(find_pace_s(self._count_requests()))
+        if answer.ended is not None or self._error is not None:
+            self._over.set()

@@ -1,0 +1,167 @@
+"""When what llama.cpp says is passed on, and what happens where it says no more."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from localfirst.backends.base import Chunk, Finished
+from localfirst.backends.limits import Allowance
+from localfirst.backends.llama_cpp import likely, pushed
+from localfirst.backends.llama_cpp.answer import UNENDED, Answer
+from localfirst.backends.llama_cpp.pushed import Pushed
+from localfirst.backends.pace import MANY
+from localfirst.backends.text import Pieces
+from localfirst.errors import EngineError
+
+
+class Pushing:
+    """An answer that is pushed into a list; `|` stands where it was passed on."""
+
+    def __init__(self, requests: int = 1, stop: tuple[str, ...] = ()) -> None:
+        self.told: list[Chunk | str] = []
+        self.cancelled = threading.Event()
+        self.tokens = 0
+        answer = Answer(3, Allowance(1000, "length"), Pieces(stop), likely.Reader(None, lambda _: b""))
+        passed = lambda: self.told.append("|")  # noqa: E731
+        self.pushed = Pushed(answer, self.told.append, passed, self.cancelled.is_set, lambda: requests)
+
+    def say(self, text: str, reason: str | None = None) -> bool:
+        self.tokens += 1
+        timings = {"predicted_n": self.tokens, "prompt_ms": 1.0, "predicted_ms": 10.0 * self.tokens}
+        return self.pushed.accept({"choices": [{"text": text, "finish_reason": reason}], "timings": timings})
+
+    @property
+    def shown(self) -> str:
+        return "".join(one if isinstance(one, str) else one.text for one in self.told if not isinstance(one, Finished))
+
+    @property
+    def end(self) -> Finished:
+        (end,) = (one for one in self.told if isinstance(one, Finished))
+        assert isinstance(self.told[-1], Finished) or self.told[-1] == "|"
+        return end
+
+
+@pytest.fixture
+def never_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushed, "find_wait_s", lambda _: math.inf)
+
+
+def follow_later(one: Pushing) -> threading.Thread:
+    thread = threading.Thread(target=one.pushed.follow)
+    thread.start()
+    return thread
+
+
+@pytest.mark.usefixtures("never_due")
+def test_the_first_text_comes_at_once_and_the_rest_when_it_is_due() -> None:
+    one = Pushing()
+    assert not any(one.say(text) for text in ("", "a", "b", "c"))
+    assert one.shown == "a|"
+    assert one.say("d", "stop")
+    one.pushed.follow()
+    assert one.shown == "a|bcd|"
+    assert (one.end.finish_reason, one.end.usage.completion_tokens) == ("stop", 5)
+
+
+def test_what_comes_without_a_pause_is_passed_on_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushed, "find_wait_s", lambda _: 0.01)
+    one = Pushing()
+    until = time.monotonic() + 0.2
+    while time.monotonic() < until:
+        one.say("x")
+    assert 3 < one.shown.count("|") < 20
+
+
+def test_text_is_passed_on_where_no_next_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushed, "LOOK_S", 0.02)
+    one = Pushing()
+    one.say("a")
+    one.say("b")
+    following = follow_later(one)
+    time.sleep(0.3)
+    assert one.shown == "a|b|"
+    one.cancelled.set()
+    following.join(5)
+    assert one.pushed.is_over
+
+
+@pytest.mark.usefixtures("never_due")
+def test_a_cancel_is_heard_while_the_engine_says_nothing() -> None:
+    one = Pushing()
+    one.say("a")
+    following = follow_later(one)
+    one.cancelled.set()
+    following.join(5)
+    assert (one.end.finish_reason, one.end.usage.completion_tokens) == ("cancelled", 1)
+    assert one.say("b")  # what the engine says afterwards stops it, and is not told
+    assert one.shown == "a|"
+
+
+@pytest.mark.usefixtures("never_due")
+def test_nothing_counts_that_came_after_a_stop_word() -> None:
+    one = Pushing(stop=("END",))
+    one.say("a")
+    for text in ("b", "END", "c", "d"):
+        one.say(text)
+    one.say("", "length")
+    one.pushed.follow()
+    assert one.shown == "a|b|"
+    assert (one.end.finish_reason, one.end.stopped_by, one.end.usage.completion_tokens) == ("stop", "END", 3)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [({"error": {"message": "no memory"}}, "no memory"), ({"choices": []}, "index"), ({"choices": [{}]}, "text")],
+)
+def test_what_is_no_event_is_an_error_of_the_engine(event: dict[str, Any], words: str) -> None:
+    one = Pushing()
+    assert one.pushed.accept(event)
+    with pytest.raises(EngineError) as caught:
+        one.pushed.follow()
+    assert words in str(caught.value.detail)
+    assert one.told == []
+
+
+def test_a_failure_counts_where_no_end_came_before_it() -> None:
+    ended, cut = Pushing(), Pushing()
+    ended.say("a", "stop")
+    for one in (ended, cut):
+        one.pushed.fail(UNENDED)
+    ended.pushed.follow()
+    assert ended.end.finish_reason == "stop"
+    with pytest.raises(EngineError):
+        cut.pushed.follow()
+    cut.cancelled.set()
+    assert cut.told == []
+
+
+def test_an_error_of_who_takes_it_is_told_and_ends_it() -> None:
+    one = Pushing()
+
+    def put(_: Chunk) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    one.pushed._put = put
+    assert one.say("a")
+    with pytest.raises(EngineError, match=r"llama\.cpp failed"):
+        one.pushed.follow()
+
+
+def test_of_many_none_waits_in_the_engine_before_the_next_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushed, "find_wait_s", lambda _: 0.3)
+    for requests, waits in ((MANY - 1, False), (MANY, True)):
+        one = Pushing(requests)
+        began = time.perf_counter()
+        one.say("a")
+        assert (time.perf_counter() - began >= 0.3) == waits
+    monkeypatch.setattr(pushed, "find_wait_s", lambda _: 5.0)
+    one = Pushing(MANY)
+    threading.Timer(0.02, one.pushed.fail, [UNENDED]).start()
+    began = time.perf_counter()
+    assert one.say("a")
+    assert time.perf_counter() - began < 4
