@@ -7,12 +7,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from tests.fixtures.engines import need_engine
-from tests.fixtures.scripted import TEMPLATE, Shape, make_gguf, make_litert, make_mlx, make_onnx, make_openvino
+from tests.fixtures.scripted import (
+    TEMPLATE,
+    Shape,
+    make_gguf,
+    make_litert,
+    make_mlx,
+    make_onnx,
+    make_openvino,
+    make_random_gguf,
+)
 
 from localfirst.conversation import Answer, Message, Sampling, TextDelta, Usage
 from localfirst.errors import LfError, ModelFileError, TemplateError, UsageError, WorkerCrashError
@@ -161,6 +171,22 @@ def test_cancel_ends_an_endless_answer_and_the_worker_goes_on(backend: str, tmp_
         assert seen[-1].usage.completion_tokens < 16000
         _, answer = read_all(worker.answer(protocol.Chat(HI, GREEDY, max_tokens=2)))
     assert (answer.usage.completion_tokens, answer.finish_reason) == (2, "length")
+
+
+def test_one_after_the_other_may_leave_while_its_prompt_is_read(tmp_path: Path) -> None:
+    """None waits for what the engine still computes of the one before, and nobody's worker is ended for it."""
+    need_engine("xllamacpp")
+    shape = Shape(hidden=512, layers=8, heads=8, feed_forward=2048, context=16384)
+    make_random_gguf(tmp_path / "slow.gguf", shape)
+    long = (Message("user", "a b c d " * 1500),)
+    with Worker(sys.executable) as worker:
+        worker.load(protocol.Load("xllamacpp", str(tmp_path / "slow.gguf"), 16384, 2, "cpu"))
+        for _ in range(4):
+            reply = worker.answer(protocol.Chat(long, GREEDY, max_tokens=1))
+            threading.Timer(0.2, reply.cancel).start()
+            _, answer = read_all(reply)
+            assert (answer.finish_reason, answer.usage.completion_tokens) == ("cancelled", 0)
+        assert worker.alive
 
 
 def test_leaving_the_loop_early_stops_the_answer(backend: str, tmp_path: Path) -> None:
