@@ -11,10 +11,8 @@ import time
 PACE_S = 0.03
 """Nobody reads faster than this. On 2 cores of which both compute, 15 ms cost an engine of 240 tokens/s three
 hundredths of its speed, and 30 ms one."""
-
-
 MOST_PACE_S = 0.12
-"""Nobody waits longer than this for text that is there."""
+"""So often at the least, however many requests there are."""
 MANY = 4
 """Requests at a time from which on each is passed on less often, so that all together are not more often: 16 that get a
 token every 40 ms would else be passed on at each."""
