@@ -80,7 +80,8 @@ class Pushed:
         """Wait for the end, which a cancel brings at once.
 
         Raises:
-            LfError: it failed.
+            LfError: the engine failed.
+            Exception: as `put` and `pass_on` raised it.
         """
         while not self._over.wait(LOOK_S):
             with self._lock:
@@ -116,8 +117,8 @@ class Pushed:
                     self._has_put = has_put = True
             for chunk in answer.finish() if answer.ended is not None else ():
                 self._put(chunk)
-        except Exception as error:  # noqa: BLE001 - raised again by who waits for the end
-            self._error = error if isinstance(error, LfError) else explain(error)
+        except Exception as error:  # noqa: BLE001 - raised again, as it is, by who waits for the end
+            self._error = error
         if has_put:
             self._pass_on()
             self._due_s = time.monotonic() + find_wait_s(find_pace_s(self._count_requests()))
