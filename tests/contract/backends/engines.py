@@ -101,12 +101,16 @@ class Pushed:
             yield from self._model.generate(request)
             return
         told: queue.SimpleQueue[Chunk | LfError] = queue.SimpleQueue()
-        left = threading.Event()
+        left, wanted = threading.Event(), threading.Semaphore(0)
+
+        def put(chunk: Chunk) -> None:
+            told.put(chunk)
+            wanted.acquire()  # whoever takes it may have had enough, as the worker may
 
         def push() -> None:
             asked = replace(request, cancelled=lambda: left.is_set() or request.cancelled())
             try:
-                self._model.push(asked, told.put, lambda: None)
+                self._model.push(asked, put, lambda: None)
             except LfError as error:
                 told.put(error)
 
@@ -118,8 +122,10 @@ class Pushed:
                 if isinstance(got := told.get(), LfError):
                     raise got
                 yield got
+                wanted.release()
         finally:
             left.set()
+            wanted.release(1000)
             pushing.join()
 
 
