@@ -91,10 +91,8 @@ class Relaying:
                 pass
 
     def begin(self, prompt_tokens: int | None) -> tuple[protocol.Event, ...]:
-        """The events by which a client is told that its request is taken up."""
-        if isinstance(self.request, protocol.Tokenize):
-            return (protocol.Begun(),)
-        return protocol.Begun(), protocol.Rendered(), protocol.Started(prompt_tokens)
+        """The events that come before any piece."""
+        return () if isinstance(self.request, protocol.Tokenize) else (protocol.Started(prompt_tokens),)
 
 
 class Relay:

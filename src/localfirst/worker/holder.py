@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from localfirst.backends.base import ignore
 from localfirst.conversation import Answer, FinishReason, TextDelta, Timings, ToolCall, Usage
-from localfirst.errors import EngineError, LfError, TemplateError, error_for
+from localfirst.errors import EngineError, LfError, error_for
 from localfirst.worker import protocol
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     Put = Callable[[protocol.Event | None], None]
 
-RENDER_TIMEOUT_S = 10.0
-"""A template ends in milliseconds; one that loops for ever is stopped with its process."""
 CANCEL_TIMEOUT_S = 5.0
 """An engine that does not see a cancel within this time is stopped with its process."""
 CLOSE_TIMEOUT_S = 3.0
@@ -51,10 +49,6 @@ Heard = (
 )
 """What is asked for, and not only how far it is."""
 
-LATE_TEMPLATE = TemplateError(
-    f"The model's chat template did not end in {RENDER_TIMEOUT_S:.0f} s",
-    hint="The template comes with the model's files; see its other builds with `lf model explain`",
-)
 LATE_CANCEL = EngineError("The engine did not stop when asked to, so its process was ended")
 
 
@@ -188,8 +182,6 @@ class Hearing:
         self._first_token_s: float | None = None
         self._pieces: list[TextDelta] = []
         self._calls: list[ToolCall] = []
-        self.has_begun = False
-        """Whether the worker has said anything; one that died before did not take the request up."""
         self.is_over = False
         """Whether it says nothing more."""
         self.prompt_tokens: int | None = None
@@ -201,7 +193,6 @@ class Hearing:
         Raises:
             TemplateError, ContextError, UsageError, EngineError: as the worker says.
         """
-        self.has_begun = True
         self.is_over = isinstance(event, protocol.ENDS)
         match event:
             case protocol.Text():
@@ -219,7 +210,7 @@ class Hearing:
             case protocol.Started():
                 self.prompt_tokens = event.prompt_tokens
                 return None
-            case protocol.Begun() | protocol.Rendered() | protocol.Loading():
+            case protocol.Loading():
                 return None
             case _:
                 return event
@@ -247,19 +238,11 @@ class Reply:
 
     def __iter__(self) -> Iterator[TextDelta | ToolCall | Answer]:
         try:
-            event = self._wait_until_rendered()
-            while True:
-                if isinstance(heard := self._hearing.hear(event), (TextDelta, ToolCall, Answer)):
+            while not self._hearing.is_over:
+                if isinstance(heard := self._hearing.hear(self._wait()), (TextDelta, ToolCall, Answer)):
                     yield heard
-                if self._hearing.is_over:
-                    return
-                event = self._wait()
         finally:
             self._leave()
-
-    def _wait_until_rendered(self) -> protocol.Event:
-        self._hearing.hear(self._wait())  # Begun: the queue may be long, the template not
-        return self._wait(RENDER_TIMEOUT_S, LATE_TEMPLATE)
 
     def wait_for(
         self,
@@ -270,7 +253,7 @@ class Reply:
     ) -> _Single:
         """The answer to a request that has one event only, of this kind, but for what comes before it.
 
-        That it left the queue, or how far it is, which `report` is told.
+        That is how far it is, which `report` is told.
         """
         try:
             while (heard := self._hearing.hear(event := self._wait(timeout_s, late))) is None:

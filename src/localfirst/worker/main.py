@@ -20,7 +20,7 @@ from localfirst.backends import base, constraints, registry
 from localfirst.chat import call_writing, calls, render
 from localfirst.conversation import TextDelta
 from localfirst.errors import ConstraintError, LfError, RuntimeMissingError, UsageError
-from localfirst.worker import called, held, protocol
+from localfirst.worker import called, deadline, held, protocol
 from localfirst.worker.chat_answer import ChatAnswer
 from localfirst.worker.texts import Texts
 
@@ -56,6 +56,8 @@ class Child:
         self._model: base.LoadedModel | None = None
         self._title = "This model"
         self._starting: set[Callable[[], None]] = set()
+        self._rendering = threading.Lock()
+        """One prompt at a time, for a process has one deadline."""
 
     def accept(self, request_id: int, request: protocol.Request) -> None:
         """Start a request, or cancel one."""
@@ -104,11 +106,10 @@ class Child:
             case protocol.Complete():
                 self._complete(request, cancelled, send)
             case protocol.Count():
-                send(protocol.Counted(self._count(request.chat, send)))
+                send(protocol.Counted(self._count(request.chat)))
             case protocol.Tokenize():
                 send(protocol.Tokens(tuple(self._loaded().tokenize(request.text))))
             case protocol.Embed():
-                send(protocol.Begun())
                 send(protocol.Embedded(tuple(self._loaded().embed(request.texts, cancelled))))
             case protocol.Score():
                 send(protocol.Scored(self._loaded().score(request.tokens, request.likeliest, cancelled)))
@@ -153,7 +154,6 @@ class Child:
             ignore_end=request.ignore_end,
             likeliest=request.likeliest,
         )
-        send(protocol.Begun(), protocol.Rendered())  # together: each write wakes the parent
         texts = Texts(send)
 
         def take(chunk: base.Chunk) -> None:
@@ -163,17 +163,14 @@ class Child:
             held.follow(self._loaded(), asked, take, texts.pass_on)
 
     def _chat(self, request: protocol.Chat, cancelled: Callable[[], bool], send: Send) -> None:
-        send(protocol.Begun())
         model = self._loaded()
         if isinstance(model, base.Converser):
-            send(protocol.Rendered())
             self._converse(model, request, cancelled, send)
             return
         template = model.info.template or render.FALLBACK_TEMPLATE
         stop = request.stop if model.info.template else (*request.stop, *render.FALLBACK_STOP)
         offered = _find_offered(request)
         prompt = self._render(request, template)
-        send(protocol.Rendered())
         reader = calls.AnswerReader(template, prompt, offered)
         texts = Texts(send)
         answer = ChatAnswer(texts, reader, request.choice, cancelled)
@@ -198,25 +195,22 @@ class Child:
 
     def _render(self, request: protocol.Chat, template: str) -> str:
         info = self._loaded().info
-        return render.render_chat(
-            template,
-            request.messages,
-            bos_token=info.bos_token,
-            eos_token=info.eos_token,
-            options=request.options,
-            tools=_find_offered(request),
-            model=self._title,
-        )
+        with self._rendering, deadline.ending_within(deadline.RENDER_TIMEOUT_S):
+            return render.render_chat(
+                template,
+                request.messages,
+                bos_token=info.bos_token,
+                eos_token=info.eos_token,
+                options=request.options,
+                tools=_find_offered(request),
+                model=self._title,
+            )
 
-    def _count(self, request: protocol.Chat, send: Send) -> int:
+    def _count(self, request: protocol.Chat) -> int:
         """The tokens of a prompt as its engine begins to read it, which goes no further."""
-        send(protocol.Begun())
         model = self._loaded()
-        prompt = None
         if not isinstance(model, base.Converser):
             prompt = self._render(request, model.info.template or render.FALLBACK_TEMPLATE)
-        send(protocol.Rendered())
-        if prompt is not None:
             first = next(model.generate(base.GenerateRequest(prompt, request.sampling)))
             if isinstance(first, base.Started) and first.prompt_tokens is not None:
                 return first.prompt_tokens
@@ -309,7 +303,8 @@ def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _harden() -> None:
-    """No core dumps of a process that holds prompts, and no telemetry package to import."""
+    """No core dumps of a process that holds prompts, no telemetry package to import, and an end to what has none."""
+    deadline.prepare()
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # the documented way to forbid an import
     if sys.platform != "win32":
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -3,8 +3,6 @@
 A request carries the `id` that all of its events repeat. Knows no process, no engine and no template.
 
     -> {"op": "chat", "id": 2, "messages": [{"role": "user", "content": "hi"}], "sampling": {...}, ...}
-    <- {"event": "begun", "id": 2}
-    <- {"event": "rendered", "id": 2}
     <- {"event": "started", "id": 2, "prompt_tokens": 11}
     <- {"event": "text", "id": 2, "text": "Hello", "reasoning": false}
     <- {"event": "finished", "id": 2, "finish_reason": "stop", "usage": {...}, "prefill_s": 0.004, "decode_s": 0.1}
@@ -72,7 +70,7 @@ class Load:
 class Chat:
     """Answer a conversation through the model's own template.
 
-    Answered by `Begun`, `Rendered`, `Started`, `Text`..., `Finished`, or by `Failed` at any point.
+    Answered by `Started`, `Text`..., `Finished`, or by `Failed` at any point.
     """
 
     messages: tuple[Message, ...]
@@ -107,7 +105,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Tell how many tokens a conversation has as a prompt; answered by `Begun`, `Rendered`, `Counted`, or `Failed`."""
+    """Tell how many tokens a conversation has as a prompt; answered by `Counted` or `Failed`."""
 
     chat: Chat
 
@@ -177,16 +175,6 @@ class Loaded:
     """The model is in memory."""
 
     info: LoadedInfo
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """The request left the queue. From here to `Rendered` the parent's timer runs: a template may loop for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """The prompt is text now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,26 +252,9 @@ class Failed:
 
 
 Request = Load | Look | Chat | Complete | Count | Tokenize | Embed | Score | Cancel
-Event = (
-    Loading
-    | Loaded
-    | Seen
-    | Begun
-    | Rendered
-    | Started
-    | Text
-    | Called
-    | Finished
-    | Counted
-    | Tokens
-    | Embedded
-    | Scored
-    | Failed
-)
+Event = Loading | Loaded | Seen | Started | Text | Called | Finished | Counted | Tokens | Embedded | Scored | Failed
 ENDS = (Loaded, Seen, Finished, Counted, Tokens, Embedded, Scored, Failed)
 """Events after which nothing of their request comes."""
-RENDERED = (Chat, Complete, Count)
-"""Requests that have a `Rendered`."""
 
 _NESTED: dict[str, Callable[[Any], object]] = {
     "chat": lambda item: Chat(**_read_fields(item)),
@@ -323,8 +294,6 @@ EVENTS: Mapping[str, type[Event]] = {
     "loading": Loading,
     "loaded": Loaded,
     "seen": Seen,
-    "begun": Begun,
-    "rendered": Rendered,
     "started": Started,
     "text": Text,
     "called": Called,

@@ -68,8 +68,6 @@ REQUESTS = [
 ]
 EVENTS = [
     protocol.Loaded(INFO),
-    protocol.Begun(),
-    protocol.Rendered(),
     protocol.Started(11),
     protocol.Text("é漢😀\u2028", reasoning=True),
     pytest.param(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 from localfirst.conversation import Answer
 from localfirst.errors import LfError
 from localfirst.worker import protocol
-from localfirst.worker.holder import CANCEL_TIMEOUT_S, LATE_CANCEL, LATE_TEMPLATE, RENDER_TIMEOUT_S, Hearing
+from localfirst.worker.holder import CANCEL_TIMEOUT_S, LATE_CANCEL, Hearing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -124,8 +124,8 @@ class Job(Generic[Piece]):
         self._cancelled = False
         self._left = False
         self._ended = False
-        self._timer: asyncio.TimerHandle | None = None
-        """Until a template has to have ended, or a cancel to have been seen."""
+        self._late_cancel: asyncio.TimerHandle | None = None
+        """Ends a worker that does not see a cancel."""
         self.began_s = time.monotonic()
         """When a loaded model had a place for it."""
 
@@ -146,13 +146,13 @@ class Job(Generic[Piece]):
         return got[0]
 
     async def is_taken_up(self) -> bool:
-        """Wait for what comes first, which stays to be iterated over. `False`: the worker died before it began.
+        """Wait for what comes first, which stays to be iterated over. `False`: the worker was gone before it was asked.
 
         Nothing of the work was done then, nor can it be what the worker died of.
         """
         await self._wait_for_piece()
         first = self._pieces[0]
-        return self._left or self._hearing.has_begun or self._session.alive or not isinstance(first, LfError)
+        return self._left or self._is_sent or self._session.alive or not isinstance(first, LfError)
 
     async def _wait_for_piece(self) -> None:
         while not self._pieces:
@@ -180,7 +180,7 @@ class Job(Generic[Piece]):
         if self._cancelled or self._ended:
             return
         self._cancelled = True
-        self._set_timer(CANCEL_TIMEOUT_S, LATE_CANCEL)
+        self._late_cancel = self._loop.call_later(CANCEL_TIMEOUT_S, self._session.kill, LATE_CANCEL)
         if self._is_sent:
             self._send(protocol.Cancel(self._id))
 
@@ -260,8 +260,6 @@ class Job(Generic[Piece]):
             heard = hearing.hear(event)
             if heard is not None:
                 self._take(heard)
-            elif not self._cancelled:
-                self._watch_template(event)
         except Exception as error:  # noqa: BLE001 - raised again where it is awaited
             if hearing.is_over:
                 self._end(error)
@@ -280,22 +278,10 @@ class Job(Generic[Piece]):
         if isinstance(heard, Answer) and (keep := self._session.find_keeping(self._request, heard)):
             threading.Thread(target=keep, daemon=True).start()
 
-    def _watch_template(self, event: protocol.Event) -> None:
-        """A template may loop for ever; what else comes first is as long as it is."""
-        if isinstance(event, protocol.Begun) and isinstance(self._request, protocol.RENDERED):
-            self._set_timer(RENDER_TIMEOUT_S, LATE_TEMPLATE)
-        else:
-            self._set_timer(None)
-
-    def _set_timer(self, seconds: float | None, error: LfError = LATE_CANCEL) -> None:
-        """End the worker with an error unless this is called again, or the work over, within some seconds."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self._session.kill, error)
-
     def _end(self, error: BaseException | None) -> None:
         self._ended = True
-        self._set_timer(None)
+        if self._late_cancel is not None:
+            self._late_cancel.cancel()
         self._session.worker.unsubscribe(self._id)
         self._put(error)
         self._over(self)
