@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from localfirst.backends.base import Chunk, Finished
+from localfirst.backends.base import Chunk, Finished, Started
 from localfirst.backends.limits import Allowance
 from localfirst.backends.llama_cpp import likely, pushed
 from localfirst.backends.llama_cpp.answer import UNENDED, Answer
@@ -22,22 +23,29 @@ from localfirst.errors import EngineError
 class Pushing:
     """An answer that is pushed into a list; `|` stands where it was passed on."""
 
-    def __init__(self, requests: int = 1, stop: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, requests: int = 1, stop: tuple[str, ...] = (), prompt_tokens: int | Callable[[], int] = 3
+    ) -> None:
         self.told: list[Chunk | str] = []
         self.cancelled = threading.Event()
         self.tokens = 0
-        answer = Answer(3, Allowance(1000, "length"), Pieces(stop), likely.Reader(None, lambda _: b""))
+        answer = Answer(
+            prompt_tokens, lambda _: Allowance(1000, "length"), Pieces(stop), likely.Reader(None, lambda _: b"")
+        )
         passed = lambda: self.told.append("|")  # noqa: E731
         self.pushed = Pushed(answer, self.told.append, passed, self.cancelled.is_set, lambda: requests)
 
     def say(self, text: str, reason: str | None = None) -> bool:
         self.tokens += 1
         timings = {"predicted_n": self.tokens, "prompt_ms": 1.0, "predicted_ms": 10.0 * self.tokens}
+        timings |= {"cache_n": 4, "prompt_n": 3}
         return self.pushed.accept({"choices": [{"text": text, "finish_reason": reason}], "timings": timings})
 
     @property
     def shown(self) -> str:
-        return "".join(one if isinstance(one, str) else one.text for one in self.told if not isinstance(one, Finished))
+        """What was told between the beginning and the end."""
+        rest = (one for one in self.told if not isinstance(one, (Started, Finished)))
+        return "".join(one if isinstance(one, str) else one.text for one in rest)
 
     @property
     def end(self) -> Finished:
@@ -52,7 +60,7 @@ def never_due(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def follow_later(one: Pushing) -> threading.Thread:
-    thread = threading.Thread(target=one.pushed.follow)
+    thread = threading.Thread(target=one.pushed.follow, daemon=True)
     thread.start()
     return thread
 
@@ -165,3 +173,31 @@ def test_of_many_none_waits_in_the_engine_before_the_next_moment(monkeypatch: py
     began = time.perf_counter()
     assert one.say("a")
     assert time.perf_counter() - began < 4
+
+
+def test_how_long_the_prompt_is_comes_first_and_where_it_was_not_counted_as_the_engine_tells_it() -> None:
+    for tokens in (7, lambda: pytest.fail("the engine has told it")):
+        one = Pushing(prompt_tokens=tokens)
+        one.say("a")
+        one.say("b", "stop")
+        one.pushed.follow()
+        assert one.told[0] == Started(7)
+        assert one.told.count(Started(7)) == 1
+        assert one.end.usage.prompt_tokens == 7
+
+
+def test_while_a_prompt_is_read_its_length_is_told_before_any_token() -> None:
+    one = Pushing(prompt_tokens=lambda: pytest.fail("the engine has told it"))
+    timings = {"predicted_n": 0, "prompt_ms": 0.0, "predicted_ms": 0.0, "cache_n": 0, "prompt_n": 0}
+    progress = {"total": 300, "cache": 0, "processed": 0}
+    choices = [{"text": "", "finish_reason": None}]
+    one.pushed.accept({"choices": choices, "timings": timings, "prompt_progress": progress})
+    assert one.told == [Started(300)]
+
+
+def test_a_prompt_that_is_left_before_the_engine_tells_its_length_is_counted() -> None:
+    one = Pushing(prompt_tokens=lambda: 5)
+    one.cancelled.set()
+    one.pushed.follow()
+    assert one.told == [Started(5), one.end]
+    assert (one.end.finish_reason, one.end.usage.prompt_tokens) == ("cancelled", 5)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from contextlib import ExitStack
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localfirst.backends.llama_cpp.prompt import make_key
 from localfirst.backends.llama_cpp.slots import Slots, count_common
 from localfirst.choices import LLAMA_BATCH_TOKENS
 
@@ -25,7 +25,7 @@ class Taken:
 
     def take(self, prompt: Sequence[int]) -> int:
         with ExitStack() as stack:
-            number = stack.enter_context(self.slots.taken(prompt))
+            number = stack.enter_context(self.slots.taken(make_key(prompt)))
             assert number not in self._held
             self._held[number] = stack.pop_all()
         assert self.slots.busy == len(self._held)
@@ -97,8 +97,8 @@ def test_no_slot_is_given_twice(steps: list[int | list[int]], count: int) -> Non
             slots.leave(step)
 
 
-@given(TOKENS, TOKENS)
-def test_what_both_begin_with(one: list[int], other: list[int]) -> None:
-    common = count_common(array("q", one), array("q", other))
+@given(st.binary(), st.binary())
+def test_what_both_begin_with(one: bytes, other: bytes) -> None:
+    common = count_common(one, other)
     assert one[:common] == other[:common]
     assert common in {len(one), len(other)} or one[common] != other[common]

@@ -9,7 +9,7 @@ from localfirst.conversation import Usage
 from localfirst.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from localfirst.backends.base import Chunk, Piece
     from localfirst.backends.limits import Allowance
@@ -24,16 +24,35 @@ UNENDED = RuntimeError("the answer ended without an end")
 class Answer:
     """Text, counts, times, and why it ended."""
 
-    def __init__(self, prompt_tokens: int, allowance: Allowance, pieces: Pieces, reader: Reader) -> None:
-        self.prompt_tokens = prompt_tokens
-        self._most_tokens = allowance.tokens
-        self._reasons: dict[str | None, FinishReason | None]
-        self._reasons = {None: None, "stop": "stop", "length": allowance.finish_reason}
+    def __init__(
+        self,
+        prompt_tokens: int | Callable[[], int],
+        find_allowance: Callable[[int], Allowance],
+        pieces: Pieces,
+        reader: Reader,
+    ) -> None:
+        """Take nothing yet.
+
+        Args:
+            prompt_tokens: of the prompt, or what counts them: the engine tells before, where it says anything.
+            find_allowance: what a prompt of so many leaves for the answer.
+            pieces: makes its text safe to show.
+            reader: reads how likely its tokens were.
+        """
+        self._prompt_tokens = prompt_tokens
+        self._find_allowance = find_allowance
         self._pieces, self._reader = pieces, reader
         self._timings: dict[str, Any] = {}
         self._cached_tokens = 0
         self._reading: Finished | None = None
         self.ended: FinishReason | None = None
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Of the prompt; counted now, where it was not before and the engine has said nothing yet."""
+        if not isinstance(self._prompt_tokens, int):
+            self._prompt_tokens = self._prompt_tokens()
+        return self._prompt_tokens
 
     def take_reading(self, trial: Answer) -> None:
         """The prompt was read by that one."""
@@ -47,19 +66,24 @@ class Answer:
         """
         if (error := event.get("error")) is not None:
             raise EngineError("llama.cpp could not answer", detail=str(error.get("message", error)))
+        if not isinstance(self._prompt_tokens, int):
+            self._prompt_tokens = _find_prompt_tokens(event) or self._prompt_tokens
         self._timings = event.get("timings", self._timings)
         self._cached_tokens = event.get("prompt_progress", {}).get("cache", self._cached_tokens)
         choice = event["choices"][0]
         text: str = choice["text"]
         piece = self._pieces.feed(text, *self._reader.read(choice, text, int(self._timings.get("predicted_n", 0))))
-        self.ended = "stop" if self._pieces.matched else self._reasons[choice["finish_reason"]]
+        if self._pieces.matched or choice["finish_reason"] == "stop":
+            self.ended = "stop"
+        elif choice["finish_reason"] == "length":
+            self.ended = self._find_allowance(self.prompt_tokens).finish_reason
         return piece
 
     def find_left_s(self) -> float:
         """How long it goes on at the most, as fast as it came so far."""
         tokens = int(self._timings.get("predicted_n", 0))
         each_s = self._timings["predicted_ms"] / 1000 / tokens if tokens else 0.0
-        return (self._most_tokens - tokens) * each_s
+        return (self._find_allowance(self.prompt_tokens).tokens - tokens) * each_s
 
     def finish(self) -> Iterator[Chunk]:
         """What was held back, and the end."""
@@ -82,6 +106,14 @@ class Answer:
             decode_s=self._timings["predicted_ms"] / 1000 if generated else None,
             stopped_by=self._pieces.word,
         )
+
+
+def _find_prompt_tokens(event: dict[str, Any]) -> int | None:
+    """As the engine tells it: while it reads a prompt, or with a token."""
+    if (progress := event.get("prompt_progress")) is not None:
+        return int(progress["total"])
+    timings = event.get("timings", {})
+    return int(timings["cache_n"]) + int(timings["prompt_n"]) if timings.get("predicted_n") else None
 
 
 def is_last(event: dict[str, Any]) -> bool:

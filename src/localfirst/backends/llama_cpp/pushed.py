@@ -15,6 +15,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from localfirst.backends.base import Started
 from localfirst.backends.llama_cpp.answer import explain, is_last
 from localfirst.backends.pace import MANY, find_pace_s, find_wait_s
 from localfirst.errors import LfError
@@ -51,7 +52,7 @@ class Pushed:
         self._over = threading.Event()
         self._error: Exception | None = None
         self._kept: deque[dict[str, Any]] = deque()
-        self._has_put = False
+        self._has_started = self._has_put = False
         self._due_s = 0.0
         self._called_s = time.monotonic()
 
@@ -112,11 +113,16 @@ class Pushed:
                     answer.ended = "cancelled"
                 elif not self._kept:
                     break
-                elif (piece := answer.take(self._kept.popleft())) is not None:
-                    self._put(piece)
-                    self._has_put = has_put = True
-            for chunk in answer.finish() if answer.ended is not None else ():
-                self._put(chunk)
+                else:
+                    piece = answer.take(self._kept.popleft())
+                    self._start()
+                    if piece is not None:
+                        self._put(piece)
+                        self._has_put = has_put = True
+            if answer.ended is not None:
+                self._start()
+                for chunk in answer.finish():
+                    self._put(chunk)
         except Exception as error:  # noqa: BLE001 - raised again, as it is, by who waits for the end
             self._error = error
         if has_put:
@@ -124,3 +130,8 @@ class Pushed:
             self._due_s = time.monotonic() + find_wait_s(find_pace_s(self._count_requests()))
         if answer.ended is not None or self._error is not None:
             self._over.set()
+
+    def _start(self) -> None:
+        if not self._has_started:
+            self._has_started = True
+            self._put(Started(self._answer.prompt_tokens))

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 import threading
-from array import array
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from localfirst.backends.llama_cpp.prompt import KEY_BYTES
 from localfirst.choices import LLAMA_BATCH_TOKENS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 LEAST_SHARE = 0.1
 """How much of a prompt a slot has to know to be taken for that: what any two prompts begin with is no reason. As the
@@ -31,8 +31,8 @@ class Slots:
         """All are free, and know nothing."""
         self._lock = threading.Lock()
         self._busy: set[int] = set()
-        self._known = [array("q") for _ in range(count)]
-        """The prompt that each of them read last."""
+        self._known = [b""] * count
+        """The key of the prompt that each of them read last."""
         self._left = [0] * count
         self._turn = 0
         """Counts leavings; each slot has that of its own last one."""
@@ -43,24 +43,23 @@ class Slots:
         return len(self._busy)
 
     @contextmanager
-    def taken(self, prompt: Sequence[int]) -> Iterator[int]:
-        """A slot for a prompt that is now read. No more than there are may be in use.
+    def taken(self, key: bytes) -> Iterator[int]:
+        """A slot for the prompt with this key, which is now read. No more than there are may be in use.
 
         What it knows counts by whole batches: to read less than one again costs less than steps of its own.
         """
-        tokens = array("q", prompt)
-        beginning = tokens[: math.ceil(LEAST_SHARE * len(tokens))]
+        beginning = key[: math.ceil(LEAST_SHARE * len(key))]
 
         def rank(number: int) -> tuple[int, int, int, int]:
             read = self._known[number]
-            known = count_common(read, tokens) if read[: len(beginning)] == beginning else 0
+            known = count_common(read, key) if read.startswith(beginning) else 0
             neighbours = len(self._busy & {number - 1, number + 1})
-            return -(known // LLAMA_BATCH_TOKENS), -neighbours, -known, self._left[number]
+            return -(known // (KEY_BYTES * LLAMA_BATCH_TOKENS)), -neighbours, -known, self._left[number]
 
         with self._lock:
             taken = min((number for number in range(len(self._known)) if number not in self._busy), key=rank)
             self._busy.add(taken)
-            self._known[taken] = tokens
+            self._known[taken] = key
         try:
             yield taken
         finally:
@@ -70,8 +69,8 @@ class Slots:
                 self._left[taken] = self._turn
 
 
-def count_common(one: array[int], other: array[int]) -> int:
-    """How many numbers both begin with alike."""
+def count_common(one: bytes, other: bytes) -> int:
+    """How many bytes both begin with alike."""
     alike, most = 0, min(len(one), len(other))
     while alike < most:
         middle = (alike + most + 1) // 2

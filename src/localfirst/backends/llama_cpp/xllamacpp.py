@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,13 +14,13 @@ from localfirst.backends.base import Chunk, LoadedInfo, Started
 from localfirst.backends.llama_cpp import drafts, forced, grammar, likely, options
 from localfirst.backends.llama_cpp.answer import UNENDED, Answer
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
+from localfirst.backends.llama_cpp.prompt import Prompt, fits, make_counted, make_key, make_uncounted
 from localfirst.backends.llama_cpp.pulled import Pulled
 from localfirst.backends.llama_cpp.pushed import Pushed
 from localfirst.backends.llama_cpp.server import LlamaServer
 from localfirst.backends.llama_cpp.slots import Slots
 from localfirst.backends.pace import find_pace_s, find_wait_s
 from localfirst.backends.text import Pieces, begin_with
-from localfirst.choices import LLAMA_BATCH_TOKENS
 from localfirst.conversation import MOST_LIKELIEST, Embedding
 from localfirst.errors import EngineError
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from localfirst.types import Pooling
 
 Taker = TypeVar("Taker", Pulled, Pushed)
+NO_LIMIT = -1
+"""Of an answer, in llama.cpp's words: it goes on to the end of the context."""
 GPU_KINDS = ("GGML_BACKEND_DEVICE_TYPE_GPU", "GGML_BACKEND_DEVICE_TYPE_IGPU")
 
 
@@ -119,15 +122,16 @@ class LlamaModel:
 
     def generate(self, request: GenerateRequest) -> Iterator[Chunk]:
         """Answer a prompt. A cancelled answer ends at once; the engine stops with the batch that it computes."""
-        answer, body = self._prepare(request)
+        prompt = self._read(request, count=True)
+        answer, body = self._prepare(request, prompt)
         yield Started(answer.prompt_tokens)
         if request.constraint is not None:
-            trial = self._try(dict(body), request.constraint, request.cancelled)
+            trial = self._try(prompt, dict(body), request.constraint, request.cancelled)
             if trial.ended is None:
                 yield trial.end("cancelled")
                 return
             answer.take_reading(trial)
-        pulled = self._start(body | grammar.describe(request.constraint), Pulled())
+        pulled = self._start(prompt, body | grammar.describe(request.constraint), Pulled())
         try:
             while answer.ended is None:
                 event = pulled.wait()
@@ -143,30 +147,42 @@ class LlamaModel:
 
     def push(self, request: GenerateRequest, put: Callable[[Chunk], None], pass_on: Callable[[], None]) -> None:
         """As `generate`, but `put` and `pass_on` are called where the engine calls back."""
-        answer, body = self._prepare(request)
-        put(Started(answer.prompt_tokens))
-        self._start(body, Pushed(answer, put, pass_on, request.cancelled, lambda: self._slots.busy)).follow()
+        prompt = self._read(request, count=False)
+        answer, body = self._prepare(request, prompt)
+        self._start(prompt, body, Pushed(answer, put, pass_on, request.cancelled, lambda: self._slots.busy)).follow()
 
-    def _prepare(self, request: GenerateRequest) -> tuple[Answer, dict[str, Any]]:
-        """What is known of an answer before it begins, and what the engine is asked."""
+    def _read(self, request: GenerateRequest, *, count: bool) -> Prompt:
+        """The prompt of a request that can be answered, counted where it has to be."""
         if self.info.pooling is not None:
             raise limits.refuse_as_loaded(embeds=True)
         limits.check_asked(request, self.info)
-        prompt = list(request.prompt) if isinstance(request.prompt, tuple) else self._tokenize_prompt(request.prompt)
-        allowance = limits.find_allowance(len(prompt), self.info.context_tokens, request.max_tokens)
-        body = {"prompt": prompt, "max_tokens": allowance.tokens, "preserved_tokens": list(request.special)}
+        text = request.prompt
+        if isinstance(text, tuple):
+            return make_counted(list(text))
+        if not count and fits(text, self.info.context_tokens, request.max_tokens):
+            return make_uncounted(text, self._bos, self.info.bos_token)
+        return make_counted(self._tokenize_prompt(text), text)
+
+    def _prepare(self, request: GenerateRequest, prompt: Prompt) -> tuple[Answer, dict[str, Any]]:
+        """What is known of an answer before it begins, and what the engine is asked."""
+        find_allowance = partial(
+            limits.find_allowance, context_tokens=self.info.context_tokens, max_tokens=request.max_tokens
+        )
+        most = request.max_tokens if prompt.tokens is None else find_allowance(prompt.tokens).tokens
+        body: dict[str, Any] = {"prompt": prompt.given, "preserved_tokens": list(request.special)}
         body |= options.OPTIONS | options.describe(request.sampling) | options.describe_end(request)
-        # Of a prompt of one batch it tells nothing, and the text waits for it.
-        body["return_progress"] = len(prompt) > LLAMA_BATCH_TOKENS
+        body["max_tokens"] = NO_LIMIT if most is None else most
+        body["return_progress"] = not prompt.is_one_batch  # of one it tells nothing, and the text waits for it
         body |= likely.describe(request.likeliest)
         reader = likely.Reader(request.likeliest, self._name)
-        return Answer(len(prompt), allowance, Pieces(request.stop), reader), body
+        tokens = prompt.tokens or partial(self._count, request.prompt)
+        return Answer(tokens, find_allowance, Pieces(request.stop), reader), body
 
-    def _start(self, body: dict[str, Any], taker: Taker) -> Taker:
-        self._completing.submit(self._complete, body, taker)
+    def _start(self, prompt: Prompt, body: dict[str, Any], taker: Taker) -> Taker:
+        self._completing.submit(self._complete, prompt, body, taker)
         return taker
 
-    def _complete(self, body: dict[str, Any], taker: Pulled | Pushed) -> None:
+    def _complete(self, prompt: Prompt, body: dict[str, Any], taker: Pulled | Pushed) -> None:
         """Compute, to the end, in a thread of its own, for the engine calls back from inside a blocking call.
 
         What nobody wants any more does not begin: its slot then knows what it knew.
@@ -174,21 +190,24 @@ class LlamaModel:
         if taker.is_over:
             return
         try:
-            with self._slots.taken(body["prompt"]) as slot:
+            with self._slots.taken(prompt.key) as slot:
                 self._server.stream(body | {"id_slot": slot}, taker.accept)
             taker.fail(UNENDED)
         except Exception as error:  # noqa: BLE001 - the border of a thread: what is not handed over is lost
             taker.fail(error)
 
-    def _try(self, body: dict[str, Any], constraint: Constraint, cancelled: Callable[[], bool]) -> Answer:
+    def _try(
+        self, prompt: Prompt, body: dict[str, Any], constraint: Constraint, cancelled: Callable[[], bool]
+    ) -> Answer:
         """Read the prompt, and see whether the engine takes the constraint; not ended if cancelled before.
 
         Raises:
             ConstraintError: it does not.
         """
         body |= grammar.describe_trial(constraint)
-        pulled = self._start(body, Pulled())
-        trial = Answer(len(body["prompt"]), limits.Allowance(1, "length"), Pieces(()), likely.Reader(None, self._name))
+        pulled = self._start(prompt, body, Pulled())
+        find_allowance = partial(limits.find_allowance, context_tokens=self.info.context_tokens, max_tokens=1)
+        trial = Answer(prompt.tokens or 0, find_allowance, Pieces(()), likely.Reader(None, self._name))
         text = ""
         try:
             while trial.ended is None and not cancelled():
@@ -228,7 +247,7 @@ class LlamaModel:
         limits.check_scored(prompt, tokens, self.info.context_tokens)
 
         def score() -> Scores:
-            with self._slots.taken(prompt) as slot:
+            with self._slots.taken(make_key(prompt)) as slot:
                 return forced.score(self._server, slot, prompt, len(tokens), likeliest, cancelled)
 
         return self._completing.submit(score).result()
@@ -242,6 +261,9 @@ class LlamaModel:
         asked = {"content": text, "add_special": add_special, "parse_special": True}
         tokens: list[int] = self._server.post("/tokenize", asked)["tokens"]
         return tokens
+
+    def _count(self, prompt: str | tuple[int, ...]) -> int:
+        return len(prompt if isinstance(prompt, tuple) else self._tokenize_prompt(prompt))
 
     def _tokenize_prompt(self, text: str) -> list[int]:
         """Token ids with the model's own first token, once, whether or not its template wrote it."""
