@@ -19,9 +19,9 @@ from localfirst.choices import LLAMA_BATCH_TOKENS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LEAST_SHARE = 0.1
-"""How much of a prompt a slot has to know to be taken for that: what any two prompts begin with is no reason. As the
-server's own `slot_prompt_similarity`."""
+LEAST_SHARE = 0.2
+"""How much of a prompt a slot has to know to be taken for that: what any two prompts begin with is no reason. Twice the
+server's own `slot_prompt_similarity`, for that is much special tokens, whose names are long."""
 
 
 class Slots:
