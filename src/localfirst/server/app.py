@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 from localfirst.server.anthropic import routes as anthropic
+from localfirst.server.connection import CROWDED
 from localfirst.server.dialects import ANTHROPIC, OPENAI, find_dialect
 from localfirst.server.endpoint import Endpoint, make_failure, make_json
 from localfirst.server.failures import RefusedError
@@ -48,8 +49,6 @@ OTHER = "other"
 SHOWN_PATH = 80
 """Characters of a path that the log shows."""
 SHOWN_METHOD = 16
-CROWDED = "localfirst.crowded"
-"""Set in the state of a connection that there are too many of."""
 TOO_MANY = RefusedError(503, "too_many", "The server has too many connections", retry_after_s=5)
 LAST = frozenset({400, TOO_MANY.status})
 """Refusals after which a connection is closed: it is one too many, or where its next request begins is in doubt."""

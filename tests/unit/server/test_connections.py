@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from uvicorn.server import ServerState
 
 from localfirst.errors import LfError, NoFitError
-from localfirst.server import body, endpoint, listen, run
+from localfirst.server import body, connection, endpoint, listen
 from localfirst.server.dialects import PING, make_event
 from localfirst.server.failures import RefusedError
 
@@ -38,7 +38,7 @@ def with_server(app: Any, test: Callable[[int], Awaitable[None]]) -> None:
         config.load()
         state = ServerState()
         loop = asyncio.get_running_loop()
-        made = await loop.create_server(lambda: run.BoundedProtocol(config, state, {}), "127.0.0.1", 0)
+        made = await loop.create_server(lambda: connection.BoundedProtocol(config, state, {}), "127.0.0.1", 0)
         async with made:
             await test(made.sockets[0].getsockname()[1])
 
@@ -60,7 +60,7 @@ async def is_cut_off(reader: asyncio.StreamReader) -> bool:
 
 @pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nHost: "], ids=["silent", "half a head"])
 def test_a_connection_that_never_asks_is_cut_off(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "HEAD_S", 0.2)
+    monkeypatch.setattr(connection, "HEAD_S", 0.2)
 
     async def test(port: int) -> None:
         reader, writer = await send(port, data)
@@ -71,7 +71,7 @@ def test_a_connection_that_never_asks_is_cut_off(data: bytes, monkeypatch: pytes
 
 
 def test_half_a_second_head_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "HEAD_S", 0.3)
+    monkeypatch.setattr(connection, "HEAD_S", 0.3)
 
     async def test(port: int) -> None:
         reader, writer = await send(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -86,7 +86,7 @@ def test_half_a_second_head_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_client_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "SEND_S", 0.3)
+    monkeypatch.setattr(connection, "SEND_S", 0.3)
 
     async def test(port: int) -> None:
         reader, writer = await send(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -190,8 +190,8 @@ def test_what_is_sent_in_parts_is_sent_at_once() -> None:
         accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def tell(_reader: Any, writer: asyncio.StreamWriter) -> None:
-            connection = writer.get_extra_info("socket")
-            accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            accepted_by = writer.get_extra_info("socket")
+            accepted.set_result(accepted_by.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             writer.close()
 
         with listen.listen("127.0.0.1", 0) as listener:
