@@ -22,6 +22,7 @@ from localfirst.paths import package_dir
 from localfirst.worker import crash, protocol
 from localfirst.worker.environment import make_environment
 from localfirst.worker.holder import CLOSE_TIMEOUT_S, Holder, Reply
+from localfirst.worker.taken import read_taken
 
 if TYPE_CHECKING:
     import asyncio
@@ -168,6 +169,10 @@ class Worker(Holder):
             return True
         finally:
             self._write_lock.release()
+
+    def has_taken(self, request_id: int) -> bool:
+        """Whether the process, which is gone, took a request up. Those that it did have ids in the order of taking."""
+        return request_id <= read_taken(self._folder)
 
     def explain_death(self) -> LfError:
         """The error for a process that is gone: why it was killed, or its signal and the end of its log."""

@@ -101,6 +101,10 @@ class Holder(ABC):
     def explain_death(self) -> LfError:
         """The error for one that is gone: why it was killed, or what it died of."""
 
+    def has_taken(self, request_id: int) -> bool:  # noqa: ARG002 - for those that can tell
+        """Whether one that is gone had taken a request up."""
+        return True
+
     def answer(self, request: protocol.Chat | protocol.Complete) -> Reply:
         """Ask; iterate over what is returned.
 

@@ -22,6 +22,7 @@ from localfirst.conversation import TextDelta
 from localfirst.errors import ConstraintError, LfError, RuntimeMissingError, UsageError
 from localfirst.worker import called, deadline, held, protocol
 from localfirst.worker.chat_answer import ChatAnswer
+from localfirst.worker.taken import Taken
 from localfirst.worker.texts import Texts
 
 if sys.platform != "win32":
@@ -37,7 +38,7 @@ def main() -> None:
     """Serve frames until the pipe closes; never returns."""
     frames_in, frames_out = _claim_pipes()
     _harden()
-    child = Child(frames_out)
+    child = Child(frames_out, Taken(os.environ["TMPDIR"]))
     for line in frames_in:
         child.accept(*protocol.decode_request(line))
     child.leave()
@@ -48,8 +49,8 @@ def main() -> None:
 class Child:
     """Takes requests, runs them one after the other (or `parallel` at once), and writes their events."""
 
-    def __init__(self, frames_out: BinaryIO) -> None:
-        self._out = frames_out
+    def __init__(self, frames_out: BinaryIO, taken: Taken) -> None:
+        self._out, self._taken = frames_out, taken
         self._write_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._cancelled: dict[int, threading.Event] = {}
@@ -65,6 +66,7 @@ class Child:
             if (flag := self._cancelled.get(request.target)) is not None:
                 flag.set()
             return
+        self._taken.note(request_id)
         self._cancelled[request_id] = threading.Event()
         self._pool.submit(self._run, request_id, request)
 

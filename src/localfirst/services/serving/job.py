@@ -120,7 +120,7 @@ class Job(Generic[Piece]):
         self._index, self._id = 0, 0
         self._request: protocol.Request | None = None
         self._hearing = Hearing()
-        self._is_sent = True
+        self._is_sent = self._is_taken = True
         self._cancelled = False
         self._left = False
         self._ended = False
@@ -146,13 +146,12 @@ class Job(Generic[Piece]):
         return got[0]
 
     async def is_taken_up(self) -> bool:
-        """Wait for what comes first, which stays to be iterated over. `False`: the worker was gone before it was asked.
+        """Wait for what comes first, which stays to be iterated over. `False`: the worker died before it began.
 
         Nothing of the work was done then, nor can it be what the worker died of.
         """
         await self._wait_for_piece()
-        first = self._pieces[0]
-        return self._left or self._is_sent or self._session.alive or not isinstance(first, LfError)
+        return self._left or self._is_taken
 
     async def _wait_for_piece(self) -> None:
         while not self._pieces:
@@ -280,6 +279,8 @@ class Job(Generic[Piece]):
 
     def _end(self, error: BaseException | None) -> None:
         self._ended = True
+        if isinstance(error, LfError) and not self._session.alive:
+            self._is_taken = self._session.worker.has_taken(self._id)
         if self._late_cancel is not None:
             self._late_cancel.cancel()
         self._session.worker.unsubscribe(self._id)
