@@ -48,7 +48,6 @@ OTHER = "other"
 """Where a request goes that is refused, or that no route is for."""
 SHOWN_PATH = 80
 """Characters of a path that the log shows."""
-SHOWN_METHOD = 16
 TOO_MANY = RefusedError(503, "too_many", "The server has too many connections", retry_after_s=5)
 LAST = frozenset({400, TOO_MANY.status})
 """Refusals after which a connection is closed: it is one too many, or where its next request begins is in doubt."""
@@ -152,7 +151,7 @@ class Guard:
             self._meter.count_request(route, str(status or "left"))
             path = make_inert(scope["path"][:SHOWN_PATH])
             took = f"{time.monotonic() - begun:.2f} s"
-            self._log(f"{scope['method'][:SHOWN_METHOD]} {path} {status or 'left'} {took}")
+            self._log(f"{scope['method']} {path} {status or 'left'} {took}")
 
 
 async def _tell_health(_pool: Pool, _asked: Mapping[str, Any]) -> Response:
@@ -162,5 +161,5 @@ async def _tell_health(_pool: Pool, _asked: Mapping[str, Any]) -> Response:
 def _refuse_route(scope: Scope, error: HTTPException) -> Response:
     """What the router says of a path or a method that there is not."""
     kinds = {404: "not_found", 405: "method_not_allowed"}
-    text = f"There is no {scope['method'][:SHOWN_METHOD]} {scope['path'][:SHOWN_PATH]} here"
+    text = f"There is no {scope['method']} {scope['path'][:SHOWN_PATH]} here"
     return make_failure(RefusedError(error.status_code, kinds.get(error.status_code, "bad_request"), text), scope)

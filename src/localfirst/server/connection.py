@@ -35,6 +35,7 @@ CONNECTIONS_MOST = 256
 AHEAD_BYTES = 64 * 1024
 """What a client may send of its next requests while one is being answered."""
 VERSIONS = frozenset({"1.0", "1.1"})
+LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 CROWDED = "localfirst.crowded"
 """Set in the state of a connection that there are too many of."""
 MALFORMED = dump(failures.tell(RefusedError(400, "bad_request", "What was sent is no HTTP request")).body).encode()
@@ -83,7 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """The request that is being answered, or was last; `cycle` is the one that came last."""
     _answered: RequestResponseCycle | None = None
     """The request whose answer has begun to be written."""
-    _is_in_head = False
+    _is_in_head = _is_in_body = _is_declining = False
     _head_bytes = 0
     """Of the newest request: its address, its headers, and what came after its body in their form."""
     _barren_bytes = 0
@@ -123,7 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._read_ahead(len(data) if is_ahead else 0)
 
     def _feed(self, data: bytes) -> None:
-        """Parse. Who asks to speak otherwise after a request is not heard, and asks on as before.
+        """Parse.
 
         Raises:
             HttpParserError: it is no request.
@@ -132,34 +133,52 @@ class BoundedProtocol(HttpToolsProtocol):
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                self.parser = httptools.HttpRequestParser(self)
                 data = data[upgrade.args[0] :]
+                self._decline()
             else:
                 break
         if self._barren_bytes > HEAD_BYTES:
             raise httptools.HttpParserError("too long")
 
+    def _decline(self) -> None:
+        """Read on in HTTP/1.1 where a client offers to speak otherwise after its head, as those of Java always do.
+
+        The parser then takes the rest for that other protocol. So another one begins, with a head that tells no more
+        than how the body comes.
+        """
+        self.parser = httptools.HttpRequestParser(self)
+        self.cycle.more_body = self._is_declining = True
+        lengths = (b"%b: %b\r\n" % header for header in self.headers if header[0] in LENGTHS)
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lengths))
+
     def on_message_begin(self) -> None:
         """Begin to read a request."""
+        if self._is_declining:
+            return
         super().on_message_begin()
         self._is_in_head, self._head_bytes = True, 0
 
     def on_url(self, url: bytes) -> None:
         """Keep a piece of the address."""
+        if self._is_declining:
+            return
         super().on_url(url)
         self._count(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; one that comes after the body is none: what it says was decided without it."""
         self._count(len(name) + len(value))
-        if self._is_in_head:
+        if self._is_in_head and not self._is_declining:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Begin to answer, or let it wait for its turn."""
+        if self._is_declining:
+            self._is_declining, self._is_in_body = False, True
+            return
         if self.parser.get_http_version() not in VERSIONS or not self.url.startswith(b"/"):
             raise ValueError
-        self._is_in_head = False
+        self._is_in_head, self._is_in_body = False, True
         self._barren_bytes = 0
         super().on_headers_complete()
 
@@ -170,6 +189,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
+        self._is_in_body = False
         self._barren_bytes = 0
         super().on_message_complete()
 
@@ -186,15 +206,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, fitting)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's, and a text
-        """Say what is wrong with what is no request; not in the place of an answer to one before it."""
+        """Say what is wrong with what is no request; not in place of an answer to one before it, nor after its own."""
         self._is_deaf = True
         cycle = self._running
-        if cycle is not None and self._is_answering and (cycle.response_started or self._is_received):
+        if cycle is not None and self._is_received:
             cycle.keep_alive = False
-            if not self._is_received:
-                self.transport.close()
             return
-        self.transport.write(MALFORMED_HEAD + MALFORMED)
+        if cycle is None or not (self._is_in_body and cycle.response_started):
+            self.transport.write(MALFORMED_HEAD + MALFORMED)
         self.transport.close()
 
     def pause_writing(self) -> None:
@@ -233,7 +252,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle is None or not cycle.response_started or cycle is self._answered:
             return False
         self._answered = cycle
-        return True
+        return bool(cycle.scope["method"] != "HEAD")  # after which nothing comes
 
     def _read_ahead(self, size: int) -> None:
         """Go on to read where a next request waits for its turn: else nobody sees that the client left."""

@@ -111,8 +111,12 @@ def _find_refusals(method: str, path: str, given: Mapping[bytes, list[str]], rul
         yield Refusal(400, "bad_request", "The request names a whole address where a path belongs")
     if b"content-length" in given and b"transfer-encoding" in given:
         yield Refusal(400, "bad_request", "The request says twice how long it is: Content-Length, Transfer-Encoding")
+    if [text.lower() for text in given.get(b"transfer-encoding", ["chunked"])] != ["chunked"]:
+        yield Refusal(400, "bad_request", "The request's body is transferred in another way than in chunks")
     hosts, origins, sites = (given.get(name, []) for name in (b"host", b"origin", b"sec-fetch-site"))
-    if rules.port is not None and (len(hosts) != 1 or not is_own_name(hosts[0], rules)):
+    if len(hosts) > 1:
+        yield Refusal(400, "bad_request", "The request names its host twice")
+    if rules.port is not None and (not hosts or not is_own_name(hosts[0], rules)):
         yield Refusal(403, "host_not_allowed", "The Host header is no name of this server; `--allow-host` adds one")
     # Where the server's own page is from, now that the name is known to be the server's. No page reaches a socket.
     own = {f"http://{host}" for host in hosts} if rules.port is not None else set()

@@ -19,11 +19,11 @@ from tests.fixtures.serving import Server, read_all, serving, wait_until
 HEAD_S, READ_S, IDLE_S = 1.0, 1.5, 1.0
 MOST = 16
 QUICK = {
-    "run.HEAD_S": HEAD_S,
+    "connection.HEAD_S": HEAD_S,
     "run.IDLE_S": IDLE_S,
     "body.READ_S": READ_S,
     "endpoint.KEEP_ALIVE_S": 0.05,
-    "run.CONNECTIONS_MOST": MOST,
+    "connection.CONNECTIONS_MOST": MOST,
 }
 SLOW_S = 3.0
 """By when each of them has to be cut off."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -225,3 +226,182 @@ def test_a_head_is_sent_together_with_the_first_words_after_it() -> None:
             assert b"last" in rest  # also where the connection is closed right after it
 
     with_server(answer_in_parts, test)
+
+
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n"
+
+
+async def tell_request(scope: Any, receive: Any, send: Any) -> None:
+    """What it was asked, as it stands when the body is there."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    names = [name.decode() for name, _ in scope["headers"]]
+    told = json.dumps([scope["method"], scope["path"], body.decode(), names]).encode()
+    headers = [(b"content-length", str(len(told)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": told})
+
+
+async def read_all(reader: asyncio.StreamReader) -> bytes:
+    got = b""
+    try:
+        while data := await asyncio.wait_for(reader.read(65536), 10):
+            got += data
+    except ConnectionResetError:
+        pass
+    return got
+
+
+def exchange(data: bytes, app: Any = tell_request) -> bytes:
+    """All that comes back until the connection is closed."""
+    got = b""
+
+    async def test(port: int) -> None:
+        nonlocal got
+        reader, writer = await send(port, data)
+        got = await read_all(reader)
+        writer.close()
+
+    with_server(app, test)
+    return got
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET http://x/a HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET * HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /a HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET /a HTTP/0.9\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n",
+        b"GET /a HTTP/1.1\nHost: x\n\n",
+        b"A" * 5000 + b" /a HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_what_is_not_plainly_a_request_is_none(head: bytes) -> None:
+    got = exchange(head + GET + b"\r\n")
+    assert got.startswith(connection.MALFORMED_HEAD)
+    assert got.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"GET /", b"a"),
+        (b"GET / HTTP/1.1\r\nX: ", b"a"),
+        (b"GET / HTTP/1.1\r\n", b"X: a\r\n"),
+        (b"GET / HTTP/1.1\r\n", b"a"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"a"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"a"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: a\r\n"),
+    ],
+    ids=["address", "value", "headers", "name", "chunk", "value after the body", "headers after the body"],
+)
+def test_what_is_no_body_has_an_end(begin: bytes, more: bytes) -> None:
+    async def test(port: int) -> None:
+        reader, writer = await send(port, begin)
+        sent = 0
+        while sent < 16 * connection.HEAD_BYTES and not writer.is_closing() and not reader.at_eof():
+            writer.write(more * (16_384 // len(more)))
+            sent += 16_384
+            await asyncio.sleep(0)
+            try:
+                await writer.drain()
+            except ConnectionError:
+                break
+        assert sent < 8 * connection.HEAD_BYTES  # what the sockets hold is sent too
+        writer.close()
+
+    with_server(tell_request, test)
+
+
+def test_what_comes_after_a_body_is_no_header() -> None:
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    got = exchange(head + b"2\r\nhi\r\n0\r\nOrigin: evil\r\n\r\n")
+    assert json.loads(got.partition(b"\r\n\r\n")[2]) == [
+        "POST",
+        "/a",
+        "hi",
+        ["host", "connection", "transfer-encoding"],
+    ]
+
+
+def test_who_offers_another_protocol_is_answered_in_this_one_and_asks_on() -> None:
+    """As clients of Java do with each request."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+    post = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n" + offer + b"\r\nhi"
+    get = b"GET /b HTTP/1.1\r\nHost: x\r\n" + offer + b"\r\n"
+    got = exchange(post + get + post + b"GET /c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    told = [json.loads(one)[:3] for one in re.findall(rb"\r\n\r\n(\[.*?\]\])", got)]
+    assert told == [["POST", "/a", "hi"], ["GET", "/b", ""], ["POST", "/a", "hi"], ["GET", "/c", ""]]
+
+
+def test_an_old_client_is_sent_a_stream_as_it_is() -> None:
+    async def stream(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"two ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"three"})
+
+    head, _, body = exchange(b"GET /a HTTP/1.0\r\n\r\n", stream).partition(b"\r\n\r\n")
+    assert body == b"one two three"
+    assert b"chunked" not in head
+    got = exchange(b"GET /a HTTP/1.0\r\n\r\n", answer_shortly)
+    assert got.endswith(b"ok")
+    assert b"content-length: 2" in got
+
+
+def test_a_head_alone_is_sent_at_once() -> None:
+    async def test(port: int) -> None:
+        reader, writer = await send(port, b"HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        got = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert b"content-length: 2" in got
+        writer.write(GET + b"\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"ok"), 5)).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+    with_server(answer_shortly, test)
+
+
+def test_who_leaves_is_seen_to_leave_also_with_other_requests_sent_ahead() -> None:
+    async def test(port: int) -> None:
+        _, writer = await send(port, GET + b"\r\n" + GET + b"\r\n")
+        await asyncio.wait_for(begun.wait(), 5)
+        writer.transport.abort()
+        assert await asyncio.wait_for(left, 5) == "http.disconnect"
+        await asyncio.sleep(0.1)
+        assert count == 1  # nobody waits for the second
+
+    async def wait_until_left(_scope: Any, receive: Any, _send: Any) -> None:
+        nonlocal count
+        count += 1
+        await receive()
+        begun.set()
+        left.set_result((await receive())["type"])
+
+    count = 0
+    begun: asyncio.Event
+    left: asyncio.Future[str]
+
+    async def prepared(port: int) -> None:
+        nonlocal begun, left
+        begun, left = asyncio.Event(), asyncio.get_running_loop().create_future()
+        await test(port)
+
+    with_server(wait_until_left, prepared)
+
+
+def test_what_comes_ahead_and_is_no_request_is_not_told_in_the_place_of_an_answer() -> None:
+    async def answer_late(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.1)
+        await answer_shortly(scope, receive, send)
+
+    got = exchange(GET + b"\r\n" + b"no request\r\n\r\n", answer_late)
+    assert got.startswith(b"HTTP/1.1 200")
+    assert got.endswith(b"ok")
+    assert got.count(b"HTTP/1.1 ") == 1
