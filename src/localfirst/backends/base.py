@@ -231,7 +231,9 @@ class Pusher(Protocol):
     """A loaded model whose engine calls back: what it says need not wake a thread that waits for it."""
 
     def push(self, request: GenerateRequest, put: Callable[[Chunk], None], pass_on: Callable[[], None]) -> None:
-        """Answer a prompt without a constraint; returns when it has ended.
+        """Answer a prompt without a constraint; returns when the engine has done with it.
+
+        An answer that is cancelled has its end before.
 
         `put` is given what `generate` yields, and `pass_on` is called whenever nothing more is there at the moment:
         both by one thread at a time, not always the same, and not after the end. Raises as `LoadedModel.generate`.

@@ -13,12 +13,13 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from localfirst.backends import base, constraints, registry
 from localfirst.chat import call_writing, calls, render
-from localfirst.conversation import TextDelta
+from localfirst.conversation import TextDelta, Usage
 from localfirst.errors import ConstraintError, LfError, RuntimeMissingError, UsageError
 from localfirst.worker import called, deadline, held, protocol
 from localfirst.worker.chat_answer import ChatAnswer
@@ -30,6 +31,7 @@ if sys.platform != "win32":
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
     from localfirst.worker.texts import Send
 
@@ -54,6 +56,7 @@ class Child:
         self._write_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._cancelled: dict[int, threading.Event] = {}
+        self._asked: dict[int, Future[None]] = {}
         self._model: base.LoadedModel | None = None
         self._title = "This model"
         self._starting: set[Callable[[], None]] = set()
@@ -63,12 +66,28 @@ class Child:
     def accept(self, request_id: int, request: protocol.Request) -> None:
         """Start a request, or cancel one."""
         if isinstance(request, protocol.Cancel):
-            if (flag := self._cancelled.get(request.target)) is not None:
-                flag.set()
+            self._cancel(request.target)
             return
         self._taken.note(request_id)
         self._cancelled[request_id] = threading.Event()
-        self._pool.submit(self._run, request_id, request)
+        self._asked[request_id] = asked = self._pool.submit(self._run, request_id, request)
+        asked.add_done_callback(lambda _: self._forget(request_id))
+
+    def _cancel(self, request_id: int) -> None:
+        """Let a request end; one that waits for its turn ends here."""
+        if (flag := self._cancelled.get(request_id)) is not None:
+            flag.set()
+        if (asked := self._asked.get(request_id)) is not None and asked.cancel():
+            self._send(request_id, protocol.Finished("cancelled", Usage(0, 0), None, None))
+
+    def _forget(self, request_id: int) -> None:
+        del self._cancelled[request_id], self._asked[request_id]
+
+    def _send(self, request_id: int, *events: protocol.Event) -> None:
+        frames = b"".join(protocol.encode(event, request_id) for event in events)
+        with self._write_lock:
+            self._out.write(frames)
+            self._out.flush()
 
     def leave(self) -> None:
         """End the programs that are still being started; one that answers has longer than this process to end."""
@@ -76,12 +95,7 @@ class Child:
             end()
 
     def _run(self, request_id: int, request: protocol.Request) -> None:
-        def send(*events: protocol.Event) -> None:
-            frames = b"".join(protocol.encode(event, request_id) for event in events)
-            with self._write_lock:
-                self._out.write(frames)
-                self._out.flush()
-
+        send = partial(self._send, request_id)
         try:
             self._answer(request_id, request, send)
         except LfError as error:
@@ -92,8 +106,6 @@ class Child:
         except BaseException as error:  # noqa: BLE001 - the border of the process: what is not sent is lost
             traceback.print_exc()
             send(protocol.Failed("engine", f"{type(error).__name__}: {error}", _find_place(error), None))
-        finally:
-            self._cancelled.pop(request_id, None)
 
     def _answer(self, request_id: int, request: protocol.Request, send: Send) -> None:
         cancelled = self._cancelled[request_id].is_set

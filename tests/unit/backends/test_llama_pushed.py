@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from localfirst.backends.base import Chunk, Finished, Started
 from localfirst.backends.limits import Allowance
 from localfirst.backends.llama_cpp import likely, pushed
 from localfirst.backends.llama_cpp.answer import UNENDED, Answer
-from localfirst.backends.llama_cpp.pushed import Pushed
+from localfirst.backends.llama_cpp.pushed import Pushed, Watch
 from localfirst.backends.pace import MANY
 from localfirst.backends.text import Pieces
 from localfirst.errors import EngineError
@@ -59,10 +60,16 @@ def never_due(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pushed, "find_wait_s", lambda _: math.inf)
 
 
-def follow_later(one: Pushing) -> threading.Thread:
-    thread = threading.Thread(target=one.pushed.follow, daemon=True)
-    thread.start()
-    return thread
+@contextmanager
+def watched(one: Pushing) -> Iterator[None]:
+    watch = Watch()
+    with watch.over(one.pushed):
+        yield
+    watch.close()
+
+
+def wait_until_over(one: Pushing) -> bool:
+    return one.pushed._over.wait(5)
 
 
 @pytest.mark.usefixtures("never_due")
@@ -71,7 +78,7 @@ def test_the_first_text_comes_at_once_and_the_rest_when_it_is_due() -> None:
     assert not any(one.say(text) for text in ("", "a", "b", "c"))
     assert one.shown == "a|"
     assert one.say("d", "stop")
-    one.pushed.follow()
+    one.pushed.check()
     assert one.shown == "a|bcd|"
     assert (one.end.finish_reason, one.end.usage.completion_tokens) == ("stop", 5)
 
@@ -90,21 +97,20 @@ def test_text_is_passed_on_where_no_next_comes(monkeypatch: pytest.MonkeyPatch) 
     one = Pushing()
     one.say("a")
     one.say("b")
-    following = follow_later(one)
-    time.sleep(0.3)
-    assert one.shown == "a|b|"
-    one.cancelled.set()
-    following.join(5)
-    assert one.pushed.is_over
+    with watched(one):
+        time.sleep(0.3)
+        assert one.shown == "a|b|"
+        one.cancelled.set()
+        assert wait_until_over(one)
 
 
 @pytest.mark.usefixtures("never_due")
 def test_a_cancel_is_heard_while_the_engine_says_nothing() -> None:
     one = Pushing()
     one.say("a")
-    following = follow_later(one)
-    one.cancelled.set()
-    following.join(5)
+    with watched(one):
+        one.cancelled.set()
+        assert wait_until_over(one)
     assert (one.end.finish_reason, one.end.usage.completion_tokens) == ("cancelled", 1)
     assert one.say("b")  # what the engine says afterwards stops it, and is not told
     assert one.shown == "a|"
@@ -117,7 +123,7 @@ def test_nothing_counts_that_came_after_a_stop_word() -> None:
     for text in ("b", "END", "c", "d"):
         one.say(text)
     one.say("", "length")
-    one.pushed.follow()
+    one.pushed.check()
     assert one.shown == "a|b|"
     assert (one.end.finish_reason, one.end.stopped_by, one.end.usage.completion_tokens) == ("stop", "END", 3)
 
@@ -130,7 +136,7 @@ def test_what_is_no_event_is_an_error_of_the_engine(event: dict[str, Any], words
     one = Pushing()
     assert one.pushed.accept(event)
     with pytest.raises((EngineError, LookupError)) as caught:
-        one.pushed.follow()
+        one.pushed.check()
     assert words in str(getattr(caught.value, "detail", caught.value))
     assert one.told == []
 
@@ -140,10 +146,10 @@ def test_a_failure_counts_where_no_end_came_before_it() -> None:
     ended.say("a", "stop")
     for one in (ended, cut):
         one.pushed.fail(UNENDED)
-    ended.pushed.follow()
+    ended.pushed.check()
     assert ended.end.finish_reason == "stop"
     with pytest.raises(EngineError):
-        cut.pushed.follow()
+        cut.pushed.check()
     cut.cancelled.set()
     assert cut.told == []
 
@@ -157,7 +163,7 @@ def test_an_error_of_who_takes_it_is_told_and_ends_it() -> None:
     one.pushed._put = put
     assert one.say("a")
     with pytest.raises(BrokenPipeError):
-        one.pushed.follow()
+        one.pushed.check()
 
 
 def test_of_many_none_waits_in_the_engine_before_the_next_moment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +186,7 @@ def test_how_long_the_prompt_is_comes_first_and_where_it_was_not_counted_as_the_
         one = Pushing(prompt_tokens=tokens)
         one.say("a")
         one.say("b", "stop")
-        one.pushed.follow()
+        one.pushed.check()
         assert one.told[0] == Started(7)
         assert one.told.count(Started(7)) == 1
         assert one.end.usage.prompt_tokens == 7
@@ -198,6 +204,40 @@ def test_while_a_prompt_is_read_its_length_is_told_before_any_token() -> None:
 def test_a_prompt_that_is_left_before_the_engine_tells_its_length_is_counted() -> None:
     one = Pushing(prompt_tokens=lambda: 5)
     one.cancelled.set()
-    one.pushed.follow()
+    one.pushed.look()
     assert one.told == [Started(5), one.end]
     assert (one.end.finish_reason, one.end.usage.prompt_tokens) == ("cancelled", 5)
+
+
+def test_who_looks_after_answers_sleeps_where_there_is_none_and_wakes_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pushed, "LOOK_S", 0.02)
+    monkeypatch.setattr(pushed, "LINGER_S", 0.05)
+    watch = Watch()
+    for _ in range(2):
+        time.sleep(0.3)
+        assert not watch._awake.is_set()
+        one = Pushing(prompt_tokens=lambda: 5)
+        with watch.over(one.pushed):
+            one.cancelled.set()
+            assert wait_until_over(one)
+    watch.close()
+
+
+def test_an_error_while_it_is_looked_after_is_raised_where_it_was_asked() -> None:
+    one = Pushing()
+
+    def fail() -> None:
+        raise BrokenPipeError("nobody reads")
+
+    one.say("a")
+    one.pushed._pass_on = fail
+    one.pushed._kept.append(
+        {"choices": [{"text": "b", "finish_reason": None}], "timings": {"predicted_n": 2, "prompt_ms": 1.0}}
+    )
+    one.cancelled.clear()
+    one.pushed._due_s = -1.0
+    one.pushed.look()
+    with pytest.raises(BrokenPipeError):
+        one.pushed.check()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from localfirst.backends.base import Started
@@ -21,7 +22,7 @@ from localfirst.backends.pace import MANY, find_pace_s, find_wait_s
 from localfirst.errors import LfError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from localfirst.backends.base import Chunk
     from localfirst.backends.llama_cpp.answer import Answer
@@ -32,6 +33,8 @@ BURST_S = 0.005
 """How long what is there already is waited for, before what came is passed on all the same."""
 LOOK_S = 0.2
 """How often a cancel is looked for, and text for which no next event has come."""
+LINGER_S = 2.0
+"""How long it is looked on when there is no answer: to wake who looks takes the processor from the next one."""
 
 
 class Pushed:
@@ -77,17 +80,19 @@ class Pushed:
                 self._error = error if isinstance(error, LfError) else explain(error)
                 self._over.set()
 
-    def follow(self) -> None:
-        """Wait for the end, which a cancel brings at once.
+    def look(self) -> None:
+        """Put the end of what was cancelled, and text for which no next event has come."""
+        with self._lock:
+            if not self.is_over and (self._cancelled() or time.monotonic() > self._due_s + LOOK_S):
+                self._take_kept()
+
+    def check(self) -> None:
+        """See that it came to an end.
 
         Raises:
             LfError: the engine failed.
             Exception: as `put` and `pass_on` raised it.
         """
-        while not self._over.wait(LOOK_S):
-            with self._lock:
-                if not self.is_over and (self._cancelled() or time.monotonic() > self._due_s + LOOK_S):
-                    self._take_kept()
         if self._error is not None:
             raise self._error
 
@@ -123,11 +128,11 @@ class Pushed:
                 self._start()
                 for chunk in answer.finish():
                     self._put(chunk)
-        except Exception as error:  # noqa: BLE001 - raised again, as it is, by who waits for the end
+            if has_put:
+                self._pass_on()
+                self._due_s = time.monotonic() + find_wait_s(find_pace_s(self._count_requests()))
+        except Exception as error:  # noqa: BLE001 - raised again, as it is, in the thread that asked
             self._error = error
-        if has_put:
-            self._pass_on()
-            self._due_s = time.monotonic() + find_wait_s(find_pace_s(self._count_requests()))
         if answer.ended is not None or self._error is not None:
             self._over.set()
 
@@ -135,3 +140,41 @@ class Pushed:
         if not self._has_started:
             self._has_started = True
             self._put(Started(self._answer.prompt_tokens))
+
+
+class Watch:
+    """Looks after all answers in one thread, for each of theirs is inside the engine."""
+
+    def __init__(self) -> None:
+        """Look after none yet."""
+        self._answers: set[Pushed] = set()
+        self._awake, self._closed = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def over(self, answer: Pushed) -> Iterator[None]:
+        """Look after an answer meanwhile."""
+        self._answers.add(answer)
+        self._awake.set()
+        try:
+            yield
+        finally:
+            self._answers.discard(answer)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
+        self._awake.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        until_s = 0.0
+        while not self._closed.wait(LOOK_S):
+            for answer in tuple(self._answers):
+                answer.look()
+                until_s = time.monotonic() + LINGER_S
+            if not self._answers and time.monotonic() > until_s:
+                self._awake.clear()
+                if not self._answers:  # one may have come before
+                    self._awake.wait()

@@ -29,7 +29,7 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         """All are free, and know nothing."""
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._busy: set[int] = set()
         self._known = [b""] * count
         """The key of the prompt that each of them read last."""
@@ -44,7 +44,7 @@ class Slots:
 
     @contextmanager
     def taken(self, key: bytes) -> Iterator[int]:
-        """A slot for the prompt with this key, which is now read. No more than there are may be in use.
+        """A slot for the prompt with this key, which is now read; where none is free, that is waited for.
 
         What it knows counts by whole batches: to read less than one again costs less than steps of its own.
         """
@@ -56,17 +56,24 @@ class Slots:
             neighbours = len(self._busy & {number - 1, number + 1})
             return -(known // (KEY_BYTES * LLAMA_BATCH_TOKENS)), -neighbours, -known, self._left[number]
 
-        with self._lock:
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._busy) < len(self._known))
             taken = min((number for number in range(len(self._known)) if number not in self._busy), key=rank)
             self._busy.add(taken)
             self._known[taken] = key
         try:
             yield taken
         finally:
-            with self._lock:
+            with self._changed:
                 self._busy.remove(taken)
                 self._turn += 1
                 self._left[taken] = self._turn
+                self._changed.notify_all()
+
+    def wait_until_free(self) -> None:
+        """Wait until none is in use."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy)
 
 
 def count_common(one: bytes, other: bytes) -> int:

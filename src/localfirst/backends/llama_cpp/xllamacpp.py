@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from localfirst import gguf
 from localfirst.backends import constraints, limits
@@ -16,7 +16,7 @@ from localfirst.backends.llama_cpp.answer import UNENDED, Answer
 from localfirst.backends.llama_cpp.gguf_header import find_context, read_header
 from localfirst.backends.llama_cpp.prompt import Prompt, fits, make_counted, make_key, make_uncounted
 from localfirst.backends.llama_cpp.pulled import Pulled
-from localfirst.backends.llama_cpp.pushed import Pushed
+from localfirst.backends.llama_cpp.pushed import Pushed, Watch
 from localfirst.backends.llama_cpp.server import LlamaServer
 from localfirst.backends.llama_cpp.slots import Slots
 from localfirst.backends.pace import find_pace_s, find_wait_s
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from localfirst.errors import ConstraintError
     from localfirst.types import Pooling
 
-Taker = TypeVar("Taker", Pulled, Pushed)
 NO_LIMIT = -1
 """Of an answer, in llama.cpp's words: it goes on to the end of the context."""
 GPU_KINDS = ("GGML_BACKEND_DEVICE_TYPE_GPU", "GGML_BACKEND_DEVICE_TYPE_IGPU")
@@ -97,6 +96,7 @@ class LlamaModel:
         self._slots = Slots(options.requests)
         # For each slot one: a completion that was cancelled keeps both until the engine sees that.
         self._completing = ThreadPoolExecutor(options.requests)
+        self._watch = Watch()
         properties = server.get("/props")
         self._bos = self._find_added_bos(properties["bos_token"])
         self.info = LoadedInfo(
@@ -131,7 +131,7 @@ class LlamaModel:
                 yield trial.end("cancelled")
                 return
             answer.take_reading(trial)
-        pulled = self._start(prompt, body | grammar.describe(request.constraint), Pulled())
+        pulled = self._start(prompt, body | grammar.describe(request.constraint))
         try:
             while answer.ended is None:
                 event = pulled.wait()
@@ -149,7 +149,10 @@ class LlamaModel:
         """As `generate`, but `put` and `pass_on` are called where the engine calls back."""
         prompt = self._read(request, count=False)
         answer, body = self._prepare(request, prompt)
-        self._start(prompt, body, Pushed(answer, put, pass_on, request.cancelled, lambda: self._slots.busy)).follow()
+        pushed = Pushed(answer, put, pass_on, request.cancelled, lambda: self._slots.busy)
+        with self._watch.over(pushed):
+            self._complete(prompt, body, pushed)
+        pushed.check()
 
     def _read(self, request: GenerateRequest, *, count: bool) -> Prompt:
         """The prompt of a request that can be answered, counted where it has to be."""
@@ -178,12 +181,14 @@ class LlamaModel:
         tokens = prompt.tokens or partial(self._count, request.prompt)
         return Answer(tokens, find_allowance, Pieces(request.stop), reader), body
 
-    def _start(self, prompt: Prompt, body: dict[str, Any], taker: Taker) -> Taker:
-        self._completing.submit(self._complete, prompt, body, taker)
-        return taker
+    def _start(self, prompt: Prompt, body: dict[str, Any]) -> Pulled:
+        """Compute in a thread of its own, for the engine calls back from inside a blocking call."""
+        pulled = Pulled()
+        self._completing.submit(self._complete, prompt, body, pulled)
+        return pulled
 
     def _complete(self, prompt: Prompt, body: dict[str, Any], taker: Pulled | Pushed) -> None:
-        """Compute, to the end, in a thread of its own, for the engine calls back from inside a blocking call.
+        """Compute, to the end.
 
         What nobody wants any more does not begin: its slot then knows what it knew.
         """
@@ -205,7 +210,7 @@ class LlamaModel:
             ConstraintError: it does not.
         """
         body |= grammar.describe_trial(constraint)
-        pulled = self._start(prompt, body, Pulled())
+        pulled = self._start(prompt, body)
         find_allowance = partial(limits.find_allowance, context_tokens=self.info.context_tokens, max_tokens=1)
         trial = Answer(prompt.tokens or 0, find_allowance, Pieces(()), likely.Reader(None, self._name))
         text = ""
@@ -255,6 +260,8 @@ class LlamaModel:
     def close(self) -> None:
         """Free the model, once the engine has ended what was cancelled."""
         self._completing.shutdown()
+        self._slots.wait_until_free()
+        self._watch.close()
         self._server.close()
 
     def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
