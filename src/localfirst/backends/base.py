@@ -137,7 +137,7 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The prompt is tokenized and fits; reading it begins. `None`: a server that tells its length in the end only."""
+    """The prompt is tokenized and fits; the engine reads it, or has. `None`: a server tells its length in the end."""
 
     prompt_tokens: int | None
 

@@ -15,7 +15,7 @@ from starlette.routing import Route, Router
 from localfirst.server.anthropic import routes as anthropic
 from localfirst.server.connection import CROWDED
 from localfirst.server.dialects import ANTHROPIC, OPENAI, find_dialect
-from localfirst.server.endpoint import Endpoint, make_failure, make_json
+from localfirst.server.endpoint import LEFT, Endpoint, make_failure, make_json
 from localfirst.server.failures import RefusedError
 from localfirst.server.guard import allow_origin, find_refusal
 from localfirst.server.management import make_management_routes
@@ -49,7 +49,7 @@ OTHER = "other"
 SHOWN_PATH = 80
 """Characters of a path that the log shows."""
 TOO_MANY = RefusedError(503, "too_many", "The server has too many connections", retry_after_s=5)
-LAST = frozenset({400, TOO_MANY.status})
+LAST = frozenset({400, 431, TOO_MANY.status})
 """Refusals after which a connection is closed: it is one too many, or where its next request begins is in doubt."""
 
 
@@ -148,10 +148,11 @@ class Guard:
                 await self._app(scope, receive, send_marked)
         finally:
             route = getattr(scope.get("route"), "path", OTHER)  # as it is written here, not as it was asked for
-            self._meter.count_request(route, str(status or "left"))
+            end = "left" if LEFT in scope or not status else str(status)
+            self._meter.count_request(route, end)
             path = make_inert(scope["path"][:SHOWN_PATH])
             took = f"{time.monotonic() - begun:.2f} s"
-            self._log(f"{scope['method']} {path} {status or 'left'} {took}")
+            self._log(f"{scope['method']} {path} {end} {took}")
 
 
 async def _tell_health(_pool: Pool, _asked: Mapping[str, Any]) -> Response:
@@ -162,4 +163,6 @@ def _refuse_route(scope: Scope, error: HTTPException) -> Response:
     """What the router says of a path or a method that there is not."""
     kinds = {404: "not_found", 405: "method_not_allowed"}
     text = f"There is no {scope['method']} {scope['path'][:SHOWN_PATH]} here"
-    return make_failure(RefusedError(error.status_code, kinds.get(error.status_code, "bad_request"), text), scope)
+    response = make_failure(RefusedError(error.status_code, kinds.get(error.status_code, "bad_request"), text), scope)
+    response.headers.update(error.headers or {})  # of a method, which others there are
+    return response

@@ -1,8 +1,8 @@
 """A client's connection: heads within bounds of size and time, and never too many requests ahead.
 
 uvicorn keeps neither a connection that never asks from staying, nor too many of them from coming: see
-https://github.com/encode/uvicorn/issues/157. Its parser is llhttp, which bounds nothing and takes what it can make
-sense of; what is not plainly a request of HTTP/1.0 or 1.1 for a path is none here.
+https://github.com/encode/uvicorn/issues/157. Its parser is llhttp, which bounds nothing and takes more than requests
+of HTTP/1.0 or 1.1 for a path.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SEND_S = 60.0
 """How long a client may take nothing of what is sent to it."""
 CONNECTIONS_MOST = 256
 """At a time; one of each kind of client opens a handful. As many again are told that they are too many."""
-AHEAD_BYTES = 64 * 1024
-"""What a client may send of its next requests while one is being answered."""
+AHEAD_BYTES, AHEAD_MOST = 64 * 1024, 16
+"""What a client may send of its next requests while one is being answered, and how many of them."""
 VERSIONS = frozenset({"1.0", "1.1"})
 LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 CROWDED = "localfirst.crowded"
@@ -180,6 +180,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError
         self._is_in_head, self._is_in_body = False, True
         self._barren_bytes = 0
+        if len(self.pipeline) >= AHEAD_MOST:
+            raise ValueError
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -201,7 +203,9 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running, self._ahead_bytes = cycle, 0
+        self._running = cycle
+        if not self.pipeline:
+            self._ahead_bytes = 0
         fitting: Any = Unchunked(app, cycle) if cycle.scope["http_version"] == "1.0" else app
         super()._start_asgi_task(cycle, fitting)
 
@@ -211,6 +215,7 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle = self._running
         if cycle is not None and self._is_received:
             cycle.keep_alive = False
+            self.flow.resume_reading()  # to see the client leave
             return
         if cycle is None or not (self._is_in_body and cycle.response_started):
             self.transport.write(MALFORMED_HEAD + MALFORMED)

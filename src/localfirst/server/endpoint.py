@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 """Methods of requests that say all they have to say in their address."""
+LEFT = "localfirst.left"
+"""Set in the scope of a request whose client left before its answer was whole."""
 KEEP_ALIVE_S = 10.0
 """A stream that has nothing to say yet shows this often that it lives. Until then its status is open: what goes wrong
 is told by an error's own."""
@@ -151,7 +153,7 @@ class Endpoint:
         except LfError as error:
             await make_failure(error, scope)(scope, receive, send_marked)
         except ClientLeftError:
-            self._log("the client left")
+            scope[LEFT] = True
         except Exception as error:  # noqa: BLE001 - the border: a request that hits a mistake of ours ends nobody else's
             self._log(f"internal error: {type(error).__name__} {_find_place(error)}")  # not its words: they may be said
             if not begun:

@@ -117,7 +117,8 @@ def _find_refusals(method: str, path: str, given: Mapping[bytes, list[str]], rul
     if len(hosts) > 1:
         yield Refusal(400, "bad_request", "The request names its host twice")
     if rules.port is not None and (not hosts or not is_own_name(hosts[0], rules)):
-        yield Refusal(403, "host_not_allowed", "The Host header is no name of this server; `--allow-host` adds one")
+        text = "The Host header is no name of this server; `--allow-host NAME` adds one, `NAME:80` one without a port"
+        yield Refusal(403, "host_not_allowed", text)
     # Where the server's own page is from, now that the name is known to be the server's. No page reaches a socket.
     own = {f"http://{host}" for host in hosts} if rules.port is not None else set()
     is_ours = (rules.origins | own).issuperset(origins) if origins else OWN_SITES.issuperset(sites)

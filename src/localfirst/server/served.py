@@ -59,10 +59,7 @@ def look(record: Record, model: str, well_s: float) -> tuple[dict[str, There], F
     try:
         return _read(told)
     except (KeyError, TypeError, ValueError) as error:  # it runs since before lf was renewed
-        raise ServerError(
-            f"The server at {record.place} is one of another version of lf",
-            hint="End it, and start it anew: `lf server stop`",
-        ) from error
+        raise _say_other(record) from error
 
 
 def _read(told: Any) -> tuple[dict[str, There], Free]:
@@ -138,7 +135,9 @@ class ServedModel(Holder):
             with Client(self._record) as client, client.stream(RELAY, asked) as lines:
                 asking.hold(lines)
                 for line in lines:
-                    _, event = protocol.decode_event(line.encode())
+                    if (event := _read_event(line)) is None:
+                        self.kill(_say_other(self._record))
+                        return
                     self.pass_on(request_id, event)
         except ServerError as error:
             if not asking.left:
@@ -181,6 +180,21 @@ class _Asking:
 
 def _start(work: Callable[[], None]) -> None:
     threading.Thread(target=work, daemon=True).start()
+
+
+def _read_event(line: str) -> protocol.Event | None:
+    """What a server says; `None`: what this version does not know."""
+    try:
+        return protocol.decode_event(line.encode())[1]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _say_other(record: Record) -> ServerError:
+    return ServerError(
+        f"The server at {record.place} is one of another version of lf",
+        hint="End it, and start it anew: `lf server stop`",
+    )
 
 
 def _say_gone(error: LfError) -> ServerError:

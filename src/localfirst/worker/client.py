@@ -61,6 +61,8 @@ class Worker(Holder):
         self._log = Path(self._folder, "log")
         self._write_lock = threading.Lock()
         self._killed_with: LfError | None = None
+        self._taken: frozenset[int] | None = None
+        """What it took up, once it is closed and its folder is no more."""
         own = Path(python) == Path(sys.executable)
         try:
             with self._log.open("wb") as log:
@@ -128,6 +130,7 @@ class Worker(Holder):
             self._process.kill()
         self._process.wait()
         self._reader.join(timeout=1)
+        self._taken = read_taken(self._folder)
         if self._loop is not None:  # which may turn no more
             self.tell_gone()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -171,8 +174,8 @@ class Worker(Holder):
             self._write_lock.release()
 
     def has_taken(self, request_id: int) -> bool:
-        """Whether the process, which is gone, took a request up. Those that it did have ids in the order of taking."""
-        return request_id <= read_taken(self._folder)
+        """Whether the process, which is gone, took a request up."""
+        return request_id in (read_taken(self._folder) if self._taken is None else self._taken)
 
     def explain_death(self) -> LfError:
         """The error for a process that is gone: why it was killed, or its signal and the end of its log."""

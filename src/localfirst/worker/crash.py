@@ -41,7 +41,7 @@ LATE = "Timeout (0:"
 def explain(code: int, log: Path) -> LfError:
     """The error for a worker that ended with `code` (negative: a signal)."""
     text = _read_end(log)
-    if code == ALARM != 0 or (code == 1 and LATE in text):
+    if code == ALARM != 0 or (ALARM == 0 and code == 1 and LATE in text):
         return LATE_TEMPLATE
     detail = _find_last_lines(text)
     if code >= 0:

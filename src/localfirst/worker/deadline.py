@@ -19,9 +19,10 @@ RENDER_TIMEOUT_S = 10.0
 
 
 def prepare() -> None:
-    """Let a deadline end this process: whoever started it may have had its signal ignored, which is inherited."""
+    """Let a deadline end this process, whose parent may have ignored or blocked its signal, which is inherited."""
     if sys.platform != "win32":
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
 
 
 @contextmanager

@@ -179,7 +179,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The prompt is tokenized and fits; the engine reads it."""
+    """The prompt is tokenized and fits; comes with what is said first."""
 
     prompt_tokens: int | None
 

@@ -283,7 +283,7 @@ def test_an_interpreter_that_is_none_is_a_clear_error(tmp_path: Path) -> None:
 PARENT = """
 import sys
 from localfirst.conversation import Message, Sampling
-from localfirst.worker import holder, protocol
+from localfirst.worker import protocol
 from localfirst.worker.client import Worker
 worker = Worker(sys.executable)
 worker.load(protocol.Load(sys.argv[1], sys.argv[2], None, 1, "cpu"))

@@ -59,5 +59,5 @@ def test_one_batch_is_one_whatever_the_tokens_are() -> None:
     most = LLAMA_BATCH_TOKENS
     assert make_counted([1] * most).is_one_batch
     assert not make_counted([1] * (most + 1)).is_one_batch
-    assert make_uncounted("x" * most, [], "").is_one_batch
-    assert not make_uncounted("x" * (most + 1), [], "").is_one_batch
+    assert make_uncounted("x" * (most - 2), [], "").is_one_batch
+    assert not make_uncounted("x" * (most - 1), [], "").is_one_batch

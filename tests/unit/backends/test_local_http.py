@@ -27,8 +27,7 @@ class Answering:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
-        self.thread = threading.Thread(target=self._answer)
-        self.thread.start()
+        threading.Thread(target=self._answer, name=str(path)).start()
 
     def _answer(self) -> None:
         connection, _ = self._listener.accept()
@@ -44,7 +43,7 @@ class Answering:
 def path(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "s"
     for thread in threading.enumerate():
-        if thread is not threading.main_thread():
+        if thread.name == str(tmp_path / "s"):
             thread.join(5)
 
 

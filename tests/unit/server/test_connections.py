@@ -33,13 +33,15 @@ async def answer_endlessly(_scope: Any, _receive: Any, send: Any) -> None:
         await asyncio.sleep(0)  # what is sent to a client that has left is taken at once
 
 
-def with_server(app: Any, test: Callable[[int], Awaitable[None]]) -> None:
+def with_server(
+    app: Any, test: Callable[[int], Awaitable[None]], protocol: type[Any] = connection.BoundedProtocol
+) -> None:
     async def main() -> None:
         config = uvicorn.Config(app, loop="asyncio", ws="none", lifespan="off", log_config=None, access_log=False)
         config.load()
         state = ServerState()
         loop = asyncio.get_running_loop()
-        made = await loop.create_server(lambda: connection.BoundedProtocol(config, state, {}), "127.0.0.1", 0)
+        made = await loop.create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
         async with made:
             await test(made.sockets[0].getsockname()[1])
 
@@ -405,3 +407,54 @@ def test_what_comes_ahead_and_is_no_request_is_not_told_in_the_place_of_an_answe
     assert got.startswith(b"HTTP/1.1 200")
     assert got.endswith(b"ok")
     assert got.count(b"HTTP/1.1 ") == 1
+
+
+def test_only_so_many_requests_wait_behind_one_that_is_answered() -> None:
+    """However soon each is answered, and in however many pieces they come."""
+    most = 0
+
+    async def answer_in_turn(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0)
+        await answer_shortly(scope, receive, send)
+
+    class Watched(connection.BoundedProtocol):
+        def data_received(self, data: bytes) -> None:
+            nonlocal most
+            super().data_received(data)
+            most = max(most, len(self.pipeline))
+
+    async def test(port: int) -> None:
+        reader, writer = await send(port, b"")
+        answered = asyncio.ensure_future(read_all(reader))
+        try:
+            for _ in range(64):
+                writer.write((GET + b"\r\n") * 1000)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        got = await answered
+        assert got.count(b"HTTP/1.1 200") < 200
+        writer.close()
+
+    with_server(answer_in_turn, test, Watched)
+    assert 0 < most <= connection.AHEAD_MOST
+
+
+def test_who_leaves_after_garbage_is_seen_to_leave() -> None:
+    async def wait_until_left(_scope: Any, receive: Any, _send: Any) -> None:
+        await receive()
+        begun.set_result(None)
+        left.set_result((await receive())["type"])
+
+    async def test(port: int) -> None:
+        nonlocal begun, left
+        loop = asyncio.get_running_loop()
+        begun, left = loop.create_future(), loop.create_future()
+        _, writer = await send(port, GET + b"\r\n" + GET + b"\r\nno request\r\n\r\n")
+        await asyncio.wait_for(begun, 5)
+        writer.transport.abort()
+        assert await asyncio.wait_for(left, 5) == "http.disconnect"
+
+    begun: asyncio.Future[None]
+    left: asyncio.Future[str]
+    with_server(wait_until_left, test)

@@ -21,7 +21,15 @@ def run(script: str, log: Path) -> int:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="names a function of POSIX")
 @pytest.mark.parametrize("endless", [KEEPING_THE_LOCK, SPINNING], ids=["native code", "a loop"])
-@pytest.mark.parametrize("before", ["", "signal.signal(signal.SIGALRM, signal.SIG_IGN)"], ids=["", "ignored before"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "signal.signal(signal.SIGALRM, signal.SIG_IGN)",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})",
+    ],
+    ids=["", "ignored before", "blocked before"],
+)
 def test_a_process_ends_itself_whatever_it_is_doing(before: str, endless: str, tmp_path: Path) -> None:
     script = f"""
 import signal
@@ -61,7 +69,8 @@ except KeyError:
     assert run(script, tmp_path / "log") == 7
 
 
-def test_where_no_signal_tells_of_it_the_log_does(tmp_path: Path) -> None:
+def test_where_no_signal_tells_of_it_the_log_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crash, "ALARM", 0)
     log = tmp_path / "log"
     script = "import faulthandler, time; faulthandler.dump_traceback_later(0.2, exit=True); time.sleep(20)"
     assert run(script, log) == 1

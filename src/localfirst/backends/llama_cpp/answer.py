@@ -49,9 +49,15 @@ class Answer:
 
     @property
     def prompt_tokens(self) -> int:
-        """Of the prompt; counted now, where it was not before and the engine has said nothing yet."""
+        """Of the prompt; counted now, where it was not before and the engine has said nothing yet.
+
+        That is where it was left; where it cannot be counted either, it counts as none.
+        """
         if not isinstance(self._prompt_tokens, int):
-            self._prompt_tokens = self._prompt_tokens()
+            try:
+                self._prompt_tokens = self._prompt_tokens()
+            except (EngineError, OSError):
+                self._prompt_tokens = 0
         return self._prompt_tokens
 
     def take_reading(self, trial: Answer) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 KEY_BYTES = 4
 """Of a key, for each token: as many as a token of text has, about."""
+ADDED_TOKENS = 2
+"""What may come before a text: the model's own first token, and a space that some tokenizers begin with."""
 
 
 class Prompt(NamedTuple):
@@ -30,7 +32,8 @@ class Prompt(NamedTuple):
     @property
     def is_one_batch(self) -> bool:
         """Whether the engine surely computes it at once."""
-        return (len(self.key) if self.tokens is None else self.tokens) <= LLAMA_BATCH_TOKENS
+        most = len(self.key) + ADDED_TOKENS if self.tokens is None else self.tokens
+        return most <= LLAMA_BATCH_TOKENS
 
 
 def make_counted(tokens: list[int], text: str | None = None) -> Prompt:
@@ -55,9 +58,9 @@ def make_key(tokens: Sequence[int]) -> bytes:
 def fits(text: str, context_tokens: int, max_tokens: int | None) -> bool:
     """Whether a text leaves room for an answer, and ends it where it has to, whatever its tokens are.
 
-    They are no more than its bytes, and two that a tokenizer puts before. The engine's own context, at which it ends
+    They are no more than its bytes, and what is put before them. The engine's own context, at which it ends
     an answer of any length, is longer where ours is no multiple of its step.
     """
-    room = context_tokens - len(text.encode("utf-8", "replace")) - 2
+    room = context_tokens - len(text.encode("utf-8", "replace")) - ADDED_TOKENS
     most = room + 1 if max_tokens is None else max_tokens
     return bool(text) and min(most, room) >= 1 and (most <= room or context_tokens % CONTEXT_STEP_TOKENS == 0)

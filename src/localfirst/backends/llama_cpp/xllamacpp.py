@@ -98,7 +98,12 @@ class LlamaModel:
         self._completing = ThreadPoolExecutor(options.requests)
         self._watch = Watch()
         properties = server.get("/props")
-        self._bos = self._find_added_bos(properties["bos_token"])
+        added = self._tokenize("", add_special=True)
+        bos = self.tokenize(properties["bos_token"])
+        self._bos = bos if bos and added[:1] == bos else []
+        """The token that the file wants before every prompt (`tokenizer.ggml.add_bos_token`), if it wants one."""
+        self._adds_bos_alone = added == self._bos
+        """Whether llama.cpp would add nothing else, such as an end, to a prompt that it counts itself."""
         self.info = LoadedInfo(
             backend="xllamacpp",
             engine="llama.cpp",
@@ -162,7 +167,7 @@ class LlamaModel:
         text = request.prompt
         if isinstance(text, tuple):
             return make_counted(list(text))
-        if not count and fits(text, self.info.context_tokens, request.max_tokens):
+        if not count and self._adds_bos_alone and fits(text, self.info.context_tokens, request.max_tokens):
             return make_uncounted(text, self._bos, self.info.bos_token)
         return make_counted(self._tokenize_prompt(text), text)
 
@@ -270,6 +275,7 @@ class LlamaModel:
         return tokens
 
     def _count(self, prompt: str | tuple[int, ...]) -> int:
+        """The tokens of a prompt of which the engine said nothing before it was left."""
         return len(prompt if isinstance(prompt, tuple) else self._tokenize_prompt(prompt))
 
     def _tokenize_prompt(self, text: str) -> list[int]:
@@ -283,8 +289,3 @@ class LlamaModel:
             with self._path.open("rb") as file:
                 self._vocabulary = gguf.read_vocabulary(file, self._path.stat().st_size)
         return self._vocabulary[token] if token < len(self._vocabulary) else b""
-
-    def _find_added_bos(self, bos_token: str) -> list[int]:
-        """The token that the file wants before every prompt (`tokenizer.ggml.add_bos_token`), if it wants one."""
-        bos = self.tokenize(bos_token)
-        return bos if bos and self._tokenize("", add_special=True)[:1] == bos else []

@@ -26,7 +26,7 @@ def describe(offer: Offer) -> dict[str, Any]:
         "created_at": created,
         "lifecycle": "active",
         "capabilities": None,
-        "max_input_tokens": None,
+        "max_input_tokens": offer.context_tokens,
         "max_tokens": None,
     }
 

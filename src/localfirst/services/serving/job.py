@@ -151,7 +151,8 @@ class Job(Generic[Piece]):
         Nothing of the work was done then, nor can it be what the worker died of.
         """
         await self._wait_for_piece()
-        return self._left or self._is_taken
+        first = self._pieces[0]
+        return self._left or self._is_taken or not isinstance(first, LfError)
 
     async def _wait_for_piece(self) -> None:
         while not self._pieces:
