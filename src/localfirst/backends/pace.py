@@ -13,14 +13,15 @@ PACE_S = 0.03
 hundredths of its speed, and 30 ms one."""
 MOST_PACE_S = 0.12
 """So often at the least, however many requests there are."""
-MANY = 4
-"""Requests at a time from which on each is passed on less often, so that all together are not more often: 16 that get a
-token every 40 ms would else be passed on at each."""
+FEW, MANY = 2, 4
+"""Requests at a time up to which each is passed on as often as one alone: of more each is less often, so that all
+together are not more often. And from which on none waits in the engine for its next token: 16 that get one every 40 ms
+would else be passed on at each."""
 
 
 def find_pace_s(requests: int) -> float:
     """How far apart the moments are, for so many requests at a time."""
-    return min(MOST_PACE_S, PACE_S * max(1.0, requests / MANY))
+    return min(MOST_PACE_S, PACE_S * max(1.0, requests / FEW))
 
 
 def find_wait_s(pace_s: float = PACE_S) -> float:
