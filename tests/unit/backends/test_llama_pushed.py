@@ -14,7 +14,7 @@ import pytest
 from localfirst.backends.base import Chunk, Finished, Started
 from localfirst.backends.limits import Allowance
 from localfirst.backends.llama_cpp import likely, pushed
-from localfirst.backends.llama_cpp.answer import UNENDED, Answer
+from localfirst.backends.llama_cpp.answer import UNENDED, Ages, Answer
 from localfirst.backends.llama_cpp.pushed import Pushed, Watch
 from localfirst.backends.pace import MANY
 from localfirst.backends.text import Pieces
@@ -241,3 +241,28 @@ def test_an_error_while_it_is_looked_after_is_raised_where_it_was_asked() -> Non
     one.pushed.look()
     with pytest.raises(BrokenPipeError):
         one.pushed.check()
+
+
+def test_what_was_said_long_ago_has_something_after_it() -> None:
+    """However late each is heard after the one before: 20 ms apart, told 3 to 8 tokens late, by turns with others."""
+    ages = Ages()
+
+    def hear(tokens: int, now_s: float) -> bool:
+        return ages.is_newest({"timings": {"predicted_n": tokens, "predicted_ms": 20.0 * tokens}}, now_s)
+
+    assert hear(1, 100.020)
+    assert hear(2, 100.041)
+    assert not any(hear(number, 100.160 + 0.002 * number) for number in range(3, 8))
+    assert hear(8, 100.168)
+    assert ages.is_newest({"prompt_progress": {}}, 200.0)
+
+
+def test_of_many_none_waits_where_more_is_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushed, "find_wait_s", lambda _: 0.2)
+    one = Pushing(MANY)
+    one.say("a")
+    time.sleep(0.3)  # in which more was said than is heard
+    began_s = time.monotonic()
+    for _ in range(5):
+        one.say("b")
+    assert time.monotonic() - began_s < 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from localfirst.backends.base import Finished
@@ -120,6 +121,27 @@ def _find_prompt_tokens(event: dict[str, Any]) -> int | None:
         return int(progress["total"])
     timings = event.get("timings", {})
     return int(timings["cache_n"]) + int(timings["prompt_n"]) if timings.get("predicted_n") else None
+
+
+class Ages:
+    """Tells how long ago the engine said what is heard now, by the times that it tells with each token.
+
+    How soon one event is heard after the other does not tell: many requests hear at the same moments, by turns.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is heard yet."""
+        self._least_lag_s = math.inf
+
+    def is_newest(self, event: dict[str, Any], now_s: float) -> bool:
+        """Whether it was said so lately that no next one can be there."""
+        timings = event.get("timings", {})
+        tokens, said_s = timings.get("predicted_n", 0), timings.get("predicted_ms", 0.0) / 1000
+        if not tokens:
+            return True
+        lag_s = now_s - said_s
+        self._least_lag_s = min(self._least_lag_s, lag_s)
+        return bool(lag_s - self._least_lag_s <= said_s / tokens / 2)
 
 
 def is_last(event: dict[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from localfirst.backends.base import Started
-from localfirst.backends.llama_cpp.answer import explain, is_last
+from localfirst.backends.llama_cpp.answer import Ages, explain, is_last
 from localfirst.backends.pace import MANY, find_pace_s, find_wait_s
 from localfirst.errors import LfError
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from localfirst.backends.base import Chunk
     from localfirst.backends.llama_cpp.answer import Answer
 
-AT_ONCE_S = 0.001
-"""What the engine gives sooner than this after what it gave before was there already."""
 BURST_S = 0.005
 """How long what is there already is waited for, before what came is passed on all the same."""
 LOOK_S = 0.2
@@ -57,7 +55,7 @@ class Pushed:
         self._kept: deque[dict[str, Any]] = deque()
         self._has_started = self._has_put = False
         self._due_s = 0.0
-        self._called_s = time.monotonic()
+        self._ages = Ages()
 
     @property
     def is_over(self) -> bool:
@@ -99,15 +97,14 @@ class Pushed:
     def _accept(self, event: dict[str, Any]) -> None:
         now_s = time.monotonic()
         self._kept.append(event)
-        was_waited_for = now_s - self._called_s > AT_ONCE_S  # so none is there after it
-        is_due = now_s >= self._due_s + (0 if was_waited_for else BURST_S)
+        is_newest = self._ages.is_newest(event, now_s)
+        is_due = now_s >= self._due_s + (0 if is_newest else BURST_S)
         if is_due or not self._has_put or is_last(event):
             with self._lock:
                 if not self.is_over:
                     self._take_kept()
-            if self._has_put and (requests := self._count_requests()) >= MANY:
-                self._over.wait(min(find_wait_s(find_pace_s(requests)), self._answer.find_left_s()))
-        self._called_s = time.monotonic()
+        if is_newest and self._has_put and (requests := self._count_requests()) >= MANY:
+            self._over.wait(min(find_wait_s(find_pace_s(requests)), self._answer.find_left_s()))
 
     def _take_kept(self) -> None:
         """Put what is kept, up to the end where that has come, or where no more is wanted."""
