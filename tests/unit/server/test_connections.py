@@ -458,3 +458,30 @@ def test_who_leaves_after_garbage_is_seen_to_leave() -> None:
     begun: asyncio.Future[None]
     left: asyncio.Future[str]
     with_server(wait_until_left, test)
+
+
+def test_who_leaves_in_the_middle_of_a_stream_is_told_from_who_has_all_of_it() -> None:
+    async def speak() -> Any:
+        while True:
+            yield make_event("one")
+            await asyncio.sleep(0.01)
+
+    async def stream(_pool: Any, _asked: Any) -> endpoint.Stream:
+        return endpoint.Stream(speak())
+
+    serve = endpoint.Endpoint(stream, None, str)
+    ended: asyncio.Future[bool]
+
+    async def note(scope: Any, receive: Any, send: Any) -> None:
+        await serve(scope, receive, send)
+        ended.set_result(endpoint.LEFT in scope)
+
+    async def test(port: int) -> None:
+        nonlocal ended
+        ended = asyncio.get_running_loop().create_future()
+        reader, writer = await send(port, GET + b"\r\n")
+        await asyncio.wait_for(reader.readuntil(b"data: one"), 5)
+        writer.transport.abort()
+        assert await asyncio.wait_for(ended, 5)
+
+    with_server(note, test)
