@@ -215,6 +215,7 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle = self._running
         if cycle is not None and self._is_received:
             cycle.keep_alive = False
+            self._stop_waiting()
             self.flow.resume_reading()  # to see the client leave
             return
         if cycle is None or not (self._is_in_body and cycle.response_started):

@@ -266,3 +266,24 @@ def test_of_many_none_waits_where_more_is_there_already(monkeypatch: pytest.Monk
     for _ in range(5):
         one.say("b")
     assert time.monotonic() - began_s < 0.2
+
+
+def test_who_looks_after_answers_can_be_closed_just_when_it_goes_to_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushed, "LOOK_S", 0.01)
+    watch = Watch()
+    clear, has_closed = watch._awake.clear, threading.Event()
+
+    def close_first() -> None:
+        closing.start()
+        has_closed.wait(5)
+        clear()
+
+    def set_both() -> None:
+        watch._closed.set()
+        watch._awake.set()
+        has_closed.set()
+
+    closing = threading.Thread(target=set_both, daemon=True)
+    watch._awake.clear = close_first  # type: ignore[method-assign]
+    watch._thread.join(5)
+    assert not watch._thread.is_alive()

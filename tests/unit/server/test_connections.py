@@ -485,3 +485,13 @@ def test_who_leaves_in_the_middle_of_a_stream_is_told_from_who_has_all_of_it() -
         assert await asyncio.wait_for(ended, 5)
 
     with_server(note, test)
+
+
+def test_garbage_after_a_request_does_not_cut_its_answer_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+
+    async def answer_late(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.4)
+        await answer_shortly(scope, receive, send)
+
+    assert exchange(GET + b"\r\n" + b"no request\r\n\r\n", answer_late).endswith(b"ok")

@@ -173,5 +173,5 @@ class Watch:
                 until_s = time.monotonic() + LINGER_S
             if not self._answers and time.monotonic() > until_s:
                 self._awake.clear()
-                if not self._answers:  # one may have come before
+                if not self._answers and not self._closed.is_set():  # what wakes may have come before
                     self._awake.wait()
